@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * host - the seam to a host. run/ knows only this; behind it stand the local
+ * agent, SSH through libssh, and in tests an in-process fake.
+ *
+ * All functions are for the loop's thread and never block. Callbacks come from
+ * the loop, never from inside the call that asked for them.
+ */
+#ifndef DROVER_HOST_H
+#define DROVER_HOST_H
+
+#include "engine/base/err.h"
+#include "engine/base/json.h"
+#include "engine/base/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct host;
+struct call;
+struct relay;
+
+/* What a transport or a fake provides. One instance per host. */
+struct host_ops {
+	/* Begin to connect and start the agent; answers through on_ready. */
+	void (*open)(struct host *h);
+	/* Start a call; events and the result come through the call's functions. */
+	void (*start)(struct host *h, struct call *c);
+	void (*ack)(struct host *h, struct call *c, int64_t ack);
+	void (*stop)(struct host *h, struct call *c);
+	/* Say BYE and end; on_closed follows. */
+	void (*close)(struct host *h);
+	void (*free)(struct host *h);
+};
+
+struct host {
+	const char *name;		/* the plan's name for it */
+	const struct host_ops *ops;
+	struct loop *loop;
+	void *impl;			/* the transport's own */
+	bool ready;			/* the agent has said hello */
+	json_t *hello;			/* {version, build, uname{}, pid, uid, memfd, ...} */
+	/* set by the owner (run/), called by the transport */
+	void (*on_ready)(struct host *h, void *arg);
+	/* Lost, or never came up; e says why. All calls in flight have already
+	 * got a result of kind "lost". May come before on_ready. */
+	void (*on_down)(struct host *h, struct err *e, void *arg);
+	void (*on_closed)(struct host *h, void *arg);
+	void *arg;
+};
+
+/* One call of a module on one host. */
+struct call {
+	/* filled by the owner */
+	const char *module;		/* "convert.disks" */
+	const char *op;			/* "probe" "apply" "undo" */
+	json_t *input;			/* {args, machine, facts, kept, role, run}; owned */
+	struct relay *relay;		/* the stream it is an end of, or NULL */
+	int relay_end;			/* 0 source, 1 target */
+	uint64_t timeout_ms;		/* 0: none */
+	/* an EVENT frame's body, borrowed: see engine/README.md, "events" */
+	void (*on_event)(struct call *c, const json_t *event, void *arg);
+	/* the RESULT, borrowed; the call is over. Always comes exactly once:
+	 * {ok, state, changes, cost, stable, volatile, findings, facts,
+	 *  error{text, hint, errno, kind: failed|lost|refused|cancelled|timeout}} */
+	void (*on_result)(struct call *c, const json_t *result, void *arg);
+	void *arg;
+	/* the transport's own */
+	uint32_t id;
+	void *impl;
+};
+
+/* A byte pipe between two calls on two hosts (or one). Ends are joined when both
+ * calls have been started; the engine never buffers more than 1 MiB each way. */
+struct relay *relay_new(struct loop *loop);
+void relay_free(struct relay *r);
+uint64_t relay_bytes(const struct relay *r);	/* moved so far, both ways */
+
+/* Constructors. `spec` is the plan's host: {name, local: true} or {name, ssh:
+ * {user, host, port}, identity, become{...}, ...}. Secrets are already resolved.
+ * They never fail: faults come through on_down. */
+struct host *host_local_new(struct loop *loop, const char *name,
+			    const json_t *spec);
+struct host *host_ssh_new(struct loop *loop, const char *name,
+			  const json_t *spec);
+struct host *host_new(struct loop *loop, const char *name, const json_t *spec);
+void host_free(struct host *h);		/* NULL is harmless */
+
+#endif

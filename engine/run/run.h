@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run - the only place that sees graph, hosts and state together. A preview is a
+ * run that only probes; rollback is a run that undoes.
+ *
+ * All that a person or a program sees of it leaves as report events (JSON
+ * objects, engine/README.md "report events"); screen and --json only render them.
+ */
+#ifndef DROVER_RUN_H
+#define DROVER_RUN_H
+
+#include "engine/base/err.h"
+#include "engine/base/loop.h"
+#include "engine/graph/graph.h"
+#include "engine/host/host.h"
+#include "engine/state/state.h"
+
+#include <stdbool.h>
+
+enum run_kind {
+	RUN_PREVIEW,		/* probe everything up to validate; change nothing */
+	RUN_GO,			/* up to and including validate (or --until) */
+	RUN_CUTOVER,		/* the cutover phase */
+	RUN_CUTOVER_PREVIEW,
+	RUN_ROLLBACK,		/* to before `phase` (PHASE_ASSESS: the start) */
+	RUN_ROLLBACK_PREVIEW,
+	RUN_CLEANUP,		/* remove what the ledger calls temporary */
+	RUN_FINALIZE,		/* merge overlays, drop undo material */
+};
+
+struct run_seams {
+	struct loop *loop;
+	/* host_new, or a fake's */
+	struct host *(*make_host)(struct loop *l, const char *name,
+				  const json_t *spec);
+	/* A check: like host_ops.start, but in the engine (engine/hook). */
+	void (*start_check)(void *arg, struct call *c);
+	/* Ask a person; 1 yes, 0 no, -1 nobody there. NULL: nobody. */
+	int (*ask)(void *arg, const char *question);
+	/* Every report event; borrowed. */
+	void (*report)(void *arg, const json_t *event);
+	void *arg;
+};
+
+struct run_options {
+	enum run_kind kind;
+	const char *selector;		/* --machine; NULL: all */
+	int only, until;		/* phases, or -1 */
+	int phase;			/* rollback to before this phase */
+	bool discard_target_writes;
+	const json_t *saved;		/* the saved preview to hold the run to, or NULL */
+};
+
+/* Runs the loop until done. Returns the exit status (enum err_kind as int); e
+ * holds what is worth saying beyond the steps' own reported errors. When `saved`
+ * is wanted from a preview, *preview_out receives the document (caller owns). */
+int run_plan(const struct plan *p, const struct graph *g, struct state *s,
+	     const struct run_seams *seams, const struct run_options *o,
+	     json_t **preview_out, struct err *e);
+/* SIGINT/SIGTERM: first call stops scheduling and lets steps reach a safe point,
+ * second call cancels them. Async-signal-safe. */
+void run_interrupt(void);
+
+#endif
