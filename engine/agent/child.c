@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * child - fork, confine, run, reap.
+ */
+#include "engine/agent/child.h"
+
+#include "engine/agent/ctx.h"
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/wire/frame.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FD_FRAMES 3
+#define FD_STREAM 4
+
+static void close_from(int first)
+{
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, first, ~0u, 0) == 0)
+		return;
+#endif
+	for (int fd = first; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
+		close(fd);
+}
+
+/* A descriptor out of the way of the low numbers. */
+static int high(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD, 16);
+}
+
+/* 0 reads nothing, 1 and 2 go where the agent's stderr goes: what a module prints
+ * by accident can never be taken for a frame. */
+static int arrange_fds(int frames, int stream)
+{
+	int f = high(frames), s = high(stream), null = open("/dev/null", O_RDONLY);
+
+	if (f < 0 || null < 0 || (stream >= 0 && s < 0))
+		return -1;
+	dup2(null, 0);
+	dup2(2, 1);
+	dup2(f, FD_FRAMES);
+	if (s >= 0) {
+		dup2(s, FD_STREAM);
+		fcntl(FD_STREAM, F_SETFL, fcntl(FD_STREAM, F_GETFL) & ~O_NONBLOCK);
+	}
+	close_from(s >= 0 ? FD_STREAM + 1 : FD_FRAMES + 1);
+	fcntl(FD_FRAMES, F_SETFD, FD_CLOEXEC);
+	if (s >= 0)
+		fcntl(FD_STREAM, F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
+static void stop_reading(int sig)
+{
+	int saved = errno;
+
+	ctx_on_term(sig);
+	/* a read that waits for the other end returns now */
+	shutdown(FD_STREAM, SHUT_RDWR);
+	errno = saved;
+}
+
+static void arrange_signals(void)
+{
+	struct sigaction act = { .sa_handler = stop_reading };
+	sigset_t none;
+
+	sigaction(SIGTERM, &act, NULL);
+	act.sa_handler = SIG_DFL;
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGCHLD, &act, NULL);
+	act.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &act, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void child_main(const struct child_spec *spec, int frames,
+				 pid_t parent)
+{
+	struct ctx *c;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	setpgid(0, 0);
+	arrange_signals();
+	if (arrange_fds(frames, spec->stream) < 0)
+		_exit(1);
+	c = ctx_new(FD_FRAMES, spec->step, spec->input,
+		    spec->stream >= 0 ? FD_STREAM : -1);
+	_exit(ctx_call(c, spec->module, spec->op) < 0 ? 1 : 0);
+}
+
+pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e)
+{
+	pid_t parent = getpid(), pid;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(e, "cannot start '%s'", spec->module);
+	pid = fork();
+	if (pid < 0) {
+		err_sys(e, "cannot start '%s'", spec->module);
+		close(pair[0]);
+		close(pair[1]);
+		return -1;
+	}
+	if (pid == 0)
+		child_main(spec, pair[1], parent);
+	close(pair[1]);
+	setpgid(pid, pid);
+	*fd = pair[0];
+	return pid;
+}
+
+int child_reap(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	kill(-pid, SIGKILL);
+	return status;
+}
+
+json_t *child_death(const char *module, int status)
+{
+	AUTO_FREE char *text = NULL;
+
+	if (WIFSIGNALED(status))
+		text = mem_printf("'%s' was ended by signal %d (%s)", module,
+				  WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		text = mem_printf("'%s' ended with status %d and without a result",
+				  module, WEXITSTATUS(status));
+	return ctx_result_error("failed", text, NULL);
+}
+
+/* What the engine would answer. NULL: the event wants no answer. */
+static json_t *answer_to(const json_t *event, int yes)
+{
+	int64_t ack = jint(event, "ack", 0);
+	json_t *answer;
+
+	if (ack == 0)
+		return NULL;
+	answer = json_object();
+	jset_int(answer, "ack", ack);
+	if (strcmp(jstr(event, "e", ""), "ask") == 0 && yes >= 0)
+		jset_bool(answer, "answer", yes);
+	return answer;
+}
+
+json_t *child_call(const struct child_spec *spec, int yes,
+		   void (*on_event)(const json_t *event, void *arg), void *arg)
+{
+	AUTO_FD fd = -1;
+	AUTO_ERR e = { 0 };
+	struct frame f;
+	json_t *result = NULL;
+	pid_t pid = child_spawn(spec, &fd, &e);
+	int status;
+
+	if (pid < 0)
+		return ctx_result_error("failed", e.what, NULL);
+	while (!result && frame_read_fd(fd, &f, &e) > 0) {
+		if (f.type == FRAME_RESULT) {
+			result = json_incref(f.body);
+		} else if (f.type == FRAME_EVENT) {
+			AUTO_JSON *answer = answer_to(f.body, yes);
+
+			if (on_event)
+				on_event(f.body, arg);
+			if (answer)
+				frame_write_fd(fd, FRAME_ACK, f.step, answer, NULL);
+		}
+		frame_clear(&f);
+	}
+	status = child_reap(pid);
+	return result ? result : child_death(spec->module, status);
+}

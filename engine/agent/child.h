@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * child - the process that runs one call: a group of its own, nothing open but
+ * its frames and its stream, gone when its parent is gone.
+ */
+#ifndef DROVER_CHILD_H
+#define DROVER_CHILD_H
+
+#include "engine/base/json.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct child_spec {
+	const char *module;	/* "convert.disks" */
+	const char *op;		/* "probe" "apply" "undo" */
+	const json_t *input;	/* as engine/README.md, "events" says; may be NULL */
+	uint32_t step;		/* its number in frames */
+	int stream;		/* given to the child; the caller closes its own; -1: none */
+};
+
+/* Fork it. The parent's end of its frame socket comes through *fd (close-on-exec,
+ * blocking). -1 with e. The child ends itself with status 0 when the call was ok,
+ * else 1; whoever waits for it kills what is left of its process group. */
+pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e);
+
+/* Wait for it and kill what is left of its group. The wait status. */
+int child_reap(pid_t pid);
+
+/* Run a call here and now, without an engine: what must be durable is acknowledged
+ * at once, a question is answered with `yes` (-1: nobody is there). Each event goes
+ * to on_event (may be NULL). Returns the RESULT's body; the caller owns it. */
+json_t *child_call(const struct child_spec *spec, int yes,
+		   void (*on_event)(const json_t *event, void *arg), void *arg);
+
+/* The RESULT for a child that died without one. Caller owns. */
+json_t *child_death(const char *module, int status);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ctx - run one call: probe, apply or undo of one module, and send its RESULT.
+ */
+#include "engine/agent/ctx.h"
+
+#include "engine/base/mem.h"
+#include "engine/wire/frame.h"
+
+#include <string.h>
+
+static int no_such(struct ctx *c, const struct module *m, const char *op)
+{
+	ctx_fail(c, "cannot %s '%s': the module has no such operation", op,
+		 m->name);
+	return -1;
+}
+
+static int run_op(struct ctx *c, const struct module *m, const char *op,
+		  const char **state_name)
+{
+	enum probe_state state = STATE_UNKNOWN;
+
+	if (strcmp(op, "probe") == 0) {
+		if (!m->probe)
+			return no_such(c, m, op);
+		if (m->probe(c, &state) < 0)
+			return -1;
+		*state_name = probe_state_names[state];
+		return 0;
+	}
+	if (strcmp(op, "apply") == 0)
+		return m->apply ? m->apply(c) : no_such(c, m, op);
+	if (strcmp(op, "undo") == 0)
+		return m->undo ? m->undo(c) : no_such(c, m, op);
+	return no_such(c, m, op);
+}
+
+int ctx_call(struct ctx *c, const char *module, const char *op)
+{
+	const struct module *m = module_named(module);
+	const char *state = NULL;
+	AUTO_JSON *result = NULL;
+	AUTO_ERR e = { 0 };
+	int rc;
+
+	if (m)
+		rc = run_op(c, m, op, &state);
+	else
+		rc = ctx_fail(c, "cannot run '%s': this agent has no such module",
+			      module);
+	if (rc < 0 && !c->text && ctx_cancelled(c))
+		ctx_set_failure(c, "cancelled", 0, "stopped");
+	result = ctx_result(c, rc == 0, state);
+	if (frame_write_fd(c->fd, FRAME_RESULT, c->step, result, &e) < 0) {
+		json_decref(result);
+		result = ctx_result_error("failed", e.what, NULL);
+		frame_write_fd(c->fd, FRAME_RESULT, c->step, result, NULL);
+		rc = -1;
+	}
+	return rc < 0 ? -1 : 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * modtest - call a module as the agent would, without an engine.
+ */
+#include "tests/unit/modtest.h"
+
+#include "engine/agent/child.h"
+
+#include <string.h>
+
+static void gather(const json_t *event, void *arg)
+{
+	if (arg)
+		json_array_append(arg, (json_t *)event);
+}
+
+json_t *modtest_call_with(const char *module, const char *op,
+			  const json_t *input, int stream, int yes,
+			  json_t **events_out)
+{
+	struct child_spec spec = {
+		.module = module, .op = op, .input = input, .step = 1,
+		.stream = stream,
+	};
+	json_t *events = events_out ? json_array() : NULL;
+	json_t *result = child_call(&spec, yes, gather, events);
+
+	if (events_out)
+		*events_out = events;
+	return result;
+}
+
+json_t *modtest_call(const char *module, const char *op, const json_t *input,
+		     json_t **events_out)
+{
+	return modtest_call_with(module, op, input, -1, -1, events_out);
+}
+
+void modtest_keep(json_t *input, const json_t *events)
+{
+	json_t *kept = json_object_get(input, "kept"), *event;
+	size_t i;
+
+	if (!kept) {
+		kept = json_object();
+		jset(input, "kept", kept);
+	}
+	json_array_foreach(events, i, event) {
+		const char *name = jstr(event, "name", "");
+		json_t *content;
+
+		if (strcmp(jstr(event, "e", ""), "keep") != 0 ||
+		    json_object_get(kept, name))
+			continue;
+		content = json_copy(event);
+		json_object_del(content, "e");
+		json_object_del(content, "name");
+		json_object_del(content, "ack");
+		jset(kept, name, content);
+	}
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * modtest - call a module as the agent would, without an engine.
+ */
+#ifndef DROVER_MODTEST_H
+#define DROVER_MODTEST_H
+
+#include "engine/base/json.h"
+
+/* Run OP ("probe" "apply" "undo") of MODULE in a child. What must be durable counts
+ * as durable at once, questions find nobody. Returns the RESULT's body (caller
+ * owns). *events_out (may be NULL) receives an array of all events (caller owns). */
+json_t *modtest_call(const char *module, const char *op, const json_t *input,
+		     json_t **events_out);
+/* The same with the other end of a stream (-1: none) and an answer to questions: 1
+ * yes, 0 no, -1 nobody there. */
+json_t *modtest_call_with(const char *module, const char *op,
+			  const json_t *input, int stream, int yes,
+			  json_t **events_out);
+/* Put what the events kept into `input` as "kept", so that a later call (undo) gets
+ * it; the first copy wins. */
+void modtest_keep(json_t *input, const json_t *events);
+
+#endif
