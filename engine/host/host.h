@@ -25,6 +25,7 @@ struct host_ops {
 	void (*open)(struct host *h);
 	/* Start a call; events and the result come through the call's functions. */
 	void (*start)(struct host *h, struct call *c);
+	/* An event with "ack" is durable, or answered: c->answer. */
 	void (*ack)(struct host *h, struct call *c, int64_t ack);
 	void (*stop)(struct host *h, struct call *c);
 	/* Say BYE and end; on_closed follows. */
@@ -64,6 +65,8 @@ struct call {
 	 *  error{text, hint, errno, kind: failed|lost|refused|cancelled|timeout}} */
 	void (*on_result)(struct call *c, const json_t *result, void *arg);
 	void *arg;
+	/* set by the owner before ops->ack() of an "ask": FRAME_ACK's answer */
+	bool answer;
 	/* the transport's own */
 	uint32_t id;
 	void *impl;
