@@ -76,9 +76,14 @@ $(O)/%.o: %.c
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
-# ---- tests ------------------------------------------------------------------
+# ---- packages ------------------------------------------------------------------
 
-UNIT := $(patsubst tests/unit/%.c,$(O)/tests/%,$(wildcard tests/unit/test_*.c))
+deps-%:
+	$(Q)./tools/deps $*
+
+# ---- tests ---------------------------------------------------------------------
+
+UNIT    := $(patsubst tests/unit/%.c,$(O)/tests/%,$(wildcard tests/unit/test_*.c))
 TESTLIB := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 $(O)/tests/%: $(O)/tests/unit/%.o $(TESTLIB) $(O)/agent_blob.o $(O)/data.o $(O)/libdrover.a
 	@mkdir -p $(@D)
@@ -88,4 +93,28 @@ $(O)/tests/%: $(O)/tests/unit/%.o $(TESTLIB) $(O)/agent_blob.o $(O)/data.o $(O)/
 
 units: $(UNIT)
 
-.PHONY: all units
+# All tests; T=name runs one (a file, or a test in it, * allowed), SAN=1 under the sanitizers.
+# The first make installs what is missing; the second sees the libraries it installed.
+test: deps-test
+	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent units lint
+	$(Q)O=$(O) SAN=$(SAN) T='$(T)' ./tests/run all
+check: deps-test
+	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent units lint
+	$(Q)O=$(O) SAN=$(SAN) T='$(T)' ./tests/run quick
+lint:
+	$(Q)./tests/lint
+demo: deps-demo
+	$(Q)$(MAKE) --no-print-directory $(O)/drover
+	$(Q)DROVER=$(abspath $(O)/drover) ./examples/demo/demo
+bench: deps-bench
+	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
+	$(Q)O=$(O) ./tests/bench/run
+
+PREFIX ?= /usr/local
+install: $(O)/drover
+	install -D -m 755 $(O)/drover $(DESTDIR)$(PREFIX)/bin/drover
+	for p in docs/man/*.[1-9]; do install -D -m 644 $$p $(DESTDIR)$(PREFIX)/share/man/man$${p##*.}/$${p##*/}; done
+clean:
+	rm -rf build
+
+.PHONY: all units test check lint demo bench install clean
