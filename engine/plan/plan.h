@@ -84,6 +84,15 @@ void err_list_free(struct err_list *l);
 
 /* Compile. NULL when there was any error; then `errors` holds them all. */
 struct plan *plan_load(const char *file, struct err_list *errors);
+/* The same, with what a caller may add. */
+struct plan_options {
+	/* Look at a check's Lua file without running it, as hook_compile() does;
+	 * NULL: it only has to be there. */
+	int (*check_hook)(const char *file, struct err *e);
+	struct err_list *warnings;	/* what is odd but no error; NULL: not asked */
+};
+struct plan *plan_load_with(const char *file, const struct plan_options *o,
+			    struct err_list *errors);
 void plan_free(struct plan *p);			/* NULL is harmless */
 
 /* The machine as modules see it (engine/README.md, "spec"); built on demand,
@@ -101,6 +110,9 @@ bool plan_machine_matches(const struct plan *p, uint32_t machine,
 json_t *plan_step_args(const struct plan *p, uint32_t machine,
 		       const struct plan_step *s, const json_t *facts,
 		       struct err *e);
+/* Does the step's `when:` hold with these facts? 1, 0 (also when a fact is not
+ * known); a step without one always does. */
+bool plan_step_when(const struct plan_step *s, const json_t *facts);
 /* Fetch a secret by reference "secret:name"; caller frees with secret_free(). */
 char *plan_secret(const struct plan *p, const char *ref, struct err *e);
 void secret_free(char *s);		/* wipes */
