@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A physical server (a real Debian in QEMU, reached by SSH, written to all the time) is moved
+# to another host with a brief freeze; it boots there from virtio, answers at its old address,
+# and holds every write acknowledged before the freeze. Rolled back before it served, the
+# source goes on as before.
+. "$(dirname "$0")/../lib/lab.sh"
+lab_enter "$0" "$@"
+here=$(cd "$(dirname "$0")/../.." && pwd)
+
+# the old network: the lab's bridge carries the server's subnet too
+ip addr add 10.77.0.1/24 dev lab0
+DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$LAB/old.raw" 4G || fail "no guest"
+power="$here/examples/guest/power"
+"$power" on "$LAB/old.raw" lab0
+lab_host kvm1 10.66.0.11
+lab_on kvm1 bash -c 'ip link add br20 type bridge && ip addr flush dev eth0 && ip link set eth0 master br20 &&
+	ip addr add 10.66.0.11/24 dev br20 && ip link set br20 up && mkdir -p /srv/images'
+
+cat >"$LAB/plan.yaml" <<END
+plan: lab
+hosts:
+  db1:  { ssh: root@10.77.0.10, identity: "$LAB/guest-key", known_hosts: "$LAB/known_hosts" }
+  kvm1: { ssh: root@10.66.0.11, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+  here: { local: true }
+machines:
+  ledger:
+    recipe: p2v
+    source:
+      host: db1
+      disks: { root: /dev/sda }
+      power:
+        command:
+          at: here
+          on: ["$power", "on", "$LAB/old.raw", lab0]
+          off: ["$power", cut, "$LAB/old.raw"]
+          status: ["$power", status, "$LAB/old.raw"]
+    target:
+      host: kvm1
+      dir: /srv/images
+      format: qcow2
+      memory: 512MiB
+      start: qemu
+      nics: { ens192: { network: br20, mac: keep, address: 10.77.0.10/24, gateway: 10.77.0.1 } }
+    cutover:
+      - check: { id: answers, after: start, at: here, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 3m }
+END
+cd "$LAB" || exit 1
+
+wait_for 120 "$here/tests/lib/client" count 10.77.0.10 || fail "the server does not come up"
+expect 1 "$DROVER" hosts plan.yaml
+said 'drover hosts plan.yaml --pin db1'
+expect 0 "$DROVER" hosts plan.yaml --pin db1 -y
+expect 0 "$DROVER" hosts plan.yaml
+
+"$here/tests/lib/client" write 10.77.0.10 "$LAB/acked" &
+writer=$!
+
+expect 0 "$DROVER" check plan.yaml
+expect 0 "$DROVER" preview plan.yaml
+said '/etc/fstab'
+expect 0 "$DROVER" run plan.yaml
+[ "$("$power" status "$LAB/old.raw")" = on ] || fail "the source must serve after run"
+
+# back before the target served: the source goes on as before
+before=$("$here/tests/lib/client" count 10.77.0.10)
+expect 0 "$DROVER" rollback plan.yaml -y
+lab_on kvm1 sh -c '[ -z "$(find /srv/images -type f)" ]' || fail "rollback left files at the target"
+wait_for 20 test "$("$here/tests/lib/client" count 10.77.0.10)" -gt "$before" || fail "the source does not take writes"
+
+# and for good
+expect 0 "$DROVER" run plan.yaml
+expect 0 "$DROVER" cutover plan.yaml -y
+kill $writer
+wait $writer 2>/dev/null
+cp "$LAB/acked" "$LAB/acked.all"
+[ "$("$power" status "$LAB/old.raw")" = off ] || fail "the source must be off"
+expect 0 "$here/tests/lib/client" all 10.77.0.10
+sort "$LAB/out" >"$LAB/have"
+sort -u "$LAB/acked.all" >"$LAB/want"
+lost=$(comm -13 "$LAB/have" "$LAB/want" | wc -l)
+[ "$lost" = 0 ] || fail "$lost acknowledged writes are lost"
+[ "$(wc -l <"$LAB/want")" -gt 100 ] || fail "the writer wrote too little to prove anything"
+echo "every one of $(wc -l <"$LAB/want") acknowledged writes is there"
+ssh -i "$LAB/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@10.77.0.10 \
+	'findmnt -no SOURCE /; ip -br addr show ens192; grep -c UUID= /etc/fstab; cat /proc/cmdline' >"$LAB/out" 2>&1
+cat "$LAB/out"
+said '^/dev/vda1$'
+said '^ens192 +UP'
+said 'root=UUID='
+expect 0 "$DROVER" status plan.yaml
+said 'TARGET|target'
+expect 1 "$DROVER" rollback plan.yaml -y
+said 'discard-target-writes'

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+# lab.sh - hosts as namespaces: sourced by tests/lab/*.sh and tests/e2e/*.sh.
+#
+# lab_enter "$0" "$@"   re-executes the script inside net, mount, PID and UTS namespaces of
+#                       its own: whatever it starts, mounts or links is gone when it ends,
+#                       even by kill -9. Sets LAB (a scratch folder on disk, removed by the
+#                       outer shell) and a bridge "lab0" with 10.66.0.1/24.
+# lab_host NAME IP      a host with its own network, mounts and processes, sshd on IP:22,
+#                       /srv and /root of its own. Its key is pinned in $LAB/known_hosts.
+# lab_on NAME CMD...    run CMD in that host.
+# lab_ssh_key           the identity file that all hosts accept: $LAB/key
+
+lab_enter() {
+	if [ -z "${LAB:-}" ]; then
+		[ "$(id -u)" = 0 ] || { echo "the lab needs root for its namespaces"; exit 77; }
+		LAB=$(mktemp -d /var/tmp/drover-lab.XXXXXX) || exit 1
+		export LAB
+		trap 'rm -rf "$LAB"' EXIT
+		trap 'kill -TERM "$lab_pid" 2>/dev/null; wait "$lab_pid"; exit 130' INT TERM
+		unshare --net --mount --pid --uts --fork --kill-child --propagation private \
+			--mount-proc "$@" &
+		lab_pid=$!
+		wait "$lab_pid"
+		exit $?
+	fi
+	mount -t tmpfs -o mode=755 lab /run
+	mkdir -p /run/sshd /run/netns /run/lock
+	hostname engine
+	ip link set lo up
+	ip link add lab0 type bridge
+	ip addr add 10.66.0.1/24 dev lab0
+	ip link set lab0 up
+	export HOME=$LAB/home
+	mkdir -p "$HOME/.ssh" && chmod 700 "$HOME" "$HOME/.ssh"
+	: >"$HOME/.ssh/known_hosts"
+	ln -s "$HOME/.ssh/known_hosts" "$LAB/known_hosts"
+	ssh-keygen -q -t ed25519 -N '' -f "$LAB/key"
+	unset SSH_AUTH_SOCK
+	TMPDIR=$LAB
+	export TMPDIR
+}
+
+# _lab_inside NAME: becomes the host's init; runs in its new namespaces.
+_lab_inside() {
+	local dir=$LAB/hosts/$1
+	hostname "$1"
+	mount -t tmpfs -o mode=755 run /run
+	mkdir -p /run/sshd /run/lock
+	mount --bind "$dir/srv" /srv
+	mount --bind "$dir/root" /root
+	mount --bind "$dir/ssh" /etc/ssh
+	mount -t tmpfs tmp /tmp
+	for d in /var/lib/libvirt /etc/libvirt /var/cache/libvirt /var/log; do
+		[ -d "$d" ] || continue
+		mkdir -p "$dir/bind$d"
+		cp -a "$d/." "$dir/bind$d/" 2>/dev/null
+		mount --bind "$dir/bind$d" "$d"
+	done
+	[ -z "${LAB_INSIDE:-}" ] || "$LAB_INSIDE" "$1"
+	exec /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config 2>"$dir/sshd.log"
+}
+
+lab_host() {
+	local name=$1 ip=$2 dir=$LAB/hosts/$1
+	mkdir -p "$dir/srv" "$dir/root/.ssh" "$dir/ssh"
+	cat "$LAB/key.pub" >"$dir/root/.ssh/authorized_keys"
+	chmod 700 "$dir/root" "$dir/root/.ssh"
+	ssh-keygen -q -t ed25519 -N '' -f "$dir/ssh/ssh_host_ed25519_key"
+	cat >"$dir/ssh/sshd_config" <<-END
+	Port 22
+	ListenAddress $ip
+	HostKey /etc/ssh/ssh_host_ed25519_key
+	PidFile /run/sshd.pid
+	PermitRootLogin prohibit-password
+	PasswordAuthentication no
+	UsePAM no
+	MaxSessions 20
+	MaxStartups 100
+	PerSourceMaxStartups none
+	END
+	sed -i '/PerSourceMaxStartups/d' "$dir/ssh/sshd_config"
+	printf '%s %s\n' "$ip" "$(cut -d' ' -f1,2 "$dir/ssh/ssh_host_ed25519_key.pub")" >>"$LAB/known_hosts"
+	ip netns add "$name"
+	ip link add "v-$name" type veth peer name eth0 netns "$name"
+	ip link set "v-$name" master lab0 up
+	ip -n "$name" link set lo up
+	ip -n "$name" addr add "$ip/24" dev eth0
+	ip -n "$name" link set eth0 up
+	export -f _lab_inside
+	nsenter --net="/run/netns/$name" unshare --mount --pid --uts --fork --kill-child --propagation private \
+		--mount-proc bash -c '_lab_inside "$1"' lab "$name" &
+	echo $! >"$dir/pid"
+	local tries=0
+	until (exec 3<>"/dev/tcp/$ip/22") 2>/dev/null; do
+		tries=$((tries + 1))
+		[ $tries -lt 200 ] || { echo "host $name does not come up"; cat "$dir/sshd.log"; exit 1; }
+		read -rt 0.05 <> <(:) || :
+	done
+}
+
+# The process that is the host's init, as this namespace sees it.
+lab_init_pid() { pgrep -P "$(cat "$LAB/hosts/$1/pid")" | head -n 1; }
+
+lab_on() {
+	local pid
+	pid=$(lab_init_pid "$1")
+	shift
+	nsenter -t "$pid" --net --mount --pid --uts -- "$@"
+}
+
+fail() { echo "FAIL: $*"; exit 1; }
+
+# expect STATUS CMD...: runs it with its output in $LAB/out and shown; fails on another status.
+expect() {
+	local want=$1 got=0
+	shift
+	echo "\$ ${*##*/build/}"
+	"$@" >"$LAB/out" 2>&1 || got=$?
+	cat "$LAB/out"
+	[ "$got" = "$want" ] || fail "status $got instead of $want"
+}
+said() { grep -qE -- "$1" "$LAB/out" || fail "nothing says '$1'"; }
+
+# wait_for SECONDS CMD...: until CMD is true.
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		read -rt 0.2 <> <(:) || :
+	done
+}
