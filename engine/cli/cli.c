@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cli - what every verb needs: plan, graph, state, exit status.
+ */
+#include "engine/cli/cli.h"
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+#include "engine/host/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void cli_init(struct cli *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->in = stdin;
+	c->out = stdout;
+	c->err = stderr;
+	c->tty_in = isatty(STDIN_FILENO) == 1;
+	c->tty_out = isatty(STDOUT_FILENO) == 1;
+	c->make_host = host_new;
+}
+
+int cli_fail(struct cli *c, const struct err *e)
+{
+	fflush(c->out);
+	err_print(c->err, e);
+	fflush(c->err);
+	return err_is(e) ? (int)e->kind : 0;
+}
+
+int cli_close(struct cli *c, int status)
+{
+	AUTO_ERR e = {0};
+
+	if (c->state && state_close(c->state, &e) < 0) {
+		int kind = cli_fail(c, &e);
+
+		status = status ? status : kind;
+	}
+	loop_free(c->loop);
+	graph_free(c->graph);
+	plan_free(c->plan);
+	c->state = NULL;
+	c->loop = NULL;
+	c->graph = NULL;
+	c->plan = NULL;
+	if ((fflush(c->out) != 0 || ferror(c->out)) && !status) {
+		err_sys(&e, "cannot write the output");
+		status = cli_fail(c, &e);
+	}
+	return status;
+}
+
+static int print_errors(struct cli *c, const struct err_list *l)
+{
+	int status = ERR_PLAN;
+
+	fflush(c->out);
+	for (size_t i = 0; i < l->count; i++) {
+		if (c->json) {
+			json_t *o = json_object();
+
+			jset_str(o, "file", l->v[i].at.file);
+			jset_int(o, "line", l->v[i].at.line);
+			jset_int(o, "column", l->v[i].at.column);
+			jset_str(o, "error", l->v[i].what);
+			jset_str(o, "hint", l->v[i].hint);
+			cli_json(c, "error", o);
+		} else {
+			err_print(c->err, &l->v[i]);
+		}
+		if (l->v[i].kind == ERR_SYSTEM)
+			status = ERR_SYSTEM;
+	}
+	if (l->count > 1 && !c->json)
+		fprintf(c->err, "%zu errors\n", l->count);
+	return status;
+}
+
+/* --machine that matches nothing is a slip of the finger, not an empty run. */
+static int check_selector(struct cli *c)
+{
+	const char *want = c->opt[OPT_MACHINE], *near = NULL;
+	AUTO_FREE const char **names = NULL;
+	AUTO_ERR e = {0};
+
+	if (!want)
+		return 0;
+	names = mem_alloc((c->plan->machine_count + 1) * sizeof(*names));
+	for (uint32_t i = 0; i < c->plan->machine_count; i++) {
+		if (plan_machine_matches(c->plan, i, want))
+			return 0;
+		names[i] = c->plan->machines[i].name;
+	}
+	near = text_near(want, names, c->plan->machine_count);
+	err_set(&e, ERR_USAGE, "no machine of plan '%s' matches '%s'", c->plan->name, want);
+	if (near)
+		err_hint(&e, "did you mean --machine %s?", near);
+	else
+		err_hint(&e, "--machine takes a name, a glob, or label=value");
+	return cli_fail(c, &e);
+}
+
+int cli_load_plan(struct cli *c, const char *file)
+{
+	struct err_list errors = {0};
+	int status = 0;
+
+	c->plan = plan_load(file, &errors);
+	if (!c->plan)
+		status = print_errors(c, &errors);
+	err_list_free(&errors);
+	return status ? status : check_selector(c);
+}
+
+int cli_build_graph(struct cli *c)
+{
+	struct err_list errors = {0};
+	int status = 0;
+
+	c->graph = graph_build(c->plan, &errors);
+	if (!c->graph)
+		status = print_errors(c, &errors);
+	err_list_free(&errors);
+	return status;
+}
+
+char *cli_state_dir(const struct cli *c)
+{
+	if (c->opt[OPT_STATE])
+		return mem_strdup(c->opt[OPT_STATE]);
+	return mem_printf("%s/.drover", c->plan->dir && *c->plan->dir ? c->plan->dir : ".");
+}
+
+int cli_open_state(struct cli *c, enum state_mode mode)
+{
+	AUTO_FREE char *dir = cli_state_dir(c);
+	AUTO_ERR e = {0};
+
+	if (!c->loop)
+		c->loop = loop_new(&clock_real);
+	c->state = state_open(dir, c->plan->name, mode, c->loop, &e);
+	return c->state ? 0 : cli_fail(c, &e);
+}
+
+int cli_phase(const struct cli *c, enum opt o)
+{
+	return c->opt[o] ? phase_of(c->opt[o]) : -1;
+}
+
+bool cli_wants(const struct cli *c, uint32_t machine)
+{
+	return !c->opt[OPT_MACHINE] ||
+	       plan_machine_matches(c->plan, machine, c->opt[OPT_MACHINE]);
+}
+
+/* ---- questions ----------------------------------------------------------- */
+
+/* Ask, read one line. The line without its newline, or NULL at end of file. */
+static char *ask_line(struct cli *c, const char *question, const char *word)
+{
+	AUTO_FREE char *line = NULL;
+	size_t cap = 0;
+	ssize_t n;
+
+	fprintf(c->out, "\n%s\n  only '%s' is accepted: ", question, word);
+	fflush(c->out);
+	n = getline(&line, &cap, c->in);
+	if (n < 0)
+		return NULL;
+	while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+		line[--n] = '\0';
+	return mem_strdup(line);
+}
+
+static int refused(struct cli *c)
+{
+	AUTO_ERR e = {0};
+
+	err_set(&e, ERR_WAITING, "not confirmed; nothing was done");
+	return cli_fail(c, &e);
+}
+
+static int ask_word(struct cli *c, const char *question, const char *word)
+{
+	AUTO_FREE char *line = ask_line(c, question, word);
+
+	return line && strcmp(line, word) == 0 ? 0 : refused(c);
+}
+
+static int nobody(struct cli *c, const char *question, const char *flag,
+		  const char *value)
+{
+	AUTO_ERR e = {0};
+
+	err_set(&e, ERR_WAITING, "%s nobody is at a terminal to answer", question);
+	err_hint(&e, "give %s%s%s to say yes beforehand", flag, value ? " " : "",
+		 value ? value : "");
+	return cli_fail(c, &e);
+}
+
+int cli_confirm(struct cli *c, const char *fmt, ...)
+{
+	AUTO_FREE char *question = NULL;
+	va_list ap;
+
+	if (c->opt[OPT_YES])
+		return 0;
+	va_start(ap, fmt);
+	question = mem_vprintf(fmt, ap);
+	va_end(ap);
+	if (!c->tty_in || c->json)
+		return nobody(c, question, "-y", NULL);
+	return ask_word(c, question, "yes");
+}
+
+int cli_confirm_word(struct cli *c, const char *word, const char *fmt, ...)
+{
+	const char *given = c->opt[OPT_CONFIRM];
+	AUTO_FREE char *question = NULL;
+	AUTO_ERR e = {0};
+	va_list ap;
+
+	if (given && strcmp(given, word) == 0)
+		return 0;
+	if (given) {
+		err_set(&e, ERR_USAGE, "--confirm '%s' is not '%s'; nothing was done",
+			given, word);
+		err_hint(&e, "give --confirm %s", word);
+		return cli_fail(c, &e);
+	}
+	va_start(ap, fmt);
+	question = mem_vprintf(fmt, ap);
+	va_end(ap);
+	if (!c->tty_in || c->json)
+		return nobody(c, question, "--confirm", word);
+	return ask_word(c, question, word);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * out - what verbs print: colours, tables, JSON lines.
+ */
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/cli/cli.h"
+
+#include <libsmartcols.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+static const char *const color_codes[] = {
+	[C_OFF] = "\x1b[0m", [C_BOLD] = "\x1b[1m", [C_DIM] = "\x1b[2m",
+	[C_RED] = "\x1b[31m", [C_GREEN] = "\x1b[32m", [C_YELLOW] = "\x1b[33m",
+	[C_BLUE] = "\x1b[34m",
+};
+
+const char *cli_color(const struct cli *c, enum color k)
+{
+	return c->color ? color_codes[k] : "";
+}
+
+int cli_width(const struct cli *c)
+{
+	struct winsize w;
+
+	if (c->tty_out && ioctl(fileno(c->out), TIOCGWINSZ, &w) == 0 && w.ws_col >= 20)
+		return w.ws_col;
+	return 100;
+}
+
+void cli_json(struct cli *c, const char *type, json_t *body)
+{
+	AUTO_JSON *owned = body;
+	AUTO_JSON *line = json_object();
+	AUTO_FREE char *text = NULL;
+	char at[21];
+
+	clock_iso(clock_real.wall_s(clock_real.arg), at);
+	jset_int(line, "v", 1);
+	jset_str(line, "t", type);
+	jset_str(line, "at", at);
+	json_object_update_missing(line, owned);
+	text = json_dumps(line, JSON_COMPACT);
+	fprintf(c->out, "%s\n", text ? text : "{}");
+	fflush(c->out);
+}
+
+/* ---- tables -------------------------------------------------------------- */
+
+struct table {
+	struct cli *c;
+	struct libscols_table *t;
+	size_t columns;
+};
+
+struct table *table_new(struct cli *c, const char *const *titles)
+{
+	struct table *t = mem_alloc(sizeof(*t));
+
+	t->c = c;
+	t->t = scols_new_table();
+	if (!t->t)
+		abort();
+	scols_table_set_stream(t->t, c->out);
+	scols_table_set_column_separator(t->t, "  ");
+	scols_table_enable_maxout(t->t, 0);
+	scols_table_set_termforce(t->t, c->tty_out ? SCOLS_TERMFORCE_ALWAYS :
+				  SCOLS_TERMFORCE_NEVER);
+	if (c->tty_out)
+		scols_table_set_termwidth(t->t, (size_t)cli_width(c));
+	for (; titles[t->columns]; t->columns++) {
+		const char *title = titles[t->columns];
+		int flags = title[0] == '>' ? SCOLS_FL_RIGHT :
+			    title[0] == '~' ? SCOLS_FL_TRUNC : 0;
+
+		scols_table_new_column(t->t, title + (flags != 0), 0, flags);
+	}
+	return t;
+}
+
+void table_row(struct table *t, const char *const *cells)
+{
+	struct libscols_line *line = scols_table_new_line(t->t, NULL);
+
+	for (size_t i = 0; line && i < t->columns; i++) {
+		AUTO_STR safe = {0};
+
+		str_add_safe(&safe, cells[i] && *cells[i] ? cells[i] : "-");
+		scols_line_set_data(line, i, safe.s);
+	}
+}
+
+/* Columns are padded to the end of the line by the library: cut that off. */
+static void print_trimmed(FILE *out, const char *s)
+{
+	while (*s) {
+		size_t n = strcspn(s, "\n"), keep = n;
+
+		while (keep && s[keep - 1] == ' ')
+			keep--;
+		fprintf(out, "%.*s\n", (int)keep, s);
+		s += n + (s[n] == '\n');
+	}
+}
+
+void table_print(struct table *t)
+{
+	char *text = NULL;
+
+	if (scols_table_get_nlines(t->t) > 0 &&
+	    scols_print_table_to_string(t->t, &text) == 0)
+		print_trimmed(t->c->out, text);
+	free(text);
+	scols_unref_table(t->t);
+	free(t);
+}
