@@ -32,8 +32,11 @@ struct run_seams {
 	/* host_new, or a fake's */
 	struct host *(*make_host)(struct loop *l, const char *name,
 				  const json_t *spec);
-	/* A check: like host_ops.start, but in the engine (engine/hook). */
+	/* A check: like host_ops.start, but in the engine. NULL: engine/hook, whose
+	 * calls on hosts then go through this run's connections. */
 	void (*start_check)(void *arg, struct call *c);
+	/* Stop such a check; NULL: it cannot be stopped. */
+	void (*stop_check)(void *arg, struct call *c);
 	/* Ask a person; 1 yes, 0 no, -1 nobody there. NULL: nobody. */
 	int (*ask)(void *arg, const char *question);
 	/* Every report event; borrowed. */
