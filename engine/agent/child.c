@@ -125,11 +125,16 @@ pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e)
 
 int child_reap(pid_t pid)
 {
+	siginfo_t info;
 	int status = 0;
 
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	/* its number names its group only until it is reaped */
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0 &&
+	       errno == EINTR)
 		;
 	kill(-pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
 	return status;
 }
 

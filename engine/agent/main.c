@@ -2,6 +2,8 @@
  * main - the agent's command line. People only ever need --call and --version.
  */
 #include "engine/agent/child.h"
+#include "engine/agent/serve.h"
+#include "engine/agent/stream.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 
@@ -14,11 +16,13 @@
 
 static const char usage[] =
 	"usage: drover-agent --call MODULE probe|apply|undo [--stream-fd N] [--yes|--no] < input.json\n"
+	"       drover-agent --serve NONCE [--expect SHA256] [--remove DIR]\n"
+	"       drover-agent --attach SOCKET STEP NONCE\n"
 	"       drover-agent --version\n"
 	"\n"
 	"--call runs one module here, without an engine: its events and its result are\n"
 	"printed as lines of JSON; what must be durable counts as durable at once.\n"
-;
+	"--serve and --attach are for the engine.\n";
 
 static int fail_usage(void)
 {
@@ -85,10 +89,32 @@ static int do_call(int argc, char **argv)
 	return jbool(result, "ok", false) ? 0 : 1;
 }
 
+static int do_serve(int argc, char **argv)
+{
+	struct serve_options o = { 0 };
+
+	if (argc < 1)
+		return fail_usage();
+	o.nonce = argv[0];
+	for (int i = 1; i + 1 < argc; i += 2) {
+		if (strcmp(argv[i], "--expect") == 0)
+			o.expect = argv[i + 1];
+		else if (strcmp(argv[i], "--remove") == 0)
+			o.remove = argv[i + 1];
+		else
+			return fail_usage();
+	}
+	return serve(&o);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 2 && strcmp(argv[1], "--call") == 0)
 		return do_call(argc - 2, argv + 2);
+	if (argc >= 3 && strcmp(argv[1], "--serve") == 0)
+		return do_serve(argc - 2, argv + 2);
+	if (argc == 5 && strcmp(argv[1], "--attach") == 0)
+		return stream_attach(argv[2], argv[3], argv[4]);
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("drover-agent %s\n", DROVER_VERSION) < 0;
 	return fail_usage();

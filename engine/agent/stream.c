@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stream - descriptors for two-ended steps, passed through an abstract socket.
+ */
+#include "engine/agent/stream.h"
+
+#include "engine/agent/serve.h"
+#include "engine/base/io.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PENDING_MAX 64		/* streams waiting for their step, or for their greeting */
+
+/* What the one message says; the descriptor travels beside it. */
+struct greeting {
+	char secret[STREAM_SECRET];
+	uint32_t step;		/* this host's byte order: both are on it */
+};
+
+struct pending {
+	struct pending *next;
+	struct streams *owner;
+	struct loop_fd *handle;	/* until the greeting came */
+	int conn;		/* ends with the step */
+	int fd;			/* the stream itself; -1 before the greeting */
+	uint32_t step;
+};
+
+struct streams {
+	struct agent *agent;
+	struct loop_fd *handle;
+	int fd;			/* listens */
+	char name[48];		/* without the leading NUL */
+	char secret[STREAM_SECRET + 1];
+	struct pending *pending;
+	size_t count;
+};
+
+static socklen_t abstract(struct sockaddr_un *sun, const char *name)
+{
+	size_t n = strlen(name);
+
+	memset(sun, 0, sizeof(*sun));
+	sun->sun_family = AF_UNIX;
+	if (n > sizeof(sun->sun_path) - 1)
+		n = sizeof(sun->sun_path) - 1;
+	memcpy(sun->sun_path + 1, name, n);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
+}
+
+static void random_hex(char *out, size_t digits)
+{
+	uint8_t raw[16];
+
+	io_random(raw, sizeof(raw));
+	io_hex(raw, digits / 2, out);
+}
+
+static void pending_free(struct pending *p)
+{
+	for (struct pending **at = &p->owner->pending; *at; at = &(*at)->next)
+		if (*at == p) {
+			*at = p->next;
+			break;
+		}
+	p->owner->count--;
+	loop_fd_del(p->handle);
+	mem_close_fd(&p->conn);
+	mem_close_fd(&p->fd);
+	free(p);
+}
+
+/* Receive the greeting; the descriptor, or -1. */
+static int receive(int conn, struct greeting *g)
+{
+	union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } ctl;
+	struct iovec iov = { g, sizeof(*g) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+			      .msg_control = ctl.buf, .msg_controllen = sizeof(ctl.buf) };
+	ssize_t n = recvmsg(conn, &msg, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+	int fd = -1;
+
+	if (n >= 0 && h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS &&
+	    h->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+	if (n != (ssize_t)sizeof(*g))
+		mem_close_fd(&fd);
+	return n == (ssize_t)sizeof(*g) ? fd : -1;
+}
+
+static bool may_speak(int conn)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	return getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void on_greeting(void *arg, short revents)
+{
+	struct pending *p = arg;
+	struct streams *s = p->owner;
+	struct greeting g;
+
+	(void)revents;
+	p->fd = receive(p->conn, &g);
+	if (p->fd < 0 || memcmp(g.secret, s->secret, STREAM_SECRET) != 0) {
+		pending_free(p);
+		return;
+	}
+	loop_fd_del(p->handle);
+	p->handle = NULL;
+	p->step = g.step;
+	step_stream_came(s->agent, g.step);
+}
+
+static void on_connection(void *arg, short revents)
+{
+	struct streams *s = arg;
+	int conn = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct pending *p;
+
+	(void)revents;
+	if (conn < 0)
+		return;
+	if (s->count >= PENDING_MAX || !may_speak(conn)) {
+		close(conn);
+		return;
+	}
+	p = mem_alloc(sizeof(*p));
+	*p = (struct pending){ .next = s->pending, .owner = s, .conn = conn, .fd = -1 };
+	s->pending = p;
+	s->count++;
+	p->handle = loop_fd_add(s->agent->loop, conn, POLLIN, on_greeting, p);
+}
+
+struct streams *streams_new(struct agent *a)
+{
+	struct streams *s = mem_alloc(sizeof(*s));
+	struct sockaddr_un sun;
+	char id[33];
+
+	random_hex(id, 32);
+	random_hex(s->secret, STREAM_SECRET);
+	snprintf(s->name, sizeof(s->name), "drover-%s", id);
+	s->agent = a;
+	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->fd < 0 ||
+	    bind(s->fd, (struct sockaddr *)&sun, abstract(&sun, s->name)) < 0 ||
+	    listen(s->fd, 16) < 0) {
+		mem_close_fd(&s->fd);
+		free(s);
+		return NULL;
+	}
+	s->handle = loop_fd_add(a->loop, s->fd, POLLIN, on_connection, s);
+	return s;
+}
+
+void streams_free(struct streams *s)
+{
+	if (!s)
+		return;
+	while (s->pending)
+		pending_free(s->pending);
+	loop_fd_del(s->handle);
+	mem_close_fd(&s->fd);
+	free(s);
+}
+
+const char *streams_name(const struct streams *s)
+{
+	return s->name;
+}
+
+const char *streams_secret(const struct streams *s)
+{
+	return s->secret;
+}
+
+int streams_take(struct streams *s, uint32_t id, int *hold)
+{
+	for (struct pending *p = s ? s->pending : NULL; p; p = p->next)
+		if (p->fd >= 0 && p->step == id) {
+			int fd = p->fd;
+
+			*hold = p->conn;
+			p->fd = p->conn = -1;
+			pending_free(p);
+			return fd;
+		}
+	return -1;
+}
+
+/* ---- the other side ------------------------------------------------------------ */
+
+int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
+		struct err *e)
+{
+	union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } ctl = { { 0 } };
+	struct greeting g = { .step = step };
+	struct iovec iov = { &g, sizeof(g) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+			      .msg_control = ctl.buf, .msg_controllen = sizeof(ctl.buf) };
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+	struct sockaddr_un sun;
+	socklen_t len = abstract(&sun, name);
+	int conn = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (strlen(secret) != STREAM_SECRET)
+		errno = EINVAL;
+	else if (conn >= 0 && connect(conn, (struct sockaddr *)&sun, len) == 0) {
+		memcpy(g.secret, secret, STREAM_SECRET);
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(h), &fd, sizeof(fd));
+		if (sendmsg(conn, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(g))
+			return conn;
+	}
+	err_sys(e, "cannot pass a stream to the agent");
+	mem_close_fd(&conn);
+	return -1;
+}
+
+static bool same_socket(int a, int b)
+{
+	struct stat sa, sb;
+
+	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && S_ISSOCK(sa.st_mode) &&
+	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+/* Bytes from one descriptor to another; blocking. The writer is closed for writing
+ * when the reader ends. */
+static void copy_until_end(int from, int to)
+{
+	char buf[65536];
+	ssize_t n;
+
+	while ((n = read(from, buf, sizeof(buf))) > 0 || (n < 0 && errno == EINTR))
+		if (n > 0 && io_write_full(to, buf, (size_t)n) < 0)
+			break;
+	shutdown(to, SHUT_WR);
+}
+
+/* sshd gave us two pipes: two processes join them to one socket. */
+static void join_pipes(int sock)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		copy_until_end(0, sock);
+		_exit(0);
+	}
+	close(0);
+	copy_until_end(sock, 1);
+	close(1);
+}
+
+int stream_attach(const char *name, const char *step, const char *nonce)
+{
+	AUTO_FREE char *hello = mem_printf(FRAME_PREAMBLE "%s\n", nonce);
+	char secret[STREAM_SECRET + 1];
+	int pair[2] = { -1, -1 }, conn, given = 0;
+	AUTO_ERR e = { 0 };
+	char end;
+
+	if (io_read_full(0, secret, sizeof(secret)) <= 0)
+		return 1;
+	secret[STREAM_SECRET] = '\0';
+	if (!same_socket(0, 1)) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+			return 1;
+		given = pair[1];
+	}
+	if (io_write_full(1, hello, strlen(hello)) < 0)
+		return 1;
+	conn = stream_pass(name, secret, (uint32_t)strtoul(step, NULL, 10), given, &e);
+	if (conn < 0) {
+		err_print(stderr, &e);
+		return 1;
+	}
+	if (pair[0] >= 0) {
+		close(pair[1]);
+		join_pipes(pair[0]);
+		return 0;
+	}
+	/* the step has it; sshd must only see us end when the step does */
+	close(0);
+	close(1);
+	while (read(conn, &end, 1) < 0 && errno == EINTR)
+		;
+	return 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stream - how the stream of a two-ended step reaches its child: never through the
+ * control channel. Whoever has it connects to an abstract UNIX socket, proves with
+ * the agent's secret (told in HELLO) that the engine sent him, and passes the
+ * descriptor. For SSH that is a second exec channel running `--attach`, so that no
+ * byte passes through the agent.
+ */
+#ifndef DROVER_STREAM_H
+#define DROVER_STREAM_H
+
+#include "engine/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define STREAM_SECRET 32	/* hex digits */
+
+struct agent;
+struct streams;
+
+/* Listen. NULL: streams are not possible here (told in HELLO). */
+struct streams *streams_new(struct agent *a);
+void streams_free(struct streams *s);			/* NULL is harmless */
+const char *streams_name(const struct streams *s);	/* the socket's name */
+const char *streams_secret(const struct streams *s);
+/* The descriptor for step `id`, now the caller's; *hold is closed when the step is
+ * over. -1: it is not here yet. */
+int streams_take(struct streams *s, uint32_t id, int *hold);
+
+/* Pass `fd` to the agent that listens on `name`. Returns the connection that ends
+ * with the step, or -1 with e. */
+int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
+		struct err *e);
+
+/* `drover-agent --attach`: hand over stdin and stdout as the stream of a step. The
+ * secret is the first line of stdin; the preamble with the nonce goes out first.
+ * Stays until the step is over. The exit status. */
+int stream_attach(const char *name, const char *step, const char *nonce);
+
+#endif
