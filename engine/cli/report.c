@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * report - one run and what is seen of it.
+ */
+#include "engine/cli/report.h"
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/cli/screen.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TICK_MS 200
+#define PREVIEW_MAX (64u << 20)
+
+struct session {
+	struct cli *c;
+	struct screen *screen;		/* NULL with --json */
+	struct loop_timer *tick;	/* NULL: no live region */
+};
+
+static bool is_preview(enum run_kind k)
+{
+	return k == RUN_PREVIEW || k == RUN_CUTOVER_PREVIEW || k == RUN_ROLLBACK_PREVIEW;
+}
+
+static void on_report(void *arg, const json_t *event)
+{
+	struct session *s = arg;
+
+	if (s->screen) {
+		screen_event(s->screen, event);
+		return;
+	}
+	json_dumpf(event, s->c->out, JSON_COMPACT);
+	fputc('\n', s->c->out);
+	fflush(s->c->out);
+}
+
+static void on_tick(void *arg)
+{
+	struct session *s = arg;
+
+	screen_tick(s->screen);
+	s->tick = loop_timer_add(s->c->loop, TICK_MS, on_tick, s);
+}
+
+/* What no program can prove is asked of a person; -y does not answer it. */
+static int on_ask(void *arg, const char *question)
+{
+	struct session *s = arg;
+	AUTO_FREE char *line = NULL;
+	AUTO_STR safe = {0};
+	size_t cap = 0;
+
+	if (!s->c->tty_in || !s->screen)
+		return -1;
+	screen_hide(s->screen);
+	str_add_safe(&safe, question);
+	fprintf(s->c->out, "\n%s\n  only 'yes' is accepted: ", safe.s ? safe.s : "");
+	fflush(s->c->out);
+	if (getline(&line, &cap, s->c->in) < 0)
+		return -1;
+	return strcmp(line, "yes\n") == 0;
+}
+
+static int width_of(void *arg)
+{
+	return cli_width(arg);
+}
+
+/* "db1 -> kvm1" above a machine's steps. */
+static void add_titles(struct cli *c, struct screen *screen)
+{
+	for (uint32_t i = 0; i < c->plan->machine_count; i++) {
+		const struct plan_machine *m = &c->plan->machines[i];
+		AUTO_FREE char *title = NULL;
+
+		if (!cli_wants(c, i) || m->source_host >= c->plan->host_count ||
+		    m->target_host >= c->plan->host_count)
+			continue;
+		title = mem_printf("%s -> %s", c->plan->hosts[m->source_host].name,
+				   c->plan->hosts[m->target_host].name);
+		screen_machine(screen, m->name, title);
+	}
+}
+
+static void session_begin(struct session *s, struct cli *c, enum run_kind kind)
+{
+	struct screen_options so = {
+		.out = c->out, .live = c->tty_out && !is_preview(kind), .color = c->color,
+		.diff = c->opt[OPT_DIFF] != NULL, .verbose = c->verbose,
+		.clock = &clock_real, .width = width_of, .arg = c,
+	};
+
+	s->c = c;
+	if (c->json)
+		return;
+	s->screen = screen_new(&so);
+	add_titles(c, s->screen);
+	if (so.live)
+		s->tick = loop_timer_add(c->loop, TICK_MS, on_tick, s);
+}
+
+static void session_end(struct session *s)
+{
+	loop_timer_del(s->tick);
+	screen_free(s->screen);
+}
+
+/* ---- signals ------------------------------------------------------------- */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	run_interrupt();
+}
+
+static void catch_signals(struct sigaction old[2])
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGINT, &sa, &old[0]);
+	sigaction(SIGTERM, &sa, &old[1]);
+}
+
+static void leave_signals(const struct sigaction old[2])
+{
+	sigaction(SIGINT, &old[0], NULL);
+	sigaction(SIGTERM, &old[1], NULL);
+}
+
+int cli_run(struct cli *c, struct run_options *o, json_t **preview_out)
+{
+	struct session s = {0};
+	struct sigaction old[2];
+	struct run_seams seams = { .make_host = c->make_host, .ask = on_ask,
+				   .report = on_report, .arg = &s };
+	AUTO_ERR e = {0};
+	int status;
+
+	if (!c->graph && (status = cli_build_graph(c)))
+		return status;
+	if (!c->state &&
+	    (status = cli_open_state(c, is_preview(o->kind) ? STATE_READ : STATE_WRITE)))
+		return status;
+	if (!o->selector)
+		o->selector = c->opt[OPT_MACHINE];
+	if (o->only < 0)
+		o->only = cli_phase(c, OPT_ONLY);
+	if (o->until < 0)
+		o->until = cli_phase(c, OPT_UNTIL);
+	seams.loop = c->loop;
+	session_begin(&s, c, o->kind);
+	catch_signals(old);
+	status = run_plan(c->plan, c->graph, c->state, &seams, o, preview_out, &e);
+	leave_signals(old);
+	session_end(&s);
+	if (err_is(&e))
+		cli_fail(c, &e);
+	return status;
+}
+
+/* ---- previews as files --------------------------------------------------- */
+
+int report_save(struct cli *c, const char *file, const json_t *preview)
+{
+	AUTO_JSON *o = json_object();
+	AUTO_FREE char *path = realpath(c->plan->file, NULL);
+	AUTO_FREE char *text = NULL;
+	AUTO_ERR e = {0};
+	json_t *options = json_object();
+
+	jset_str(o, "drover", "preview");
+	jset_int(o, "v", 1);
+	jset_str(o, "file", path ? path : c->plan->file);
+	jset_str(options, "machine", c->opt[OPT_MACHINE]);
+	jset_str(options, "only", c->opt[OPT_ONLY]);
+	jset_str(options, "until", c->opt[OPT_UNTIL]);
+	jset(o, "options", options);
+	jset(o, "preview", json_deep_copy(preview));
+	text = json_pretty(o);
+	if (io_write_file(AT_FDCWD, file, text, strlen(text), 0644) < 0) {
+		err_sys(&e, "cannot save the preview as '%s'", file);
+		return cli_fail(c, &e);
+	}
+	if (!c->json)
+		fprintf(c->out, "Saved %s: valid while plan, state and hosts stay as they are.\n",
+			file);
+	return 0;
+}
+
+int report_saved(const char *file, json_t **doc, struct err *e)
+{
+	AUTO_FREE char *text = NULL;
+	AUTO_JSON *o = NULL;
+	size_t n = 0;
+
+	text = io_read_file(AT_FDCWD, file, PREVIEW_MAX, &n);
+	if (!text || text[strspn(text, " \t\r\n")] != '{')
+		return 0;	/* plan_load says what is wrong with it */
+	o = json_parse(text, n, NULL);
+	if (!o)
+		return strstr(text, "\"drover\": \"preview\"") ?
+			(err_set(e, ERR_STALE, "cannot read the saved preview '%s': it is damaged",
+				 file), err_hint(e, "make it again: drover preview PLAN -o %s", file)) : 0;
+	if (strcmp(jstr(o, "drover", ""), "preview") != 0)
+		return 0;
+	if (jint(o, "v", 0) != 1 || !jstr(o, "file", NULL) || !jget(o, "preview")) {
+		err_set(e, ERR_STALE, "cannot use the saved preview '%s': another version of "
+			"drover made it", file);
+		return err_hint(e, "make it again: drover preview %s -o %s",
+				jstr(o, "file", "PLAN"), file);
+	}
+	*doc = json_incref(o);
+	return 1;
+}
+
+static const char *saved_option(const json_t *doc, const char *path)
+{
+	return jstr(doc, path, NULL);
+}
+
+/* The options it was made with hold; others beside it would not be what it says. */
+static int take_options(struct cli *c, const json_t *doc)
+{
+	static const struct { enum opt o; const char *path; } rows[] = {
+		{ OPT_MACHINE, "options.machine" }, { OPT_ONLY, "options.only" },
+		{ OPT_UNTIL, "options.until" },
+	};
+	AUTO_ERR e = {0};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *was = saved_option(doc, rows[i].path), *now = c->opt[rows[i].o];
+
+		if (now && (!was || strcmp(was, now) != 0)) {
+			err_set(&e, ERR_USAGE, "--%s %s is not what the preview was made with",
+				option_rows[rows[i].o].name, now);
+			err_hint(&e, "leave it out, or make another preview");
+			return cli_fail(c, &e);
+		}
+		c->opt[rows[i].o] = was;
+	}
+	return 0;
+}
+
+int report_open(struct cli *c, struct run_options *o, enum run_kind kind, json_t **doc)
+{
+	const char *file = c->args[0];
+	AUTO_ERR e = {0};
+	int rc = report_saved(file, doc, &e), status;
+
+	if (rc < 0)
+		return cli_fail(c, &e);
+	if (rc > 0) {
+		if ((status = take_options(c, *doc)))
+			return status;
+		file = jstr(*doc, "file", "");
+		o->saved = jget(*doc, "preview");
+	}
+	o->kind = kind;
+	o->only = o->until = -1;
+	return cli_load_plan(c, file);
+}

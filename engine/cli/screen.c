@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * screen - takes events, keeps what is known of each machine, prints the lines
+ * that stay.
+ */
+#include "engine/cli/screen_priv.h"
+#include "engine/base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+
+#define TELL_MS 10000		/* plain progress lines, at most so often */
+#define REDRAW_MS 100
+
+static const char *const codes[P_COUNT] = {
+	[P_OFF] = "\x1b[0m", [P_BOLD] = "\x1b[1m", [P_DIM] = "\x1b[2m",
+	[P_RED] = "\x1b[31m", [P_GREEN] = "\x1b[32m", [P_YELLOW] = "\x1b[33m",
+};
+
+const char *paint(const struct screen *s, enum paint p)
+{
+	return s->o.color ? codes[p] : "";
+}
+
+uint64_t screen_now(const struct screen *s)
+{
+	return s->o.clock->mono_ms(s->o.clock->arg);
+}
+
+/* ---- widths -------------------------------------------------------------- */
+
+/* One character of UTF-8 at p: its bytes, and its columns. Bad bytes count one. */
+static size_t next_char(const char *p, size_t *columns)
+{
+	unsigned char c = (unsigned char)*p;
+	size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, i;
+	wchar_t w = c < 0x80 ? c : c & (0x7f >> n);
+	int width;
+
+	for (i = 1; i < n; i++) {
+		if (((unsigned char)p[i] & 0xc0) != 0x80) {
+			*columns = 1;
+			return 1;
+		}
+		w = (w << 6) | (p[i] & 0x3f);
+	}
+	width = wcwidth(w);
+	*columns = width < 0 ? 1 : (size_t)width;
+	return n;
+}
+
+size_t text_columns(const char *t)
+{
+	size_t sum = 0, w;
+
+	while (*t) {
+		t += next_char(t, &w);
+		sum += w;
+	}
+	return sum;
+}
+
+size_t text_fit(const char *t, size_t columns)
+{
+	const char *p = t;
+	size_t sum = 0, w, n;
+
+	for (; *p; p += n, sum += w) {
+		n = next_char(p, &w);
+		if (sum + w > columns)
+			break;
+	}
+	return (size_t)(p - t);
+}
+
+void add_cell(struct str *b, const char *t, size_t columns, bool cut)
+{
+	AUTO_STR safe = {0};
+	size_t w;
+
+	str_add_safe(&safe, t ? t : "");
+	w = text_columns(safe.s ? safe.s : "");
+	if (cut && w > columns) {
+		size_t n = text_fit(safe.s, columns ? columns - 1 : 0);
+
+		str_addn(b, safe.s, n);
+		str_add(b, "~");
+		w = text_columns(safe.s) - text_columns(safe.s + n) + 1;
+	} else {
+		str_add(b, safe.s ? safe.s : "");
+	}
+	for (; w < columns; w++)
+		str_addc(b, ' ');
+}
+
+/* ---- machines ------------------------------------------------------------ */
+
+struct view *screen_view(struct screen *s, const char *name)
+{
+	struct view *v;
+
+	for (size_t i = 0; i < s->view_count; i++)
+		if (strcmp(s->views[i]->name, name) == 0)
+			return s->views[i];
+	v = mem_alloc(sizeof(*v));
+	v->name = mem_strdup(name);
+	v->steps = json_array();
+	s->views = mem_grow(s->views, s->view_count, &s->view_cap, sizeof(struct view *));
+	s->views[s->view_count++] = v;
+	return v;
+}
+
+static void view_free(struct view *v)
+{
+	free(v->name);
+	free(v->title);
+	free(v->serves);
+	free(v->step);
+	free(v->state);
+	json_decref(v->progress);
+	json_decref(v->steps);
+	free(v);
+}
+
+static void replace(char **p, const char *s)
+{
+	char *copy = mem_strdup(s);
+
+	free(*p);
+	*p = copy;
+}
+
+struct screen *screen_new(const struct screen_options *o)
+{
+	struct screen *s = mem_alloc(sizeof(*s));
+
+	s->o = *o;
+	s->findings = json_array();
+	s->lost = json_array();
+	s->hosts = json_object();
+	return s;
+}
+
+void screen_free(struct screen *s)
+{
+	if (!s)
+		return;
+	screen_hide(s);
+	for (size_t i = 0; i < s->view_count; i++)
+		view_free(s->views[i]);
+	free(s->views);
+	free(s->kind);
+	free(s->plan);
+	free(s->file);
+	free(s->run);
+	json_decref(s->findings);
+	json_decref(s->lost);
+	json_decref(s->hosts);
+	str_free(&s->line);
+	free(s);
+}
+
+void screen_machine(struct screen *s, const char *name, const char *title)
+{
+	replace(&screen_view(s, name)->title, title);
+}
+
+/* ---- lines that stay ----------------------------------------------------- */
+
+void screen_hide(struct screen *s)
+{
+	live_erase(s, &s->line);
+	if (s->line.len)
+		fwrite(s->line.s, 1, s->line.len, s->o.out);
+	s->line.len = 0;
+	fflush(s->o.out);
+}
+
+/* "10:00:03  " from the event's own time. */
+static void begin_line(struct screen *s, const json_t *ev)
+{
+	const char *at = jstr(ev, "at", "");
+
+	live_erase(s, &s->line);
+	str_addf(&s->line, "%s%.8s%s  ", paint(s, P_DIM), strlen(at) >= 19 ? at + 11 : "--:--:--",
+		 paint(s, P_OFF));
+}
+
+static void end_line(struct screen *s)
+{
+	str_addc(&s->line, '\n');
+	fwrite(s->line.s, 1, s->line.len, s->o.out);
+	s->line.len = 0;
+	fflush(s->o.out);
+}
+
+static size_t name_width(const struct screen *s)
+{
+	size_t w = 7;
+
+	for (size_t i = 0; i < s->view_count; i++) {
+		size_t n = text_columns(s->views[i]->name);
+
+		w = n > w && n <= 24 ? n : w;
+	}
+	return w;
+}
+
+static void begin_step_line(struct screen *s, const json_t *ev)
+{
+	const char *phase = jstr(ev, "phase", NULL), *step = jstr(ev, "step", "");
+	AUTO_FREE char *full = phase ? mem_printf("%s.%s", phase, step) : mem_strdup(step);
+
+	begin_line(s, ev);
+	add_cell(&s->line, jstr(ev, "machine", ""), name_width(s), false);
+	str_add(&s->line, "  ");
+	add_cell(&s->line, full, 20, false);
+	str_add(&s->line, "  ");
+}
+
+/* Further lines below one: each line of `text`, indented. */
+static void add_below(struct screen *s, const char *label, const char *text)
+{
+	while (text && *text) {
+		size_t n = strcspn(text, "\n");
+		AUTO_FREE char *part = mem_strndup(text, n);
+
+		str_addf(&s->line, "\n          %s", label);
+		str_add_safe(&s->line, part);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static void step_line(struct screen *s, const json_t *ev, enum paint p, const char *word,
+		      uint64_t took_ms)
+{
+	const char *error = jstr(ev, "error", NULL);
+	char took[24];
+
+	begin_step_line(s, ev);
+	str_addf(&s->line, "%s%s%s", paint(s, p), word, paint(s, P_OFF));
+	if (took_ms >= 1000) {
+		text_duration(took_ms, took);
+		str_addf(&s->line, " in %s", took);
+	}
+	if (jint(ev, "attempt", 1) > 1)
+		str_addf(&s->line, " (attempt %lld of %lld)", (long long)jint(ev, "attempt", 1),
+			 (long long)jint(ev, "attempts", 1));
+	if (error) {
+		str_add(&s->line, ": ");
+		str_add_safe(&s->line, error);
+		add_below(s, "", jstr(ev, "hint", NULL));
+		if (jstr(ev, "place", NULL))
+			add_below(s, "the step stands at ", jstr(ev, "place", NULL));
+	}
+	end_line(s);
+}
+
+/* ---- events -------------------------------------------------------------- */
+
+static const struct {
+	const char *state, *word;
+	enum mark mark;
+	enum paint paint;
+	bool busy;		/* work is going on */
+	int verbose;		/* told from this many -v on */
+} states[] = {
+	{ "waiting", "waits", MARK_NONE, P_DIM, false, 2 },
+	{ "probing", "looking", MARK_BUSY, P_DIM, true, 2 },
+	{ "running", "running", MARK_BUSY, P_DIM, true, 1 },
+	{ "undoing", "undoing", MARK_BUSY, P_DIM, true, 1 },
+	{ "done", "done", MARK_DONE, P_GREEN, false, 0 },
+	{ "unchanged", "as wanted", MARK_SAME, P_DIM, false, 1 },
+	{ "skipped", "left out", MARK_SKIPPED, P_DIM, false, 1 },
+	{ "undone", "undone", MARK_UNDONE, P_GREEN, false, 0 },
+	{ "failed", "FAILED", MARK_FAILED, P_RED, false, 0 },
+	{ "unknown", "UNKNOWN", MARK_FAILED, P_YELLOW, false, 0 },
+};
+
+static json_t *preview_step(struct view *v, const char *phase, const char *step)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(v->steps, i, o)
+		if (strcmp(jstr(o, "phase", ""), phase) == 0 &&
+		    strcmp(jstr(o, "step", ""), step) == 0)
+			return o;
+	o = json_object();
+	jset_str(o, "phase", phase);
+	jset_str(o, "step", step);
+	jset(o, "changes", json_array());
+	jadd(v->steps, o);
+	return o;
+}
+
+static void on_step(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+	const char *state = jstr(ev, "state", ""), *step = jstr(ev, "step", "");
+	int phase = phase_of(jstr(ev, "phase", ""));
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(states) && strcmp(states[i].state, state) != 0)
+		i++;
+	if (i == ARRAY_LEN(states) || phase < 0)
+		return;
+	if (s->preview)
+		json_object_update(preview_step(v, jstr(ev, "phase", ""), step), (json_t *)(uintptr_t)ev);
+	if (states[i].mark > v->marks[phase] || v->marks[phase] == MARK_BUSY)
+		v->marks[phase] = states[i].mark;
+	if (states[i].busy) {
+		if (!v->busy || !v->step || strcmp(v->step, step) != 0) {
+			v->since_ms = v->told_ms = screen_now(s);
+			json_decref(v->progress);
+			v->progress = NULL;
+		}
+		v->busy = true;
+		v->phase = phase;
+		replace(&v->step, step);
+		replace(&v->state, states[i].word);
+	} else {
+		v->took_ms += (uint64_t)jint(ev, "took_ms", 0);
+		if (v->step && strcmp(v->step, step) == 0)
+			v->busy = false;
+	}
+	if (!s->preview && s->o.verbose >= states[i].verbose)
+		step_line(s, ev, states[i].paint, states[i].word,
+			  (uint64_t)jint(ev, "took_ms", 0));
+}
+
+static void on_progress(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+	uint64_t now = screen_now(s);
+
+	json_decref(v->progress);
+	v->progress = json_deep_copy(ev);
+	if (s->o.live || s->preview || now - v->told_ms < TELL_MS)
+		return;
+	v->told_ms = now;
+	begin_step_line(s, ev);
+	live_progress_text(s, v, &s->line);
+	end_line(s);
+}
+
+static void on_finding(struct screen *s, const json_t *ev)
+{
+	jadd(s->findings, json_deep_copy(ev));
+	if (s->preview)
+		return;
+	if (strcmp(jstr(ev, "severity", ""), "info") == 0 && s->o.verbose < 1)
+		return;
+	begin_line(s, ev);
+	preview_finding(s, &s->line, ev, name_width(s));
+	s->line.s[--s->line.len] = '\0';
+	end_line(s);
+}
+
+static void on_host(struct screen *s, const json_t *ev)
+{
+	const char *state = jstr(ev, "state", ""), *name = jstr(ev, "host", "");
+	bool down = strcmp(state, "down") == 0;
+
+	jset(s->hosts, name, json_deep_copy(ev));
+	if (s->preview || (!down && s->o.verbose < 1))
+		return;
+	begin_line(s, ev);
+	str_addf(&s->line, "host ");
+	str_add_safe(&s->line, name);
+	str_addf(&s->line, "  %s%s%s", paint(s, down ? P_RED : P_DIM), down ? "DOWN" : state,
+		 paint(s, P_OFF));
+	if (jstr(ev, "error", NULL)) {
+		str_add(&s->line, ": ");
+		str_add_safe(&s->line, jstr(ev, "error", ""));
+		add_below(s, "", jstr(ev, "hint", NULL));
+	}
+	end_line(s);
+}
+
+static void on_change(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+	json_t *step = preview_step(v, jstr(ev, "phase", ""), jstr(ev, "step", ""));
+
+	if (s->preview)
+		jadd(jget(step, "changes"), json_deep_copy(ev));
+}
+
+static void on_cost(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+	json_t *step = preview_step(v, jstr(ev, "phase", ""), jstr(ev, "step", ""));
+
+	jset(step, "cost", json_deep_copy(ev));
+}
+
+static void on_log(struct screen *s, const json_t *ev)
+{
+	if (s->preview || s->o.verbose < 1)
+		return;
+	begin_step_line(s, ev);
+	str_add_safe(&s->line, jstr(ev, "text", ""));
+	end_line(s);
+}
+
+static void on_serves(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+	const char *who = jstr(ev, "who", "unknown");
+	bool news = v->serves && strcmp(v->serves, who) != 0;
+
+	replace(&v->serves, who);
+	if (s->preview || (!news && s->o.verbose < 1))
+		return;
+	begin_line(s, ev);
+	add_cell(&s->line, v->name, name_width(s), false);
+	str_addf(&s->line, "  serves: %s", paint(s, P_BOLD));
+	str_add_safe(&s->line, who);
+	str_add(&s->line, paint(s, P_OFF));
+	end_line(s);
+}
+
+static void on_lost(struct screen *s, const json_t *ev)
+{
+	jadd(s->lost, json_deep_copy(ev));
+	if (s->preview)
+		return;
+	begin_line(s, ev);
+	add_cell(&s->line, jstr(ev, "machine", ""), name_width(s), false);
+	str_addf(&s->line, "  %sLOST%s: ", paint(s, P_YELLOW), paint(s, P_OFF));
+	str_add_safe(&s->line, jstr(ev, "text", ""));
+	end_line(s);
+}
+
+static void on_start(struct screen *s, const json_t *ev)
+{
+	const json_t *name;
+	size_t i;
+
+	replace(&s->kind, jstr(ev, "kind", "run"));
+	replace(&s->plan, jstr(ev, "plan", ""));
+	replace(&s->file, jstr(ev, "file", ""));
+	replace(&s->run, jstr(ev, "run", NULL));
+	s->preview = strstr(s->kind, "preview") != NULL;
+	s->host_count = json_array_size(jget(ev, "hosts"));
+	json_array_foreach(jget(ev, "machines"), i, name)
+		if (json_is_string(name))
+			screen_view(s, json_string_value(name));
+	if (s->preview)
+		return;
+	str_addf(&s->line, "%s", paint(s, P_BOLD));
+	str_add_safe(&s->line, s->plan);
+	str_addf(&s->line, "  %s%s  ", s->kind, paint(s, P_OFF));
+	str_add_safe(&s->line, s->file);
+	if (s->run)
+		str_addf(&s->line, "  run %s", s->run);
+	str_addf(&s->line, "  %zu machine%s, %zu host%s", json_array_size(jget(ev, "machines")),
+		 json_array_size(jget(ev, "machines")) == 1 ? "" : "s", s->host_count,
+		 s->host_count == 1 ? "" : "s");
+	end_line(s);
+}
+
+static void on_end(struct screen *s, const json_t *ev)
+{
+	screen_hide(s);
+	if (s->preview)
+		preview_page(s, ev);
+	else
+		close_page(s, ev);
+	fwrite(s->line.s ? s->line.s : "", 1, s->line.len, s->o.out);
+	s->line.len = 0;
+	fflush(s->o.out);
+	s->o.live = false;
+}
+
+static const struct {
+	const char *type;
+	void (*fn)(struct screen *s, const json_t *ev);
+} handlers[] = {
+	{ "start", on_start }, { "host", on_host }, { "step", on_step },
+	{ "progress", on_progress }, { "log", on_log }, { "finding", on_finding },
+	{ "change", on_change }, { "cost", on_cost }, { "serves", on_serves },
+	{ "lost", on_lost }, { "end", on_end },
+};
+
+void screen_event(struct screen *s, const json_t *event)
+{
+	const char *type = jstr(event, "t", "");
+
+	for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
+		if (strcmp(handlers[i].type, type) == 0)
+			handlers[i].fn(s, event);
+}
+
+void screen_tick(struct screen *s)
+{
+	uint64_t now = screen_now(s);
+
+	if (!s->o.live || (s->region && now - s->drawn_ms < REDRAW_MS))
+		return;
+	s->drawn_ms = now;
+	live_draw(s);
+}

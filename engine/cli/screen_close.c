@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * screen_close - the table at the end of a run: machine by phase, who serves, how
+ * long; and what to type next.
+ */
+#include "engine/base/text.h"
+#include "engine/cli/screen_priv.h"
+
+#include <string.h>
+
+static const struct { const char *word; enum paint paint; } words[] = {
+	[MARK_NONE] = { "-", P_DIM }, [MARK_SKIPPED] = { "-", P_DIM },
+	[MARK_SAME] = { "as is", P_DIM }, [MARK_DONE] = { "done", P_GREEN },
+	[MARK_UNDONE] = { "undone", P_GREEN }, [MARK_BUSY] = { "stopped", P_YELLOW },
+	[MARK_WAITS] = { "waits", P_YELLOW }, [MARK_FAILED] = { "FAILED", P_RED },
+};
+
+static void add_word(struct screen *s, enum mark m, size_t columns)
+{
+	str_add(&s->line, paint(s, words[m].paint));
+	add_cell(&s->line, words[m].word, columns, false);
+	str_add(&s->line, paint(s, P_OFF));
+}
+
+/* Trailing blanks would only wrap. */
+static void trim(struct str *b)
+{
+	while (b->len && b->s[b->len - 1] == ' ')
+		b->s[--b->len] = '\0';
+}
+
+static void add_row(struct screen *s, const struct view *v, size_t names)
+{
+	char took[24] = "-";
+
+	add_cell(&s->line, v->name, names, false);
+	str_add(&s->line, "  ");
+	for (int p = 0; p < PHASE_COUNT; p++) {
+		add_word(s, v->marks[p], strlen(phase_names[p]));
+		str_add(&s->line, "  ");
+	}
+	add_cell(&s->line, v->serves ? v->serves : "-", 7, false);
+	if (v->took_ms)
+		text_duration(v->took_ms, took);
+	str_addf(&s->line, "  %s\n", took);
+}
+
+static const char *end_word(int64_t status)
+{
+	switch (status) {
+	case 0: return "done";
+	case 1: return "a step FAILED";
+	case 3: return "stopped; the same command goes on with it";
+	case 5: return "the saved preview no longer fits";
+	case 6: return "waits for a person";
+	default: return "FAILED";
+	}
+}
+
+void close_page(struct screen *s, const json_t *end)
+{
+	int64_t status = jint(end, "status", 0), bytes = jint(end, "bytes", 0);
+	size_t names = 7;
+	char text[24];
+
+	for (size_t i = 0; i < s->view_count; i++) {
+		size_t n = text_columns(s->views[i]->name);
+
+		names = n > names ? n : names;
+	}
+	if (s->view_count) {
+		str_addf(&s->line, "\n%s", paint(s, P_BOLD));
+		add_cell(&s->line, "machine", names, false);
+		for (int p = 0; p < PHASE_COUNT; p++)
+			str_addf(&s->line, "  %s", phase_names[p]);
+		str_addf(&s->line, "  serves   took%s\n", paint(s, P_OFF));
+	}
+	for (size_t i = 0; i < s->view_count; i++)
+		add_row(s, s->views[i], names);
+	trim(&s->line);
+	text_duration((uint64_t)jint(end, "ms", 0), text);
+	str_addf(&s->line, "\n%s%s%s: %s", paint(s, status ? P_RED : P_GREEN), s->kind ? s->kind : "run",
+		 paint(s, P_OFF), end_word(status));
+	str_addf(&s->line, ", %s", text);
+	if (bytes > 0) {
+		text_size((uint64_t)bytes, text);
+		str_addf(&s->line, ", %s moved", text);
+	}
+	str_addc(&s->line, '\n');
+	if (jstr(end, "next", NULL)) {
+		str_add(&s->line, "Next: ");
+		str_add_safe(&s->line, jstr(end, "next", ""));
+		str_addc(&s->line, '\n');
+	}
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * screen_preview - a preview as one page: findings first, then each machine phase
+ * by phase, then a line that counts and says what to type.
+ */
+#include "engine/base/text.h"
+#include "engine/cli/screen_priv.h"
+
+#include <string.h>
+
+#define SHORT_DIFF 12		/* lines that are shown without --diff */
+#define MARKS "+~-=?."
+
+struct totals {
+	size_t marks[sizeof(MARKS)];
+	uint64_t read, send, write, ms;
+	size_t blockers, failed;
+	bool short_of_diff;	/* a diff was left out */
+};
+
+static enum paint mark_paint(char mark)
+{
+	switch (mark) {
+	case '+': return P_GREEN;
+	case '~': case '?': return P_YELLOW;
+	case '-': return P_RED;
+	default: return P_DIM;
+	}
+}
+
+/* Each line of text, escaped, after `indent` blanks. */
+static void add_lines(struct str *b, const char *text, size_t indent, bool first_indented)
+{
+	bool indented = first_indented;
+
+	while (text && *text) {
+		size_t n = strcspn(text, "\n");
+		AUTO_FREE char *part = mem_strndup(text, n);
+
+		if (!indented)
+			str_addf(b, "%*s", (int)indent, "");
+		indented = false;
+		str_add_safe(b, part);
+		str_addc(b, '\n');
+		text += n + (text[n] == '\n');
+	}
+}
+
+/* ---- findings ------------------------------------------------------------ */
+
+void preview_finding(struct screen *s, struct str *b, const json_t *f, size_t names)
+{
+	const char *severity = jstr(f, "severity", "info");
+	bool waived = jbool(f, "waived", false) || jstr(f, "waived", NULL);
+	bool blocker = strcmp(severity, "blocker") == 0 && !waived;
+	enum paint p = blocker ? P_RED : strcmp(severity, "warning") == 0 ? P_YELLOW : P_DIM;
+
+	str_add(b, paint(s, waived ? P_DIM : p));
+	add_cell(b, waived ? "accepted" : blocker ? "BLOCKER" : severity, 9, false);
+	str_add(b, paint(s, P_OFF));
+	add_cell(b, jstr(f, "machine", ""), names, false);
+	str_add(b, "  ");
+	str_add_safe(b, jstr(f, "code", ""));
+	str_add(b, ": ");
+	add_lines(b, jstr(f, "text", ""), names + 11, true);
+	if (jstr(f, "waived", NULL)) {
+		str_addf(b, "%*sreason: ", (int)names + 11, "");
+		add_lines(b, jstr(f, "waived", ""), names + 19, true);
+	} else if (!waived && jstr(f, "remedy", NULL)) {
+		str_addf(b, "%*smend: ", (int)names + 11, "");
+		add_lines(b, jstr(f, "remedy", ""), names + 17, true);
+	}
+}
+
+static int finding_rank(const json_t *f)
+{
+	static const char *const order[] = { "blocker", "warning", "unknown", "info" };
+
+	if (jbool(f, "waived", false) || jstr(f, "waived", NULL))
+		return (int)ARRAY_LEN(order);
+	for (size_t i = 0; i < ARRAY_LEN(order); i++)
+		if (strcmp(jstr(f, "severity", ""), order[i]) == 0)
+			return (int)i;
+	return (int)ARRAY_LEN(order) - 1;
+}
+
+static void add_findings(struct screen *s, struct totals *t, size_t names)
+{
+	json_t *f;
+	size_t i;
+
+	for (int rank = 0; rank <= 4; rank++)
+		json_array_foreach(s->findings, i, f) {
+			if (finding_rank(f) != rank)
+				continue;
+			preview_finding(s, &s->line, f, names);
+			t->blockers += rank == 0;
+		}
+	if (json_array_size(s->findings))
+		str_addc(&s->line, '\n');
+}
+
+/* ---- steps --------------------------------------------------------------- */
+
+static size_t count_lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+static void add_diff(struct screen *s, struct totals *t, const char *diff, size_t indent)
+{
+	if (!*diff)
+		return;
+	if (!s->o.diff && count_lines(diff) > SHORT_DIFF) {
+		t->short_of_diff = true;
+		return;
+	}
+	while (*diff) {
+		size_t n = strcspn(diff, "\n");
+		AUTO_FREE char *part = mem_strndup(diff, n);
+		enum paint p = *part == '+' ? P_GREEN : *part == '-' ? P_RED : P_DIM;
+
+		str_addf(&s->line, "%*s%s", (int)indent, "", paint(s, p));
+		str_add_safe(&s->line, part);
+		str_addf(&s->line, "%s\n", paint(s, P_OFF));
+		diff += n + (diff[n] == '\n');
+	}
+}
+
+/* "+2 -1" of a unified diff. */
+static void add_diffstat(struct screen *s, const char *diff)
+{
+	size_t plus = 0, minus = 0;
+
+	for (const char *p = diff; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+		plus += *p == '+' && strncmp(p, "+++", 3) != 0;
+		minus += *p == '-' && strncmp(p, "---", 3) != 0;
+	}
+	str_addf(&s->line, "  +%zu -%zu", plus, minus);
+}
+
+static void add_change(struct screen *s, struct totals *t, const json_t *ch, size_t indent)
+{
+	const char *mark = jstr(ch, "mark", "?"), *diff = jstr(ch, "diff", NULL);
+	const char *text = jstr(ch, "text", NULL), *path = jstr(ch, "path", NULL);
+	const char *at = strchr(MARKS, mark[0]);
+
+	if (at && mark[0])
+		t->marks[at - MARKS]++;
+	str_addf(&s->line, "%s%c%s ", paint(s, mark_paint(mark[0])), mark[0], paint(s, P_OFF));
+	if (diff && *diff) {
+		str_add_safe(&s->line, text && *text ? text : path ? path : "");
+		add_diffstat(s, diff);
+		if (!s->o.diff && count_lines(diff) > SHORT_DIFF)
+			str_add(&s->line, "  [--diff]");
+		str_addc(&s->line, '\n');
+		add_diff(s, t, diff, indent + 4);
+	} else {
+		add_lines(&s->line, text && *text ? text : path && *path ? path : "(nothing said)",
+			  indent + 2, true);
+	}
+}
+
+static void add_cost(struct screen *s, struct totals *t, const json_t *cost, size_t indent)
+{
+	static const char *const names[] = { "read", "send", "write" };
+	uint64_t ms = (uint64_t)jint(cost, "ms", 0);
+	AUTO_STR b = {0};
+	char text[24];
+
+	t->read += (uint64_t)jint(cost, "read", 0);
+	t->send += (uint64_t)jint(cost, "send", 0);
+	t->write += (uint64_t)jint(cost, "write", 0);
+	t->ms += ms;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		uint64_t n = (uint64_t)jint(cost, names[i], 0);
+
+		if (!n)
+			continue;
+		text_size(n, text);
+		str_addf(&b, "%s%s %s", b.len ? ", " : "", names[i], text);
+	}
+	if (ms) {
+		text_duration(ms, text);
+		str_addf(&b, "%sabout %s", b.len ? ", " : "", text);
+	}
+	if (b.len)
+		str_addf(&s->line, "%*s%s%s%s\n", (int)indent, "", paint(s, P_DIM), b.s,
+			 paint(s, P_OFF));
+}
+
+static void begin_row(struct screen *s, const char *phase, const char *step, size_t width)
+{
+	str_add(&s->line, "  ");
+	add_cell(&s->line, phase, 11, false);
+	str_add(&s->line, "  ");
+	add_cell(&s->line, step, width, false);
+	str_add(&s->line, "  ");
+}
+
+static void add_step(struct screen *s, struct totals *t, const json_t *step, const char *phase,
+		     size_t width)
+{
+	const char *name = jstr(step, "step", ""), *state = jstr(step, "state", "");
+	size_t indent = 2 + 11 + 2 + width + 2, i;
+	json_t *ch;
+
+	json_array_foreach(jget(step, "changes"), i, ch) {
+		begin_row(s, i ? "" : phase, i ? "" : name, width);
+		add_change(s, t, ch, indent);
+	}
+	if (strcmp(state, "failed") == 0 || strcmp(state, "unknown") == 0) {
+		begin_row(s, i ? "" : phase, i ? "" : name, width);
+		str_addf(&s->line, "%s%s%s: ", paint(s, P_RED),
+			 strcmp(state, "failed") ? "UNKNOWN" : "FAILED", paint(s, P_OFF));
+		add_lines(&s->line, jstr(step, "error", "(nothing said)"), indent, true);
+		add_lines(&s->line, jstr(step, "hint", NULL), indent, false);
+		if (jstr(step, "place", NULL)) {
+			str_addf(&s->line, "%*sthe step stands at ", (int)indent, "");
+			add_lines(&s->line, jstr(step, "place", ""), indent, true);
+		}
+		t->failed++;
+	} else if (i == 0) {
+		begin_row(s, phase, name, width);
+		str_addf(&s->line, "%s%s%s\n", paint(s, P_DIM),
+			 strcmp(state, "skipped") == 0 ? ". left out" :
+			 strcmp(state, "waiting") == 0 ? "? known after earlier steps" :
+			 "= nothing to change", paint(s, P_OFF));
+	}
+	if (jget(step, "cost"))
+		add_cost(s, t, jget(step, "cost"), indent);
+}
+
+static void add_machine(struct screen *s, struct totals *t, const struct view *v)
+{
+	size_t width = 6, i;
+	json_t *step;
+
+	str_add(&s->line, paint(s, P_BOLD));
+	str_add_safe(&s->line, v->name);
+	str_add(&s->line, paint(s, P_OFF));
+	if (v->title) {
+		str_add(&s->line, "  ");
+		str_add_safe(&s->line, v->title);
+	}
+	if (v->serves) {
+		str_add(&s->line, ", serves: ");
+		str_add_safe(&s->line, v->serves);
+	}
+	str_addc(&s->line, '\n');
+	json_array_foreach(v->steps, i, step) {
+		size_t n = text_columns(jstr(step, "step", ""));
+
+		width = n > width && n <= 20 ? n : width;
+	}
+	for (int p = 0; p < PHASE_COUNT; p++) {
+		const char *phase = phase_names[p];
+
+		json_array_foreach(v->steps, i, step)
+			if (strcmp(jstr(step, "phase", ""), phase_names[p]) == 0) {
+				add_step(s, t, step, phase, width);
+				phase = "";
+			}
+	}
+	str_addc(&s->line, '\n');
+}
+
+/* ---- the page ------------------------------------------------------------ */
+
+static void add_hosts_down(struct screen *s)
+{
+	const char *name;
+	json_t *ev;
+
+	json_object_foreach(s->hosts, name, ev)
+		if (strcmp(jstr(ev, "state", ""), "down") == 0) {
+			str_addf(&s->line, "%sDOWN%s     ", paint(s, P_RED), paint(s, P_OFF));
+			str_add_safe(&s->line, name);
+			str_add(&s->line, "  ");
+			add_lines(&s->line, jstr(ev, "error", "cannot be reached"), 11, true);
+			add_lines(&s->line, jstr(ev, "hint", NULL), 11, false);
+		}
+}
+
+static void add_lost(struct screen *s)
+{
+	json_t *ev;
+	size_t i;
+
+	json_array_foreach(s->lost, i, ev) {
+		str_addf(&s->line, "%sLOST%s     ", paint(s, P_YELLOW), paint(s, P_OFF));
+		str_add_safe(&s->line, jstr(ev, "machine", ""));
+		str_add(&s->line, "  ");
+		add_lines(&s->line, jstr(ev, "text", ""), 11, true);
+	}
+	if (i)
+		str_addc(&s->line, '\n');
+}
+
+static void add_sum(struct screen *s, const struct totals *t)
+{
+	char text[24];
+
+	str_addf(&s->line, "%s%zu machine%s:%s", paint(s, P_BOLD), s->view_count,
+		 s->view_count == 1 ? "" : "s", paint(s, P_OFF));
+	for (size_t i = 0; i < strlen(MARKS); i++)
+		if (i < 3 || MARKS[i] == '?')
+			str_addf(&s->line, "  %c %zu", MARKS[i], t->marks[i]);
+	if (t->send || t->ms)
+		str_add(&s->line, "   ");
+	if (t->send) {
+		text_size(t->send, text);
+		str_addf(&s->line, "%s to send%s", text, t->ms ? ", " : "");
+	}
+	if (t->ms) {
+		text_duration(t->ms, text);
+		str_addf(&s->line, "about %s", text);
+	}
+	str_addc(&s->line, '\n');
+	if (t->failed)
+		str_addf(&s->line, "%s%zu step%s could not be asked%s\n", paint(s, P_RED), t->failed,
+			 t->failed == 1 ? "" : "s", paint(s, P_OFF));
+	if (t->blockers)
+		str_addf(&s->line, "%s%zu blocker%s: a run will refuse%s\n", paint(s, P_RED),
+			 t->blockers, t->blockers == 1 ? "" : "s", paint(s, P_OFF));
+	if (t->short_of_diff)
+		str_add(&s->line, "--diff shows every diff whole\n");
+}
+
+void preview_page(struct screen *s, const json_t *end)
+{
+	struct totals t = {0};
+	size_t names = 7;
+
+	str_addf(&s->line, "%s", paint(s, P_BOLD));
+	str_add_safe(&s->line, s->plan);
+	str_addf(&s->line, "  %s%s  ", strcmp(s->kind, "preview") == 0 ? "run preview" :
+		 strcmp(s->kind, "cutover-preview") == 0 ? "cutover preview" : "rollback preview",
+		 paint(s, P_OFF));
+	str_add_safe(&s->line, s->file);
+	str_addf(&s->line, "  %zu host%s asked, 0 changed\n\n", s->host_count,
+		 s->host_count == 1 ? "" : "s");
+	for (size_t i = 0; i < s->view_count; i++) {
+		size_t n = text_columns(s->views[i]->name);
+
+		names = n > names && n <= 24 ? n : names;
+	}
+	add_hosts_down(s);
+	add_findings(s, &t, names);
+	add_lost(s);
+	for (size_t i = 0; i < s->view_count; i++)
+		add_machine(s, &t, s->views[i]);
+	if (strcmp(s->kind, "preview") == 0)
+		str_addf(&s->line, "The cutover is NOT part of this run; preview it with: "
+			 "drover cutover %s --preview\n\n", s->file);
+	add_sum(s, &t);
+	if (jstr(end, "next", NULL)) {
+		str_add(&s->line, "Next: ");
+		str_add_safe(&s->line, jstr(end, "next", ""));
+		str_addc(&s->line, '\n');
+	}
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * screen_priv - what the files of the screen share.
+ */
+#ifndef DROVER_SCREEN_PRIV_H
+#define DROVER_SCREEN_PRIV_H
+
+#include "engine/base/phase.h"
+#include "engine/cli/screen.h"
+
+enum paint { P_OFF, P_BOLD, P_DIM, P_RED, P_GREEN, P_YELLOW, P_COUNT };
+
+/* How far a phase of a machine got in this run; the worst step counts. */
+enum mark { MARK_NONE, MARK_SKIPPED, MARK_SAME, MARK_DONE, MARK_UNDONE, MARK_BUSY,
+	    MARK_WAITS, MARK_FAILED };
+
+struct view {			/* one machine */
+	char *name;
+	char *title;		/* "db1 -> kvm1", or NULL */
+	char *serves;		/* "source" ..., or NULL */
+	enum mark marks[PHASE_COUNT];
+	uint64_t took_ms;	/* sum of its steps */
+	/* the step under way */
+	bool busy;
+	int phase;
+	char *step, *state;	/* "disks", "running" */
+	uint64_t since_ms;	/* clock, when it began */
+	json_t *progress;	/* the last progress event of it, or NULL */
+	uint64_t told_ms;	/* clock, when a plain line last told progress */
+	/* of a preview */
+	json_t *steps;		/* array of {phase, step, state, error, hint, place,
+				   changes[], cost} in the order of arrival */
+};
+
+struct screen {
+	struct screen_options o;
+	char *kind, *plan, *file, *run;
+	size_t host_count;
+	bool preview;
+	struct view **views;
+	size_t view_count, view_cap;
+	json_t *findings, *lost;	/* arrays of events */
+	json_t *hosts;			/* name -> last host event */
+	struct str line;		/* text on its way to the stream */
+	int region;			/* rows of the live region on the terminal */
+	uint64_t drawn_ms;		/* clock, at the last redraw */
+};
+
+struct view *screen_view(struct screen *s, const char *name);	/* made when new */
+uint64_t screen_now(const struct screen *s);
+const char *paint(const struct screen *s, enum paint p);
+
+/* Columns that UTF-8 text takes; bytes that fit into `columns`. */
+size_t text_columns(const char *t);
+size_t text_fit(const char *t, size_t columns);
+/* Pad or (when cut) shorten to exactly `columns`; escaped. */
+void add_cell(struct str *b, const char *t, size_t columns, bool cut);
+
+/* What is known of a preview, as one page; screen_preview.c */
+void preview_page(struct screen *s, const json_t *end);
+void preview_finding(struct screen *s, struct str *b, const json_t *f, size_t name_width);
+/* One line for each machine at work; screen_live.c */
+void live_draw(struct screen *s);
+void live_erase(struct screen *s, struct str *b);
+void live_progress_text(const struct screen *s, const struct view *v, struct str *b);
+/* The table at the end of a run; screen_close.c */
+void close_page(struct screen *s, const json_t *end);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * verb_preview - drover preview PLAN: what would happen; nothing is changed.
+ */
+#include "engine/cli/report.h"
+
+#include <stdlib.h>
+
+/* Anything in the document that is not "unchanged"? */
+static bool has_changes(const json_t *event)
+{
+	return jint(event, "create", 0) + jint(event, "change", 0) +
+	       jint(event, "remove", 0) + jint(event, "unknown", 0) > 0;
+}
+
+int verb_preview(struct cli *c)
+{
+	struct run_options o = { .kind = RUN_PREVIEW, .only = -1, .until = -1, .phase = -1 };
+	AUTO_JSON *preview = NULL;
+	int status = cli_load_plan(c, c->args[0]);
+
+	if (status)
+		return status;
+	if (c->opt[OPT_EXPAND]) {
+		char *text = plan_expand(c->plan);
+
+		fputs(text, c->out);
+		free(text);
+		return 0;
+	}
+	status = cli_run(c, &o, &preview);
+	if (status == 0 && c->opt[OPT_OUTPUT] && preview)
+		status = report_save(c, c->opt[OPT_OUTPUT], preview);
+	if (c->opt[OPT_DETAILED])
+		return status ? 1 : has_changes(jget(preview, "counts")) ? 2 : 0;
+	return status;
+}
