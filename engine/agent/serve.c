@@ -15,7 +15,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define BEAT_MS 5000
 #define READ_AT_ONCE 65536
 
 static void end_now(struct agent *a)
@@ -154,7 +153,7 @@ static void on_readable(void *arg, short revents)
 		end_now(a);
 		return;
 	}
-	a->heard_at = loop_now(a->loop);
+	a->silent = 0;
 	rc = frame_reader_feed(a->reader, buf, (size_t)n, &e);
 	while (rc >= 0 && (rc = frame_reader_next(a->reader, &f, &e)) > 0) {
 		dispatch(a, &f);
@@ -174,8 +173,9 @@ static void on_beat(void *arg)
 {
 	struct agent *a = arg;
 
-	a->beat = loop_timer_add(a->loop, BEAT_MS, on_beat, a);
-	if (loop_now(a->loop) - a->heard_at > AGENT_SILENCE_MS)
+	a->beat = loop_timer_add(a->loop, AGENT_BEAT_MS, on_beat, a);
+	/* an engine that waits for a person is allowed to be silent */
+	if (a->asking == 0 && ++a->silent > AGENT_BEATS_MAX)
 		end_now(a);
 }
 
@@ -222,7 +222,6 @@ int serve(const struct serve_options *o)
 	self_confine(&a);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	a.loop = loop_new(&clock_real);
-	a.heard_at = loop_now(a.loop);
 	a.reader = frame_reader_new();
 	a.streams = streams_new(&a);
 	io_set_nonblock(0);
@@ -230,7 +229,7 @@ int serve(const struct serve_options *o)
 	signals.fd = open_signals();
 	loop_fd_add(a.loop, signals.fd, POLLIN, on_signal, &signals);
 	a.in_fd = loop_fd_add(a.loop, 0, POLLIN, on_readable, &a);
-	a.beat = loop_timer_add(a.loop, BEAT_MS, on_beat, &a);
+	a.beat = loop_timer_add(a.loop, AGENT_BEAT_MS, on_beat, &a);
 	str_addf(&a.out, FRAME_PREAMBLE "%s\n", o->nonce);
 	flush(&a);
 	loop_run(a.loop);

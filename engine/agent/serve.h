@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define AGENT_SILENCE_MS 30000	/* without a frame for so long the engine is gone */
+#define AGENT_BEAT_MS 5000
+#define AGENT_BEATS_MAX 6	/* so many without a byte from the engine: it is gone */
 #define AGENT_KILL_MS 10000	/* between TERM and KILL */
 #define AGENT_ATTACH_MS 30000	/* how long a step waits for its stream */
 #define AGENT_OUT_MAX (4u << 20)	/* beyond it children are not read from */
@@ -45,7 +46,8 @@ struct agent {
 	size_t out_at;			/* of it sent */
 	struct loop_fd *in_fd, *out_fd;	/* out_fd only while there is something to send */
 	struct loop_timer *beat;
-	uint64_t heard_at;		/* mono ms of the last bytes from the engine */
+	unsigned silent;		/* beats since the last bytes from the engine */
+	unsigned asking;		/* steps whose question a person has not answered */
 	struct step *steps;		/* those running */
 	bool paused;			/* children are not read from */
 	bool changed;			/* some call was not a probe: sync at the end */

@@ -29,6 +29,7 @@ struct step {
 	struct loop_timer *timer;	/* timeout, or KILL after TERM */
 	const char *ended;		/* "cancelled" or "timeout" once we stop it */
 	bool told;			/* its RESULT is out */
+	bool asking;			/* a person is being asked */
 };
 
 static struct step *step_find(struct agent *a, uint32_t id)
@@ -40,10 +41,18 @@ static struct step *step_find(struct agent *a, uint32_t id)
 	return s;
 }
 
+static void set_asking(struct step *s, bool asking)
+{
+	if (s->asking != asking)
+		s->agent->asking += asking ? 1u : -1u;
+	s->asking = asking;
+}
+
 static void step_free(struct step *s)
 {
 	struct agent *a = s->agent;
 
+	set_asking(s, false);
 	for (struct step **at = &a->steps; *at; at = &(*at)->next)
 		if (*at == s) {
 			*at = s->next;
@@ -87,8 +96,11 @@ static void on_child_frame(struct step *s, struct frame *f)
 {
 	if (f->type == FRAME_RESULT && f->body && !s->told)
 		tell(s, json_incref(f->body));
-	else if (f->type == FRAME_EVENT && f->body && !s->told)
-		agent_send(s->agent, FRAME_EVENT, s->id, f->body);
+	if (f->type != FRAME_EVENT || !f->body || s->told)
+		return;
+	if (strcmp(jstr(f->body, "e", ""), "ask") == 0)
+		set_asking(s, true);
+	agent_send(s->agent, FRAME_EVENT, s->id, f->body);
 }
 
 /* 1: there may be more; 0: nothing now, or the end. */
@@ -275,8 +287,10 @@ void step_ack(struct agent *a, const struct frame *f)
 	struct step *s = step_find(a, f->step);
 
 	/* the child waits for it with an empty socket: this never blocks */
-	if (s && s->fd >= 0 && f->body)
-		frame_write_fd(s->fd, FRAME_ACK, s->id, f->body, NULL);
+	if (!s || s->fd < 0 || !f->body)
+		return;
+	set_asking(s, false);
+	frame_write_fd(s->fd, FRAME_ACK, s->id, f->body, NULL);
 }
 
 static struct step *find_pid(struct agent *a, pid_t pid)
