@@ -31,13 +31,15 @@ struct yaml_file {
 	uint32_t *lines;	/* offset of each line */
 	uint32_t line_count;
 	uint32_t order;		/* in which files were read: errors are sorted by it */
+	struct names *vars;	/* a recipe's own variables, after the plan's; or NULL */
 };
 
+struct names;
 struct yaml_node;
 struct yaml_pair { struct yaml_node *key, *value; };
 
 struct yaml_node {
-	const struct yaml_file *file;
+	struct yaml_file *file;
 	uint32_t line, column;		/* from 1; column in characters */
 	uint32_t count;			/* items of a list, pairs of a map */
 	uint8_t kind;			/* enum yaml_kind */

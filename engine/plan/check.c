@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * check - what has to make sense beyond keys and types: names that must exist,
+ * circles, and two machines that would get into each other's way. */
+#include "engine/plan/private.h"
+
+#include <string.h>
+
+/* One machine while it is looked at. */
+struct look {
+	struct loader *l;
+	uint32_t machine;
+	const char *name;
+	const struct yaml_node *node;		/* merged */
+	const struct yaml_node *source, *target;
+	const struct yaml_node *disks;		/* source.disks or source.images */
+	bool images;
+	struct names *written;			/* "host:path" -> the node that writes it */
+	struct names *read;			/* source disks */
+};
+
+/* ---- small helpers -------------------------------------------------------------------- */
+
+/* A value's text with everything put in; NULL when there is none or it is wrong
+ * (then the schema has told). */
+static const char *text_of(const struct look *k, const struct yaml_node *n)
+{
+	bool open = false;
+
+	if (!n || !yaml_is_scalar(n) || (n->kind == YAML_NULL && n->plain))
+		return NULL;
+	if (!n->refs)
+		return n->text;
+	struct err_list *errors = k->l->errors;
+	k->l->errors = NULL;			/* told by the schema */
+	const char *text = vars_text(k->l, n, SCOPE_MACHINE, &open);
+	k->l->errors = errors;
+	if (!text || !open)
+		return text;
+	AUTO_JSON *labels = json_object();
+	const struct yaml_node *map = yaml_get(k->node, "labels");
+	for (uint32_t i = 0; map && map->kind == YAML_MAP && i < map->count; i++)
+		if (yaml_is_scalar(map->pairs[i].value))
+			jset_str(labels, map->pairs[i].key->text, map->pairs[i].value->text);
+	AUTO_JSON *known = json_pack("{s:s, s:O}", "machine", k->name, "labels", labels);
+	AUTO_ERR e = { 0 };
+	AUTO_FREE char *final = vars_final(text, known, &e);
+	if (!final) {
+		err_hint(load_error(k->l, n, "%s", e.what), "machine '%s' has no such label",
+			 k->name);
+		return NULL;
+	}
+	return arena_strdup(k->l->arena, final);
+}
+
+static const struct yaml_node *first(const struct yaml_node *a, const struct yaml_node *b)
+{
+	return a ? a : b;
+}
+
+/* Two machines at one thing: the second is told, with the place of the first. */
+static void claim(struct names *table, const struct look *k, const char *thing,
+		  const struct yaml_node *at, const char *fmt)
+	__attribute__((format(printf, 5, 0)));
+
+static void claim(struct names *table, const struct look *k, const char *thing,
+		  const struct yaml_node *at, const char *fmt)
+{
+	void **slot = names_slot(table, thing);
+	const struct look *other = *slot;
+
+	if (!other) {
+		struct look *mine = arena_alloc(k->l->arena, sizeof(*mine));
+		*mine = *k;
+		*slot = mine;
+		return;
+	}
+	struct place first_at = k->l->plan->machines[other->machine].at;
+	AUTO_FREE char *both = other->machine == k->machine ?
+		mem_printf("machine '%s' names it twice", k->name) :
+		mem_printf("machines '%s' (%s:%u) and '%s'", other->name, first_at.file,
+			   first_at.line, k->name);
+	err_hint(load_error(k->l, at, fmt, thing), "%s", both);
+}
+
+/* ---- source ----------------------------------------------------------------------------- */
+
+static void look_at_block_disk(struct look *k, const char *host,
+			       const struct yaml_node *disk)
+{
+	static const char *const ways[] = { "id", "path", "serial" };
+	const struct yaml_node *found = NULL;
+	int count = 0;
+
+	for (size_t i = 0; disk->kind == YAML_MAP && i < ARRAY_LEN(ways); i++)
+		if (yaml_get(disk, ways[i])) {
+			found = yaml_get(disk, ways[i]);
+			count++;
+		}
+	if (yaml_is_scalar(disk))
+		found = disk;
+	else if (count != 1) {
+		err_hint(load_error(k->l, disk, "a disk is named in one way"),
+			 "one of id, path or serial; an id is the safest");
+		return;
+	}
+	const char *text = text_of(k, found);
+	if (text && host)
+		claim(k->read, k, arena_printf(k->l->arena, "%s:%s", host, text), found,
+		      "the source disk '%s' is used twice");
+}
+
+static void look_at_image(struct look *k, const char *host, const struct yaml_node *disk)
+{
+	const struct yaml_node *path = yaml_is_scalar(disk) ? disk : yaml_get(disk, "path");
+	const char *text = text_of(k, path);
+
+	if (text && host)
+		claim(k->read, k, arena_printf(k->l->arena, "%s:%s", host, text), path,
+		      "the source image '%s' is used twice");
+}
+
+static void look_at_power(struct look *k)
+{
+	const struct yaml_node *power = yaml_get(k->source, "power");
+	const struct yaml_node *domain = yaml_get(k->source, "domain");
+	const struct yaml_node *libvirt = yaml_get(power, "libvirt");
+	static const char *const ways[] = { "command", "libvirt" };
+
+	if (!power)
+		return;
+	if (power->kind == YAML_MAP && power->count != 1)
+		err_hint(load_error(k->l, power, "power is switched in one way"),
+			 "one of command, libvirt or manual");
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		const struct yaml_node *at = yaml_get(yaml_get(power, ways[i]), "at");
+		const char *host = text_of(k, at);
+		if (host)
+			host_use(k->l, at, host);
+	}
+	bool word = yaml_is_scalar(power) && strcmp(power->text, "libvirt") == 0;
+	if ((libvirt || word) && !domain && !yaml_get(libvirt, "domain"))
+		err_hint(load_error(k->l, power, "libvirt switches which domain?"),
+			 "write power: { libvirt: { domain: NAME } }");
+}
+
+static const char *disk_name(const struct look *k, uint32_t i)
+{
+	return k->disks->kind == YAML_LIST ? spec_disk_name(k->l, i) :
+		k->disks->pairs[i].key->text;
+}
+
+static const struct yaml_node *disk_node(const struct look *k, uint32_t i)
+{
+	return k->disks->kind == YAML_LIST ? k->disks->items[i] :
+		k->disks->pairs[i].value;
+}
+
+static void look_at_source(struct look *k)
+{
+	const struct yaml_node *host = yaml_get(k->source, "host");
+	const char *name = text_of(k, host);
+	static const char *const kinds[] = { "disks", "images", "domain" };
+	const struct yaml_node *kind = NULL;
+
+	if (name)
+		k->l->plan->machines[k->machine].source_host =
+			(uint32_t)host_use(k->l, host, name);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const struct yaml_node *n = yaml_get(k->source, kinds[i]);
+		if (n && kind && i < 2)
+			err_hint(load_error(k->l, n, "a source has disks or images, not both"),
+				 "split it into two machines");
+		kind = first(kind, n);
+	}
+	static const char *const later[] = { "vmx", "ova", "vcenter" };
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		if (yaml_get(k->source, later[i]))
+			return;		/* told by the schema */
+	if (!kind) {
+		err_hint(load_error(k->l, k->source, "the source of '%s' has no disks", k->name),
+			 "write disks: [/dev/sda], images: [/path] or domain: NAME");
+		return;
+	}
+	look_at_power(k);
+	for (uint32_t i = 0; k->disks && i < k->disks->count; i++) {
+		if (k->images)
+			look_at_image(k, name, disk_node(k, i));
+		else
+			look_at_block_disk(k, name, disk_node(k, i));
+	}
+	if (k->disks && !k->disks->count)
+		load_error(k->l, k->disks, "the source of '%s' has no disks", k->name);
+}
+
+/* ---- target ------------------------------------------------------------------------------- */
+
+static bool is_copied(const struct yaml_node *disk)
+{
+	const struct yaml_node *copy = disk->kind == YAML_MAP ? yaml_get(disk, "copy") : NULL;
+
+	return !copy || !yaml_is_scalar(copy) || strcasecmp(copy->text, "false") != 0;
+}
+
+/* Where a disk is going to be, as "host:what"; NULL when the plan does not say. */
+static const char *disk_place(const struct look *k, const char *host, const char *name,
+			      const struct yaml_node *own, const struct yaml_node **at)
+{
+	const char *dir = text_of(k, yaml_get(k->target, "dir")), *s;
+	const char *format = text_of(k, first(yaml_get(own, "format"),
+					      yaml_get(k->target, "format")));
+	struct arena *a = k->l->arena;
+
+	if ((s = text_of(k, *at = yaml_get(own, "path"))))
+		return arena_printf(a, "%s:%s", host, s);
+	if ((s = text_of(k, *at = yaml_get(own, "vg"))))
+		return arena_printf(a, "%s:/dev/%s/%s-%s", host, s, k->name, name);
+	if ((s = text_of(k, *at = yaml_get(own, "pool"))))
+		return arena_printf(a, "%s:pool %s/%s-%s", host, s, k->name, name);
+	*at = yaml_get(k->target, "dir");
+	size_t n = dir ? strlen(dir) : 0;
+	while (n > 1 && dir[n - 1] == '/')
+		n--;
+	return dir ? arena_printf(a, "%s:%.*s/%s-%s.%s", host, (int)n, dir, k->name, name,
+				  format ? format : "qcow2") : NULL;
+}
+
+static void look_at_target_disk(struct look *k, const char *host, const char *name,
+				const struct yaml_node *own)
+{
+	const struct yaml_node *at;
+	int ways = !!yaml_get(own, "path") + !!yaml_get(own, "vg") + !!yaml_get(own, "pool");
+	const char *place = disk_place(k, host, name, own, &at);
+
+	if (ways > 1)
+		err_hint(load_error(k->l, own, "disk '%s' goes to one place", name),
+			 "one of path, vg or pool");
+	else if (place)
+		claim(k->written, k, place, at, "two disks would be written to '%s'");
+	else if (!at)
+		err_hint(load_error(k->l, k->target, "disk '%s' of '%s' has no place at the "
+				    "target", name, k->name), "add dir: /some/directory, or path, vg "
+			 "or pool to the disk");
+}
+
+/* Names on the target must be names of the source. */
+static void match_names(struct look *k, const char *what, const struct yaml_node *target,
+			const struct yaml_node *source, bool source_is_list)
+{
+	if (!target || target->kind != YAML_MAP || !source)
+		return;
+	struct names known = { 0 };
+	for (uint32_t i = 0; i < source->count; i++)
+		if (source_is_list || yaml_is_scalar(source->pairs[i].key))
+			*names_slot(&known, source_is_list ? spec_disk_name(k->l, i) :
+				    source->pairs[i].key->text) = k;
+	for (uint32_t i = 0; i < target->count; i++) {
+		const struct yaml_node *key = target->pairs[i].key;
+		if (!yaml_is_scalar(key) || names_get(&known, key->text))
+			continue;
+		struct err *e = load_error(k->l, key, "the source of '%s' has no %s '%s'",
+					   k->name, what, key->text);
+		const char *near = names_near(&known, key->text);
+		if (near)
+			hint_near(e, near);
+		else if (source_is_list)
+			err_hint(e, "disks of a list are called root, disk1, disk2 ...");
+	}
+	names_free(&known);
+}
+
+static void look_at_target(struct look *k)
+{
+	const struct yaml_node *host = yaml_get(k->target, "host");
+	const struct yaml_node *own = yaml_get(k->target, "disks");
+	const char *name = text_of(k, host);
+	bool list = k->disks && k->disks->kind == YAML_LIST;
+
+	if (name)
+		k->l->plan->machines[k->machine].target_host =
+			(uint32_t)host_use(k->l, host, name);
+	match_names(k, "disk", own, k->disks, list);
+	match_names(k, "nic", yaml_get(k->target, "nics"), yaml_get(k->source, "nics"), false);
+	if (!name)
+		return;
+	for (uint32_t i = 0; k->disks && i < k->disks->count; i++)
+		if ((list || yaml_is_scalar(k->disks->pairs[i].key)) &&
+		    is_copied(disk_node(k, i))) {
+			const char *disk = disk_name(k, i);
+			look_at_target_disk(k, name, disk, yaml_get(own, disk));
+		}
+	for (uint32_t i = 0; !k->disks && own && own->kind == YAML_MAP && i < own->count; i++)
+		if (yaml_is_scalar(own->pairs[i].key))
+			look_at_target_disk(k, name, own->pairs[i].key->text,
+					    own->pairs[i].value);
+}
+
+/* ---- machines ------------------------------------------------------------------------------- */
+
+static void resolve_after(struct look *k)
+{
+	const struct yaml_node *list = yaml_get(k->node, "after");
+	struct plan_machine *m = &k->l->plan->machines[k->machine];
+
+	if (!list || list->kind != YAML_LIST)
+		return;
+	uint32_t *after = arena_alloc(k->l->arena, list->count * sizeof(*after) + 1);
+	for (uint32_t i = 0; i < list->count; i++) {
+		const char *name = text_of(k, list->items[i]);
+		int other = name ? index_of(&k->l->machines, name) : -1;
+		if (other >= 0)
+			after[m->after_count++] = (uint32_t)other;
+		else if (name)
+			hint_near(load_error(k->l, list->items[i],
+					     "no machine is called '%s'", name),
+				  names_near(&k->l->machines, name));
+	}
+	m->after = after;
+}
+
+static void look_at_steps(struct look *k)
+{
+	struct plan_machine *m = &k->l->plan->machines[k->machine];
+	struct chain *c = k->l->plan->priv->machines[k->machine].chain;
+
+	if (!c || !chain_compile(k->l, c))
+		return;
+	m->steps = c->steps;
+	m->step_count = c->step_count;
+	if (!c->step_count)
+		err_hint(err_list_add(k->l->errors, &m->at, "machine '%s' has no steps",
+				      k->name), "add recipe: p2v or recipe: v2v");
+}
+
+static void look_at_machine(struct look *k)
+{
+	static const char *const wanted[] = { "source", "target" };
+	const struct place *at = &k->l->plan->machines[k->machine].at;
+
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+		const struct yaml_node *n = yaml_get(k->node, wanted[i]);
+		if (!n)
+			err_hint(err_list_add(k->l->errors, at, "machine '%s' has no %s",
+					      k->name, wanted[i]), "add %s: { host: ... }",
+				 wanted[i]);
+		else
+			schema_required(k->l, schema_key(schema_machine, wanted[i]), n);
+	}
+	if (k->source && k->source->kind == YAML_MAP)
+		look_at_source(k);
+	if (k->target && k->target->kind == YAML_MAP)
+		look_at_target(k);
+	resolve_after(k);
+	look_at_steps(k);
+}
+
+/* ---- circles of machines ----------------------------------------------------------------------- */
+
+static void tell_circle(struct loader *l, const uint32_t *path, uint32_t from, uint32_t n)
+{
+	const struct plan_machine *m = l->plan->machines;
+	const struct yaml_node *node = l->plan->priv->machines[path[from]].node;
+	AUTO_STR text = { 0 };
+
+	for (uint32_t i = from; i < n; i++)
+		str_addf(&text, "%s -> ", m[path[i]].name);
+	str_add(&text, m[path[from]].name);
+	load_error(l, yaml_get(node, "after"), "machines wait in a circle: %s", text.s);
+}
+
+static void check_circles(struct loader *l)
+{
+	enum { NEW, OPEN, DONE };
+	const struct plan *p = l->plan;
+	uint32_t count = p->machine_count;
+	AUTO_FREE uint8_t *state = mem_alloc(count + 1);
+	AUTO_FREE uint32_t *path = mem_alloc((count + 1) * sizeof(*path));
+	AUTO_FREE uint32_t *next = mem_alloc((count + 1) * sizeof(*next));
+
+	for (uint32_t start = 0; start < count; start++) {
+		uint32_t depth = 0;
+		if (state[start] != NEW)
+			continue;
+		path[depth++] = start;
+		state[start] = OPEN;
+		while (depth) {
+			uint32_t m = path[depth - 1];
+			if (next[m] == p->machines[m].after_count) {
+				state[m] = DONE;
+				depth--;
+				continue;
+			}
+			uint32_t other = p->machines[m].after[next[m]++];
+			if (state[other] == NEW) {
+				state[other] = OPEN;
+				path[depth++] = other;
+			} else if (state[other] == OPEN) {
+				uint32_t from = depth;
+				while (path[--from] != other)
+					;
+				tell_circle(l, path, from, depth);
+			}
+		}
+	}
+}
+
+void check_machines(struct loader *l)
+{
+	struct names written = { 0 }, read = { 0 };
+	const struct plan *p = l->plan;
+
+	for (uint32_t m = 0; m < p->machine_count; m++) {
+		const struct yaml_node *node = p->priv->machines[m].node;
+		struct look k = {
+			.l = l, .machine = m, .name = p->machines[m].name, .node = node,
+			.source = yaml_get(node, "source"), .target = yaml_get(node, "target"),
+			.written = &written, .read = &read,
+		};
+		k.images = yaml_get(k.source, "images") != NULL;
+		k.disks = yaml_get(k.source, k.images ? "images" : "disks");
+		if (k.disks && yaml_is_scalar(k.disks))
+			k.disks = NULL;		/* told by the schema */
+		look_at_machine(&k);
+	}
+	check_circles(l);
+	names_free(&written);
+	names_free(&read);
+}
+
+void check_accept(struct loader *l)
+{
+	struct plan *p = l->plan;
+
+	p->accept = arena_alloc(l->arena, l->accept_count * sizeof(*p->accept) + 1);
+	for (size_t i = 0; i < l->accept_count; i++) {
+		const struct yaml_node *n = l->accept[i];
+		const struct key *row = schema_key(schema_plan, "accept")->of;
+		AUTO_JSON *v = NULL;
+		if (!schema_value(l, row, n, SCOPE_PLAN, &v) || !schema_required(l, row, n))
+			continue;
+		const char *machine = jstr(v, "machine", NULL);
+		if (machine && index_of(&l->machines, machine) < 0)
+			hint_near(load_error(l, yaml_get(n, "machine"),
+					     "no machine is called '%s'", machine),
+				  names_near(&l->machines, machine));
+		p->accept[p->accept_count++] = (struct plan_accept){
+			.finding = arena_strdup(l->arena, jstr(v, "finding", "")),
+			.machine = machine ? arena_strdup(l->arena, machine) : NULL,
+			.until = jget(v, "until") ?
+				arena_strdup(l->arena, jstr(v, "until", "")) : NULL,
+			.reason = arena_strdup(l->arena, jstr(v, "reason", "")),
+		};
+	}
+}
+
+void check_unused(struct loader *l)
+{
+	for (uint32_t i = 0; i < l->plan->host_count; i++) {
+		const struct plan_host *h = &l->plan->hosts[i];
+		if (!h->used)
+			err_hint(err_list_add(l->warnings, &h->at,
+					      "host '%s' is used by no machine and no step",
+					      h->name), "remove it, or name it where it was meant");
+	}
+}

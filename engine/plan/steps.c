@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * steps - one step: its verb, the keys that place it, its module's parameters. */
+#include "engine/plan/private.h"
+#include "engine/plan/types.h"
+
+#include "engine/base/io.h"
+#include "engine/base/text.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* Keys that every step may have, beside its module's parameters. */
+static const struct param controls[] = {
+	{ .name = "id", .type = P_STR, .summary = "its name; default the verb" },
+	{ .name = "before", .type = P_STR, .summary = "stands before the step of this id" },
+	{ .name = "after", .type = P_STR, .summary = "stands after the step of this id" },
+	{ .name = "needs", .type = P_LIST, .summary = "ids of steps that must be done" },
+	{ .name = "when", .type = P_STR, .summary = "facts.NAME.FIELD == VALUE" },
+	{ .name = "at", .type = P_STR, .summary = "source, target, fence or a host" },
+	{ .name = "skip", .type = P_BOOL, .summary = "true: leave it out" },
+	{ .name = NULL }
+};
+
+static const struct param *row_named(const struct param *rows, const char *name)
+{
+	for (; rows && rows->name; rows++)
+		if (strcmp(rows->name, name) == 0)
+			return rows;
+	return NULL;
+}
+
+/* ---- reading --------------------------------------------------------------------- */
+
+static bool stands_in(const struct module *m, const char *phase, const char **verb)
+{
+	const char *dot = strchr(m->name, '.');
+	size_t n = (size_t)(dot - m->name);
+
+	*verb = dot + 1;
+	return (strlen(phase) == n && strncmp(m->name, phase, n) == 0) ||
+	       strncmp(m->name, "any.", 4) == 0;
+}
+
+static void unknown_verb(struct loader *l, enum phase phase, const struct yaml_node *at)
+{
+	const char *verbs[128], *verb;
+	size_t count = 0;
+	AUTO_STR all = { 0 };
+	struct err *e = load_error(l, at, "the phase %s has no verb '%s'",
+				   phase_names[phase], at->text);
+
+	for (int p = 0; p < PHASE_COUNT; p++)
+		if (p != (int)phase && module_find((enum phase)p, at->text)) {
+			err_hint(e, "'%s' belongs to the phase %s", at->text,
+				 phase_names[p]);
+			return;
+		}
+	for (size_t i = 0; modules[i] && count < ARRAY_LEN(verbs); i++)
+		if (stands_in(modules[i], phase_names[phase], &verb)) {
+			verbs[count++] = verb;
+			str_addf(&all, "%s%s", all.len ? ", " : "", verb);
+		}
+	const char *near = text_near(at->text, verbs, count);
+	if (near)
+		hint_near(e, near);
+	else
+		err_hint(e, "it has %s", all.len ? all.s : "none");
+}
+
+/* A control key's text. NULL when absent or wrong (told). */
+static const char *control(struct loader *l, const struct yaml_node *args,
+			   const char *name)
+{
+	const struct yaml_node *n = yaml_get(args, name);
+	bool open = false;
+
+	if (!n || !schema_param(l, row_named(controls, name), n, SCOPE_PLAN, NULL))
+		return NULL;
+	return vars_text(l, n, SCOPE_PLAN, &open);
+}
+
+/* "drain" or "cutover.drain" -> "drain" */
+static const char *own_phase(enum phase phase, const char *id)
+{
+	size_t n = strlen(phase_names[phase]);
+
+	return id && strncmp(id, phase_names[phase], n) == 0 && id[n] == '.' ?
+		id + n + 1 : id;
+}
+
+struct step_src *step_read(struct loader *l, enum phase phase, struct yaml_node *item)
+{
+	struct yaml_node *verb = item, *args = NULL;
+
+	if (item->kind == YAML_MAP && item->count == 1) {
+		verb = item->pairs[0].key;
+		args = item->pairs[0].value;
+	}
+	if (!yaml_is_scalar(verb) || (verb->kind == YAML_NULL && verb->plain)) {
+		struct err *e = load_error(l, item, "a step is one verb with its parameters, "
+					   "not %s", item->kind == YAML_MAP ? "a map of many" :
+					   yaml_kind_name(item));
+		err_hint(e, "write - VERB: { key: value }, or indent the keys below the verb");
+		return NULL;
+	}
+	if (args && args->kind == YAML_NULL && args->plain)
+		args = NULL;
+	if (args && args->kind != YAML_MAP) {
+		err_hint(load_error(l, args, "the parameters of '%s' must be a map, not %s",
+				    verb->text, yaml_kind_name(args)),
+			 "write - %s: { key: value }", verb->text);
+		return NULL;
+	}
+	const char *id = control(l, args, "id");
+	if (id && !text_name_ok(id)) {
+		load_error(l, yaml_get(args, "id"), "'%s' cannot be an id", id);
+		return NULL;
+	}
+	const char *skip = control(l, args, "skip");
+	struct step_src *s = arena_alloc(l->arena, sizeof(*s));
+	*s = (struct step_src){
+		.phase = phase, .verb = verb->text, .id = id ? id : verb->text,
+		.node = verb, .args = args,
+		.before = own_phase(phase, control(l, args, "before")),
+		.after = own_phase(phase, control(l, args, "after")),
+		.skip = skip && strcmp(skip, "true") == 0,
+	};
+	if (s->before && s->after)
+		err_hint(load_error(l, yaml_get(args, "after"), "step '%s' has both before "
+				    "and after", s->id), "one place is enough; use `needs` "
+			 "for what must be done first");
+	return s;
+}
+
+/* ---- compiling -------------------------------------------------------------------- */
+
+static void unknown_param(struct loader *l, const struct module *m,
+			  const struct yaml_node *key)
+{
+	const char *names[64];
+	size_t count = 0;
+	AUTO_STR all = { 0 };
+
+	for (const struct param *r = m->params; r && r->name && count < 48; r++)
+		names[count++] = r->name;
+	for (const struct param *r = controls; r->name; r++)
+		names[count++] = r->name;
+	struct err *e = load_error(l, key, "%s has no parameter '%s'", m->name, key->text);
+	const char *near = text_near(key->text, names, count);
+	if (near) {
+		hint_near(e, near);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		str_addf(&all, "%s%s", i ? ", " : "", names[i]);
+	err_hint(e, "it takes %s", all.s);
+}
+
+static bool check_hook_file(struct loader *l, const struct yaml_node *at,
+			    const char *file)
+{
+	AUTO_FREE char *path = *file == '/' ? mem_strdup(file) :
+		mem_printf("%s/%s", l->plan->dir, file);
+	AUTO_FREE char *ready = mem_printf("lua/%s", file);
+	AUTO_ERR e = { 0 };
+
+	for (const struct drover_datum *d = drover_data; d->name; d++)
+		if (strcmp(d->name, file) == 0 || strcmp(d->name, ready) == 0)
+			return true;
+	if (access(path, R_OK) < 0) {
+		err_hint(load_error(l, at, "cannot read '%s': %m", file),
+			 "the path starts at the plan's folder");
+		return false;
+	}
+	if (l->options && l->options->check_hook &&
+	    l->options->check_hook(path, &e) < 0) {
+		struct err *told = load_error(l, at, "the check '%s' is not Lua: %s", file,
+					      e.what);
+		if (e.hint)
+			err_hint(told, "%s", e.hint);
+		return false;
+	}
+	return true;
+}
+
+/* What a parameter means beyond its type. */
+static bool check_param(struct loader *l, const struct module *m, const struct param *row,
+			const struct yaml_node *n, const json_t *v)
+{
+	const char *text = json_string_value(v);
+
+	if (!text || vars_has_refs(text))
+		return true;
+	if (row->type == P_PLACE) {
+		AUTO_FREE char *host = mem_strndup(text, strcspn(text, ":"));
+		return host_use(l, n, host) >= 0;
+	}
+	if (m->place == IN_ENGINE && strcmp(row->name, "file") == 0)
+		return check_hook_file(l, n, text);
+	return true;
+}
+
+static json_t *default_value(const struct param *row)
+{
+	const char *hint;
+	AUTO_FREE char *why = NULL;
+
+	if (!row->dflt)
+		return NULL;
+	if (types_is_scalar(row->type))
+		return types_value(row, row->dflt, &why, &hint);
+	return json_loads(row->dflt, JSON_DECODE_ANY, NULL);
+}
+
+static bool type_args(struct loader *l, const struct step_src *s, const struct module *m,
+		      json_t *args)
+{
+	const struct yaml_node *map = s->args;
+	bool ok = true;
+
+	for (uint32_t i = 0; map && i < map->count; i++) {
+		const struct yaml_node *key = map->pairs[i].key;
+		const struct param *row;
+		json_t *v = NULL;
+		if (!yaml_is_scalar(key) || row_named(controls, key->text))
+			continue;
+		row = row_named(m->params, key->text);
+		if (!row) {
+			unknown_param(l, m, key);
+			ok = false;
+			continue;
+		}
+		ok &= schema_param(l, row, map->pairs[i].value,
+				   SCOPE_MACHINE | SCOPE_RUN, &v);
+		if (!v)
+			continue;
+		ok &= check_param(l, m, row, map->pairs[i].value, v);
+		jset(args, row->name, v);
+	}
+	for (const struct param *row = m->params; row && row->name; row++) {
+		if (yaml_get(map, row->name))
+			continue;
+		json_t *v = default_value(row);
+		if (v) {
+			jset(args, row->name, v);
+		} else if (row->required) {
+			err_hint(load_error(l, s->node, "%s needs '%s'", m->name, row->name),
+				 "%s: %s", row->name, row->summary ? row->summary : "");
+			ok = false;
+		}
+	}
+	return ok;
+}
+
+static bool type_at(struct loader *l, const struct step_src *s, struct plan_step *step)
+{
+	const struct yaml_node *n = yaml_get(s->args, "at");
+
+	step->at = control(l, s->args, "at");
+	if (!n)
+		return true;
+	if (!step->at)
+		return false;
+	if (step->module->place != ON_AT && step->module->place != IN_ENGINE) {
+		err_hint(load_error(l, n, "%s runs where it must, `at` cannot move it",
+				    step->module->name), "leave `at` away");
+		return false;
+	}
+	if (!strcmp(step->at, "source") || !strcmp(step->at, "target") ||
+	    !strcmp(step->at, "fence"))
+		return true;
+	return host_use(l, n, step->at) >= 0;
+}
+
+/* "facts.guest.os.id == debian" */
+bool step_split_when(const char *when, char **path, char *op, char **value)
+{
+	static const char *const ops[] = { "==", "!=", "<=", ">=", "<", ">" };
+	size_t n = strcspn(when, " =!<>");
+	const char *at = when + n + strspn(when + n, " ");
+
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+		size_t len = strlen(ops[i]);
+		if (strncmp(at, ops[i], len) != 0)
+			continue;
+		at += len + strspn(at + len, " ");
+		if (!n || !*at)
+			return false;
+		*path = mem_strndup(when, n);
+		*value = mem_strdup(at);
+		memcpy(op, ops[i], len + 1);
+		return true;
+	}
+	return false;
+}
+
+static bool type_when(struct loader *l, const struct step_src *s, struct plan_step *step)
+{
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *value = NULL;
+	char op[3];
+
+	step->when = control(l, s->args, "when");
+	if (!step->when)
+		return !yaml_get(s->args, "when");
+	if (step_split_when(step->when, &path, op, &value) &&
+	    strncmp(path, "facts.", 6) == 0 && path[6])
+		return true;
+	err_hint(load_error(l, yaml_get(s->args, "when"), "'when' cannot be read: '%s'",
+			    step->when), "write facts.NAME.FIELD == VALUE, like "
+		 "facts.guest.os.id == debian; logic belongs into a check");
+	return false;
+}
+
+static bool type_needs(struct loader *l, const struct step_src *s, struct plan_step *step)
+{
+	const struct yaml_node *n = yaml_get(s->args, "needs");
+	json_t *list = NULL, *v;
+	size_t i;
+
+	if (!n)
+		return true;
+	if (!schema_param(l, row_named(controls, "needs"), n, SCOPE_PLAN, &list))
+		return false;
+	const char **needs = arena_alloc(l->arena,
+					 (json_array_size(list) + 1) * sizeof(*needs));
+	json_array_foreach(list, i, v)
+		needs[i] = arena_strdup(l->arena, json_string_value(v));
+	step->needs = needs;
+	json_decref(list);
+	return true;
+}
+
+static void digest_step(struct step_src *s, const struct plan_step *step)
+{
+	AUTO_JSON *all = json_object();
+
+	jset_int(all, "phase", step->phase);
+	jset_str(all, "id", step->id);
+	jset_str(all, "verb", step->verb);
+	jset(all, "args", json_incref(step->args));
+	jset_str(all, "at", step->at);
+	jset_str(all, "when", step->when);
+	json_t *needs = json_array();
+	for (size_t i = 0; step->needs && step->needs[i]; i++)
+		jadd(needs, json_string(step->needs[i]));
+	jset(all, "needs", needs);
+	AUTO_FREE char *text = json_canonical(all);
+	sha256_of(text, strlen(text), s->digest);
+}
+
+const struct plan_step *step_compile(struct loader *l, struct step_src *s)
+{
+	struct plan_private *priv = l->plan->priv;
+
+	if (s->tried)
+		return s->step;
+	s->tried = true;
+	const struct module *m = module_find(s->phase, s->verb);
+	if (!m || strncmp(m->name, "call.", 5) == 0) {
+		unknown_verb(l, s->phase, s->node);
+		return NULL;
+	}
+	struct plan_step *step = arena_alloc(l->arena, sizeof(*step));
+	*step = (struct plan_step){
+		.phase = s->phase, .id = s->id, .verb = s->verb, .module = m,
+		.args = json_object(), .place = yaml_place(s->node),
+		.from_recipe = s->recipe,
+	};
+	priv->steps = mem_grow(priv->steps, priv->step_count, &priv->step_cap,
+			       sizeof(*priv->steps));
+	priv->steps[priv->step_count++] = step;
+	bool ok = type_args(l, s, m, step->args);
+	ok &= type_at(l, s, step);
+	ok &= type_when(l, s, step);
+	ok &= type_needs(l, s, step);
+	if (!ok)
+		return NULL;
+	digest_step(s, step);
+	s->step = step;
+	return step;
+}
