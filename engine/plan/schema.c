@@ -161,6 +161,7 @@ static bool list_value(struct loader *l, const struct param *p,
 
 static bool any_value(struct loader *l, const struct param *p,
 		      const struct yaml_node *n, unsigned scope, json_t **out);
+static bool name_is_plain(struct loader *l, const struct yaml_node *key);
 
 static bool map_value(struct loader *l, const struct param *p,
 		      const struct yaml_node *n, unsigned scope, json_t **out)
@@ -178,6 +179,7 @@ static bool map_value(struct loader *l, const struct param *p,
 			ok = false;
 			continue;	/* told when it was parsed */
 		}
+		ok &= name_is_plain(l, pair->key);
 		if (p->type == P_ANY)
 			ok &= any_value(l, &item, pair->value, scope, out ? &v : NULL);
 		else if (yaml_is_scalar(pair->value))
@@ -252,6 +254,16 @@ static void unknown_key(struct loader *l, const struct key *keys,
 		 count ? all.s : "");
 }
 
+/* A name that the user chose: not one that other readers take for a boolean. */
+static bool name_is_plain(struct loader *l, const struct yaml_node *key)
+{
+	if (!key->plain || !yaml_is_odd(key->text))
+		return true;
+	err_hint(load_error(l, key, "the name %s is a boolean to many programs", key->text),
+		 "put quotes around it: \"%s\"", key->text);
+	return false;
+}
+
 static bool fixed_map(struct loader *l, const struct key *k,
 		      const struct yaml_node *n, unsigned scope, json_t **out)
 {
@@ -300,6 +312,7 @@ static bool named_map(struct loader *l, const struct key *k,
 			ok = false;
 			continue;
 		}
+		ok &= name_is_plain(l, pair->key);
 		if (!(k->flags & KEY_FREE) && !text_name_ok(pair->key->text)) {
 			err_hint(load_error(l, pair->key, "'%s' cannot be a name",
 					    pair->key->text),

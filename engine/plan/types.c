@@ -216,7 +216,7 @@ static char *amount_text(enum param_type t, int64_t v)
 
 json_t *types_written(const struct param *p, const json_t *value)
 {
-	if (!json_is_integer(value) || p->type == P_INT ||
+	if (!json_is_integer(value) || !json_integer_value(value) || p->type == P_INT ||
 	    (p->type != P_SIZE && p->type != P_RATE && p->type != P_DURATION))
 		return json_deep_copy(value);
 	AUTO_FREE char *text = amount_text(p->type, json_integer_value(value));

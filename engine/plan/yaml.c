@@ -173,7 +173,7 @@ static void refuse_key(struct parser *p, const struct yaml_node *n, yaml_mark_t 
 		err_hint(fault(p, m, "merge keys ('<<') are not part of YAML 1.2"),
 			 "put what machines share into `defaults:`");
 	else if (n->plain && (n->kind == YAML_NULL || n->kind == YAML_BOOL ||
-			      n->kind == YAML_FLOAT || yaml_is_odd(n->text)))
+			      n->kind == YAML_FLOAT))
 		err_hint(fault(p, m, "the key %s reads differently to different programs",
 			       *n->text ? n->text : "(nothing)"),
 			 "put quotes around it: \"%s\"", n->text);
