@@ -52,7 +52,7 @@ int cli_close(struct cli *c, int status)
 	return status;
 }
 
-static int print_errors(struct cli *c, const struct err_list *l)
+int cli_errors(struct cli *c, const struct err_list *l)
 {
 	int status = ERR_PLAN;
 
@@ -109,7 +109,7 @@ int cli_load_plan(struct cli *c, const char *file)
 
 	c->plan = plan_load(file, &errors);
 	if (!c->plan)
-		status = print_errors(c, &errors);
+		status = cli_errors(c, &errors);
 	err_list_free(&errors);
 	return status ? status : check_selector(c);
 }
@@ -121,7 +121,7 @@ int cli_build_graph(struct cli *c)
 
 	c->graph = graph_build(c->plan, &errors);
 	if (!c->graph)
-		status = print_errors(c, &errors);
+		status = cli_errors(c, &errors);
 	err_list_free(&errors);
 	return status;
 }

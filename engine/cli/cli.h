@@ -100,6 +100,8 @@ int cli_fail(struct cli *c, const struct err *e);
 /* c->plan from `file` (verbs: c->args[0]); all errors are printed. Also checks
  * that --machine matches a machine. */
 int cli_load_plan(struct cli *c, const char *file);
+/* Tell them all, as text on c->err or with --json as objects; the exit status. */
+int cli_errors(struct cli *c, const struct err_list *l);
 int cli_build_graph(struct cli *c);	/* c->graph of c->plan */
 /* c->state: --state, else ".drover" beside the plan. Makes c->loop if needed. */
 int cli_open_state(struct cli *c, enum state_mode mode);
