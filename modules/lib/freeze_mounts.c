@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * freeze_mounts - the mounts that stand on a machine's disks: on the disk itself,
+ * on its partitions, on what device mapper or md made of them, on a loop whose file
+ * lies there.
+ */
+#include "modules/lib/freeze_priv.h"
+
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define STACK_MAX 8		/* devices on devices */
+#define TABLE_MAX (4u << 20)
+
+struct disk_id { dev_t dev; ino_t ino; };	/* ino 0: a block device */
+struct disks { struct disk_id id[FREEZE_MAX]; size_t n; };
+
+static void find_disks(const json_t *machine, struct disks *out)
+{
+	const json_t *disk;
+	struct stat st;
+	size_t i;
+
+	json_array_foreach(jget(machine, "disks"), i, disk) {
+		if (out->n == FREEZE_MAX || stat(jstr(disk, "path", ""), &st) < 0)
+			continue;
+		out->id[out->n++] = S_ISBLK(st.st_mode) ?
+			(struct disk_id){ st.st_rdev, 0 } :
+			(struct disk_id){ st.st_dev, st.st_ino };
+	}
+}
+
+static bool is_disk(const struct disks *d, dev_t dev, ino_t ino)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (d->id[i].dev == dev && d->id[i].ino == ino)
+			return true;
+	return false;
+}
+
+static char *sysfs(dev_t dev, const char *what)
+{
+	AUTO_FREE char *path = mem_printf("/sys/dev/block/%u:%u/%s", major(dev),
+					  minor(dev), what);
+	char *text = io_read_file(AT_FDCWD, path, 65536, NULL);
+
+	if (text)
+		text[strcspn(text, "\n")] = '\0';
+	return text;
+}
+
+static dev_t parse_dev(const char *text)
+{
+	unsigned a = 0, b = 0;
+
+	return text && sscanf(text, "%u:%u", &a, &b) == 2 ? makedev(a, b) : 0;
+}
+
+static bool on_disks(const struct disks *d, dev_t dev, int left, int *level);
+
+static bool slaves_on_disks(const struct disks *d, dev_t dev, int left, int *level)
+{
+	AUTO_FREE char *path = mem_printf("/sys/dev/block/%u:%u/slaves", major(dev), minor(dev));
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		AUTO_FREE char *name = mem_printf("slaves/%s/dev", entry->d_name);
+		AUTO_FREE char *text = entry->d_name[0] == '.' ? NULL : sysfs(dev, name);
+
+		found = text && on_disks(d, parse_dev(text), left - 1, level);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static bool loop_on_disks(const struct disks *d, dev_t dev, int left, int *level)
+{
+	AUTO_FREE char *file = sysfs(dev, "loop/backing_file");
+	struct stat st;
+
+	if (!file || stat(file, &st) < 0)
+		return false;
+	if (is_disk(d, st.st_dev, st.st_ino))
+		return true;
+	if (!on_disks(d, st.st_dev, left - 1, level))
+		return false;
+	++*level;
+	return true;
+}
+
+static bool on_disks(const struct disks *d, dev_t dev, int left, int *level)
+{
+	AUTO_FREE char *part = NULL, *parent = NULL;
+
+	if (left == 0 || dev == 0)
+		return false;
+	if (is_disk(d, dev, 0))
+		return true;
+	part = sysfs(dev, "partition");
+	parent = part ? sysfs(dev, "../dev") : NULL;
+	return (parent && on_disks(d, parse_dev(parent), left - 1, level)) ||
+	       slaves_on_disks(d, dev, left, level) || loop_on_disks(d, dev, left, level);
+}
+
+/* ---- the table of mounts ------------------------------------------------------ */
+
+/* "\040" is a space there. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+static bool has_word(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+		if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+			return true;
+	return false;
+}
+
+static unsigned long flags_of(const char *options)
+{
+	static const struct { const char *word; unsigned long flag; } words[] = {
+		{ "nosuid", MS_NOSUID }, { "nodev", MS_NODEV }, { "noexec", MS_NOEXEC },
+		{ "noatime", MS_NOATIME }, { "nodiratime", MS_NODIRATIME },
+		{ "relatime", MS_RELATIME }, { "sync", MS_SYNCHRONOUS },
+	};
+	unsigned long flags = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (has_word(options, words[i].word))
+			flags |= words[i].flag;
+	return flags;
+}
+
+static int depth_of(const char *dir)
+{
+	int depth = 0;
+
+	for (; *dir; dir++)
+		depth += dir[0] == '/' && dir[1] != '\0';
+	return depth;
+}
+
+/* id parent maj:min root dir options [tags] - kind source super-options */
+static bool parse_line(char *line, const struct disks *disks, struct freeze_mount *m)
+{
+	char *word[6], *save = NULL, *rest = strstr(line, " - "), *kind, *source, *super;
+	struct stat st;
+	int n = 0;
+
+	if (!rest)
+		return false;
+	*rest = '\0';
+	for (char *w = strtok_r(line, " ", &save); w && n < 6; w = strtok_r(NULL, " ", &save))
+		word[n++] = w;
+	kind = strtok_r(rest + 3, " ", &save);
+	source = kind ? strtok_r(NULL, " ", &save) : NULL;
+	super = source ? strtok_r(NULL, " ", &save) : NULL;
+	if (n < 6 || !super || !has_word(super, "rw"))
+		return false;
+	*m = (struct freeze_mount){ .dev = parse_dev(word[2]), .fd = -1 };
+	unescape(source);
+	if (major(m->dev) == 0 && source[0] == '/' && stat(source, &st) == 0 &&
+	    S_ISBLK(st.st_mode))
+		m->dev = st.st_rdev;	/* btrfs: its own number is nobody's device */
+	if (!on_disks(disks, m->dev, STACK_MAX, &m->level))
+		return false;
+	unescape(word[4]);
+	m->dir = mem_strdup(word[4]);
+	m->fs = mem_strdup(kind);
+	m->depth = depth_of(m->dir);
+	m->flags = flags_of(word[5]);
+	return true;
+}
+
+/* Frozen first: what stands on others' files, then the deepest. */
+static int by_order(const void *a, const void *b)
+{
+	const struct freeze_mount *x = a, *y = b;
+
+	if (x->level != y->level)
+		return y->level - x->level;
+	if (x->depth != y->depth)
+		return y->depth - x->depth;
+	return strcmp(x->dir, y->dir);
+}
+
+static void free_one(struct freeze_mount *m)
+{
+	mem_free_ptr(&m->dir);
+	mem_free_ptr(&m->fs);
+}
+
+/* A file system that is mounted twice is frozen once, by its highest place. */
+static void add(struct freeze_mount *all, size_t *n, struct freeze_mount *m)
+{
+	for (size_t i = 0; i < *n; i++) {
+		if (all[i].dev != m->dev)
+			continue;
+		if (m->depth < all[i].depth) {
+			struct freeze_mount old = all[i];
+
+			all[i] = *m;
+			*m = old;
+		}
+		free_one(m);
+		return;
+	}
+	all[(*n)++] = *m;
+}
+
+int freeze_mounts(const json_t *machine, struct freeze_mount **mounts, size_t *n,
+		  struct err *e)
+{
+	AUTO_FREE char *table = io_read_file(AT_FDCWD, "/proc/self/mountinfo", TABLE_MAX, NULL);
+	struct disks disks = { .n = 0 };
+	struct freeze_mount m;
+	char *save = NULL;
+
+	*n = 0;
+	*mounts = mem_alloc(FREEZE_MAX * sizeof(**mounts));
+	if (!table)
+		return err_sys(e, "cannot read the table of mounts");
+	find_disks(machine, &disks);
+	for (char *line = strtok_r(table, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (!parse_line(line, &disks, &m))
+			continue;
+		if (*n == FREEZE_MAX) {
+			free_one(&m);
+			return err_set(e, ERR_STEP, "cannot freeze more than %d file systems",
+				       FREEZE_MAX);
+		}
+		add(*mounts, n, &m);
+	}
+	qsort(*mounts, *n, sizeof(**mounts), by_order);
+	return 0;
+}
+
+void freeze_mounts_free(struct freeze_mount *mounts, size_t n)
+{
+	for (size_t i = 0; mounts && i < n; i++)
+		free_one(&mounts[i]);
+	mem_free_ptr(&mounts);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * task - a program that outlives the step that started it. It is known by its
+ * marker: one whole argument that nothing else has, such as its pid file's path.
+ * A pid may be somebody else's by now; a marker is not.
+ */
+#ifndef DROVER_TASK_H
+#define DROVER_TASK_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* The process that has `marker` as one of its arguments; 0: none. Zombies do not
+ * count. */
+pid_t task_find(const char *marker);
+/* End it: SIGTERM, SIGKILL after grace_ms. True when none is left. */
+bool task_end(const char *marker, unsigned grace_ms);
+void task_sleep_ms(unsigned ms);
+
+#endif
