@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * qemunbd - a formatted image as a disk: a confined qemu-nbd.
+ *
+ * The socket is made, connected to and unlinked before the program starts: it
+ * inherits the listening end and finds our connection waiting. So no other
+ * process can be its client, and nothing is left behind however we end.
+ */
+#include "modules/lib/qemunbd.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "modules/lib/nbd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define END_MS 30000		/* how long it may take to end by itself */
+#define NOISE_MAX 4096
+#define FIRST_FD 3		/* where a program finds what it was given to listen on */
+
+static const char in_bwrap[] = "bwrap: one file, no network, no other process";
+static const char in_netns[] = "no network (bwrap is missing)";
+static const char in_nothing[] = "not confined (neither bwrap nor network namespaces)";
+
+struct qemunbd {
+	struct disk d;
+	struct nbd *nbd;
+	pid_t pid;
+	int noise;		/* its stderr */
+};
+
+static struct qemunbd *of(struct disk *d)
+{
+	return (struct qemunbd *)d;
+}
+
+/* ---- the socket ---------------------------------------------------------- */
+
+/* A listening socket and a connection to it; no name is left. */
+static int socket_pair(int *listening, int *client, struct err *e)
+{
+	static const char *const places[] = { "/run", "/dev/shm", "/tmp" };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	char dir[32] = "";
+	int rc = -1;
+
+	for (size_t i = 0; i < ARRAY_LEN(places) && !dir[0]; i++) {
+		snprintf(dir, sizeof(dir), "%s/drover-nbd.XXXXXX", places[i]);
+		if (!mkdtemp(dir))
+			dir[0] = '\0';
+	}
+	if (!dir[0])
+		return err_sys(e, "cannot make a directory for a socket");
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/s", dir);
+	*listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*listening >= 0 && *client >= 0 &&
+	    bind(*listening, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+	    listen(*listening, 1) == 0 &&
+	    connect(*client, (struct sockaddr *)&a, sizeof(a)) == 0)
+		rc = 0;
+	else
+		err_sys(e, "cannot make a socket");
+	unlink(a.sun_path);
+	rmdir(dir);
+	return rc;
+}
+
+/* ---- the program --------------------------------------------------------- */
+
+struct argv {
+	const char *v[64];
+	size_t n;
+};
+
+static void add(struct argv *a, const char *const *words)
+{
+	for (; *words; words++)
+		a->v[a->n++] = *words;
+	a->v[a->n] = NULL;
+}
+
+static bool bwrap_works(const char *bwrap)
+{
+	const char *argv[] = { bwrap, "--unshare-all", "--ro-bind", "/", "/", "--", "true",
+		NULL };
+	struct proc p = { .argv = argv, .timeout_ms = 10000 };
+	bool ok = proc_run(&p, NULL) == 0;
+
+	proc_free(&p);
+	return ok;
+}
+
+static void add_sandbox(struct argv *a, const char *bwrap, const char *path, bool write)
+{
+	const char *words[] = { bwrap, "--unshare-all", "--as-pid-1", "--clearenv",
+		"--setenv", "LISTEN_FDS", "1", "--setenv", "LISTEN_PID", "1",
+		"--ro-bind", "/usr", "/usr", "--ro-bind-try", "/bin", "/bin",
+		"--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64",
+		"--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache",
+		"--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp",
+		write ? "--bind" : "--ro-bind", path, "/image", "--chdir", "/", "--", NULL };
+
+	add(a, words);
+}
+
+static void add_program(struct argv *a, const char *program, const char *path,
+			const char *format, unsigned flags)
+{
+	const char *write[] = { program, "--format", format, "--shared=1",
+		flags & DISK_DIRECT ? "--cache=none" : "--cache=writeback",
+		"--discard=unmap", "--detect-zeroes=unmap", "--", path, NULL };
+	const char *read[] = { program, "--format", format, "--shared=1", "--read-only",
+		flags & DISK_DIRECT ? "--cache=none" : "--cache=writeback", "--", path, NULL };
+
+	add(a, flags & DISK_WRITE ? write : read);
+}
+
+/* The child: listening socket at 3, stderr to the pipe, nothing else open. */
+static void become(const struct argv *a, int listening, int noise, bool confine)
+{
+	struct rlimit core = { 0, 0 };
+	char pid[16];
+	int null = open("/dev/null", O_RDWR);
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	setrlimit(RLIMIT_CORE, &core);
+	if (confine)
+		unshare(CLONE_NEWNET);
+	/* Above all targets first, so that none of them is overwritten. */
+	listening = fcntl(listening, F_DUPFD, 10);
+	noise = fcntl(noise, F_DUPFD, 10);
+	null = fcntl(null, F_DUPFD, 10);
+	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(noise, 2) < 0 ||
+	    dup2(listening, FIRST_FD) < 0)
+		_exit(127);
+	for (int fd = FIRST_FD + 1; fd < 1024; fd++)
+		close(fd);
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", "1", 1);
+	setenv("LC_ALL", "C", 1);
+	execv(a->v[0], (char *const *)a->v);
+	_exit(127);
+}
+
+static pid_t start(const char *path, const char *format, unsigned flags, int listening,
+		   int noise, const char **sandbox, struct err *e)
+{
+	AUTO_FREE char *program = proc_which("qemu-nbd");
+	AUTO_FREE char *bwrap = proc_which("bwrap");
+	struct argv a = { .n = 0 };
+	bool wrapped = bwrap && bwrap_works(bwrap);
+	pid_t pid;
+
+	if (!program) {
+		err_set(e, ERR_STEP, "cannot open image '%s': qemu-nbd is not installed here",
+			path);
+		err_hint(e, "apt install qemu-utils");
+		return -1;
+	}
+	*sandbox = wrapped ? in_bwrap : geteuid() == 0 ? in_netns : in_nothing;
+	if (wrapped)
+		add_sandbox(&a, bwrap, path, flags & DISK_WRITE);
+	add_program(&a, program, wrapped ? "/image" : path, format, flags);
+	pid = fork();
+	if (pid == 0)
+		become(&a, listening, noise, !wrapped);
+	if (pid < 0)
+		err_sys(e, "cannot start qemu-nbd");
+	return pid;
+}
+
+/* What it said on stderr, one line, made safe. */
+static char *last_words(int fd)
+{
+	char buf[NOISE_MAX + 1];
+	AUTO_STR out = { 0 };
+	ssize_t n = read(fd, buf, NOISE_MAX);
+
+	if (n <= 0)
+		return NULL;
+	buf[n] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	str_add_safe(&out, buf);
+	return str_take(&out);
+}
+
+/* Wait for its end; kill it when it does not come. */
+static void reap(pid_t pid)
+{
+	uint64_t until = clock_real.mono_ms(clock_real.arg) + END_MS;
+
+	while (waitpid(pid, NULL, WNOHANG) == 0) {
+		if (clock_real.mono_ms(clock_real.arg) > until) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+			return;
+		}
+		usleep(2000);
+	}
+}
+
+/* ---- the disk ------------------------------------------------------------ */
+
+static int q_err(struct disk *d, int rc, struct err *e)
+{
+	return rc < 0 ? err_wrap(e, "image '%s'", d->path) : 0;
+}
+
+static int q_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
+{
+	return q_err(d, nbd_read(of(d)->nbd, buf, (uint32_t)n, at, e), e);
+}
+
+static int q_write(struct disk *d, const void *buf, size_t n, uint64_t at, struct err *e)
+{
+	return q_err(d, nbd_write(of(d)->nbd, buf, (uint32_t)n, at, e), e);
+}
+
+static int q_zero(struct disk *d, uint64_t at, uint64_t n, struct err *e)
+{
+	return q_err(d, nbd_zero(of(d)->nbd, at, n, e), e);
+}
+
+static int q_flush(struct disk *d, struct err *e)
+{
+	return q_err(d, nbd_flush(of(d)->nbd, e), e);
+}
+
+static int q_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole, struct err *e)
+{
+	return q_err(d, nbd_extent(of(d)->nbd, at, len, hole, e), e);
+}
+
+static int q_close(struct disk *d, struct err *e)
+{
+	struct qemunbd *q = of(d);
+
+	(void)e;
+	nbd_free(q->nbd);
+	reap(q->pid);
+	close(q->noise);
+	free(d->path);
+	free(q);
+	return 0;
+}
+
+static const struct disk_ops ops = {
+	.read = q_read, .write = q_write, .zero = q_zero,
+	.flush = q_flush, .extent = q_extent, .close = q_close,
+};
+
+static void explain(const char *path, int noise, struct err *e)
+{
+	AUTO_FREE char *said = last_words(noise);
+	AUTO_ERR why = { 0 };
+
+	if (said && strstr(said, "lock")) {
+		err_clear(e);
+		err_set(e, ERR_STEP, "cannot open image '%s': another process uses it", path);
+		err_hint(e, "stop it first, or copy from inside the running machine");
+		return;
+	}
+	err_move(&why, e);
+	err_set(e, ERR_STEP, "cannot open image '%s': %s", path,
+		said ? said : why.what ? why.what : "qemu-nbd ended");
+}
+
+struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
+			  struct err *e)
+{
+	AUTO_FREE char *real = realpath(path, NULL);
+	int listening = -1, client = -1, noise[2] = { -1, -1 };
+	const char *sandbox = NULL;
+	struct qemunbd *q;
+	pid_t pid = -1;
+
+	if (!real) {
+		err_sys(e, "cannot open image '%s'", path);
+		return NULL;
+	}
+	if (pipe2(noise, O_CLOEXEC) < 0)
+		err_sys(e, "cannot make a pipe");
+	else if (socket_pair(&listening, &client, e) == 0)
+		pid = start(real, format, flags, listening, noise[1], &sandbox, e);
+	mem_close_fd(&listening);
+	mem_close_fd(&noise[1]);
+	if (pid < 0) {
+		mem_close_fd(&client);
+		mem_close_fd(&noise[0]);
+		return NULL;
+	}
+	q = mem_alloc(sizeof(*q));
+	q->nbd = nbd_new(client, "", e);
+	q->pid = pid;
+	q->noise = noise[0];
+	if (!q->nbd) {
+		reap(pid);
+		explain(path, noise[0], e);
+		close(noise[0]);
+		free(q);
+		return NULL;
+	}
+	q->d = (struct disk){ .ops = &ops, .path = mem_strdup(path),
+		.size = nbd_size(q->nbd), .sector = 512,
+		.direct = flags & DISK_DIRECT, .sandbox = sandbox };
+	return &q->d;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * qemunbd - a formatted image as a disk: qemu-nbd, confined, on a socket that only
+ * we ever had a name for.
+ *
+ * With bwrap it sees the image and the system's programs, no network and no other
+ * process; without it, it has no network. It ends when its one client closes.
+ */
+#ifndef DROVER_QEMUNBD_H
+#define DROVER_QEMUNBD_H
+
+#include "modules/lib/disk.h"
+
+/* The header must have been checked (imgcheck.h). flags as disk_open(); DISK_DIRECT
+ * gives cache=none. disk->sandbox says how it is confined. disk_close() flushes
+ * nothing: call flush first; it waits for the program's end. */
+struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
+			  struct err *e);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stream - move one pass of a disk over a byte pipe.
+ *
+ * Records: type u8 | flags u8 | zero u16 | length u32 | index u64 | count u32 |
+ * plain u32, big-endian, then `length` bytes. index and count are chunks.
+ *
+ *   sender                              receiver
+ *     OPEN  {disk, size, chunk, pass} -->
+ *     <-- READY {window, known, ...}      or FAIL
+ *     WANT  index, count            -->   (only if `known`: it has digests already)
+ *     <-- HAVE  index, count, digests     zeros: not known
+ *     DATA  index, plain length     -->   digest of the plain data, then the data;
+ *                                         flag ZIP: as one zstd frame
+ *     ZERO  index, count            -->   these chunks are zeros
+ *     <-- CREDIT count                    so many bytes were taken from the window
+ *     DONE  {root}                  -->   the root that the source's data has
+ *     <-- DONE {root}                     synced; the same root from the map
+ *     ... OPEN of the next disk, or BYE
+ *   FAIL {text, hint} from either side, at any time, ends it.
+ *
+ * A chunk that is equal to what the receiver has is not sent. Not more than the
+ * window is ever under way: DATA costs its length and RECORD_COST, ZERO
+ * RECORD_COST. The receiver checks every digest before it writes.
+ */
+#ifndef DROVER_STREAM_H
+#define DROVER_STREAM_H
+
+#include "engine/base/err.h"
+#include "engine/base/io.h"
+#include "engine/base/json.h"
+#include "modules/lib/disk.h"
+#include "modules/lib/map.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STREAM_CHUNK_MIN (64u << 10)
+#define STREAM_CHUNK_MAX (4u << 20)
+#define STREAM_WINDOW (16u << 20)
+
+enum stream_zip { ZIP_AUTO, ZIP_NONE, ZIP_ZSTD };
+
+/* Counts of bytes of the disk unless said otherwise. */
+struct stream_stat {
+	uint64_t size;
+	uint64_t scanned;	/* looked at so far */
+	uint64_t data;		/* sent as data */
+	uint64_t wire;		/* bytes that this took in the pipe */
+	uint64_t zero;		/* sent as zeros */
+	uint64_t same;		/* left out: the receiver has it */
+	uint64_t ms;
+	uint8_t root[SHA256_LEN];	/* once it is over */
+};
+
+struct stream {
+	int fd;			/* blocking, both ways; not closed */
+	enum stream_zip zip;
+	/* Called by the caller's own thread some times a second. */
+	void (*tick)(void *arg, const struct stream_stat *st);
+	bool (*cancelled)(void *arg);
+	void *arg;
+};
+
+/* ---- the sending end ----------------------------------------------------- */
+
+struct stream_open {
+	const char *disk;	/* its name */
+	uint32_t chunk;		/* STREAM_CHUNK_MIN..MAX, a multiple of 4096 */
+	uint32_t pass;
+};
+
+/* Send one pass of `d`. 0 when the receiver has all of it, synced. */
+int stream_send(const struct stream *s, struct disk *d, const struct stream_open *o,
+		struct stream_stat *st, struct err *e);
+int stream_bye(const struct stream *s, struct err *e);
+/* Tell the other end why we stop. */
+void stream_fail(const struct stream *s, const struct err *e);
+
+/* ---- the receiving end --------------------------------------------------- */
+
+struct stream_chunk {
+	uint64_t index;
+	const uint8_t *digest;	/* SHA256_LEN, checked */
+	const void *plain;	/* aligned, plain_len bytes */
+	uint32_t plain_len;
+	const void *frame;	/* the zstd frame it came in, or NULL: it came plain */
+	uint32_t frame_len;
+};
+
+/* Where a pass goes. data and zero are called by several threads at once. */
+struct sink {
+	/* The digest it has of a chunk; false: none. */
+	bool (*have)(struct sink *k, uint64_t index, uint8_t digest[SHA256_LEN]);
+	int (*data)(struct sink *k, const struct stream_chunk *c, struct err *e);
+	int (*zero)(struct sink *k, uint64_t index, uint64_t count, struct err *e);
+	/* Make all of these durable, data first. One call at a time. */
+	int (*commit)(struct sink *k, const struct map_update *u, size_t n,
+		      struct err *e);
+	/* The pass is whole; its root. */
+	int (*finish)(struct sink *k, uint8_t root[SHA256_LEN], struct err *e);
+	bool known;		/* ask for what it has */
+};
+
+/* What the sender announced; disk is borrowed from a JSON document. */
+struct stream_offer { const char *disk; uint64_t size; uint32_t chunk, pass; };
+
+struct stream_receiver {
+	/* Prepare for what is offered. */
+	struct sink *(*open)(void *arg, const struct stream_offer *o, struct err *e);
+	/* The pass is over, whether it went well or not: free the sink. */
+	int (*close)(void *arg, struct sink *k, const struct stream_stat *st,
+		     bool ok, struct err *e);
+	void *arg;
+};
+
+/* Receive one pass: 1 when it is whole, 0 when the sender said BYE, -1 with e. */
+int stream_recv(const struct stream *s, const struct stream_receiver *r,
+		struct err *e);
+
+#endif

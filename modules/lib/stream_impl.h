@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stream_impl - what the two ends of a stream share.
+ */
+#ifndef DROVER_STREAM_IMPL_H
+#define DROVER_STREAM_IMPL_H
+
+#include "modules/lib/stream.h"
+
+#define RECORD_COST 4096u	/* what a record costs beside its payload */
+#define RECORD_HEAD 24u
+#define JSON_MAX (64u << 10)
+#define HAVE_MAX 4096u		/* chunks in one WANT and HAVE */
+#define ZERO_MAX 65536u		/* chunks in one ZERO */
+#define TICK_MS 200
+#define ZIP_FLAG 1u
+#define ZIP_LEVEL 1
+#define THREADS_MAX 4
+
+enum record_type {
+	REC_OPEN = 1, REC_READY, REC_WANT, REC_HAVE, REC_DATA, REC_ZERO, REC_CREDIT,
+	REC_DONE, REC_FAIL, REC_BYE,
+};
+
+struct record {
+	uint8_t type, flags;
+	uint32_t length;	/* of the payload that follows */
+	uint64_t index;
+	uint32_t count, plain;
+};
+
+/* -1 with errno; EPIPE when the other end is gone. */
+int record_write(int fd, const struct record *r, const void *a, size_t an,
+		 const void *b, size_t bn);
+/* 1, 0 at end of file, -1 with errno. */
+int record_read(int fd, struct record *r);
+/* A JSON payload: written with type; read with a bound. */
+int record_write_json(int fd, enum record_type type, const json_t *j);
+json_t *record_read_json(int fd, const struct record *r, struct err *e);
+/* Read a FAIL's payload into e. Always -1. */
+int record_failure(int fd, const struct record *r, struct err *e);
+/* 1: readable, 0: TICK_MS went by, -1: hang-up without data, or error. */
+int record_wait(int fd);
+unsigned record_threads(void);
+uint64_t record_now_ns(void);
+
+#endif
