@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * input - what a call is given: arguments, machine, facts, what was kept.
+ */
+#include "engine/run/priv.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *step_key(const struct plan_step *s)
+{
+	return mem_printf("%s.%s", phase_names[s->phase], s->id);
+}
+
+/* ---- kept material: one file of the tree each -------------------------------------- */
+
+/* A name may be a path; in the tree it is one file name. */
+static void add_escaped(struct str *b, const char *name)
+{
+	for (const char *p = name; *p; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if (isalnum(c) || c == '_' || c == '-' || (c == '.' && p != name))
+			str_addc(b, *p);
+		else
+			str_addf(b, "%%%02X", c);
+	}
+}
+
+static char *unescape(const char *name, size_t n)
+{
+	AUTO_STR b = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		char hex[3] = { 0 };
+
+		if (name[i] != '%' || i + 2 >= n) {
+			str_addc(&b, name[i]);
+			continue;
+		}
+		memcpy(hex, name + i + 1, 2);
+		str_addc(&b, (char)strtol(hex, NULL, 16));
+		i += 2;
+	}
+	return str_take(&b);
+}
+
+#define BINARY ".base64"
+
+char *kept_path(const char *key, const char *name, bool binary)
+{
+	AUTO_STR b = { 0 };
+
+	str_addf(&b, "steps/%s/undo/", key);
+	add_escaped(&b, name);
+	str_add(&b, binary ? BINARY : ".text");
+	return str_take(&b);
+}
+
+bool kept_has(const struct run *r, const struct mach *m, const char *key,
+	      const char *name)
+{
+	const json_t *tree = r->state ? state_tree(r->state, m->name) : NULL;
+	AUTO_FREE char *text = kept_path(key, name, false);
+	AUTO_FREE char *binary = kept_path(key, name, true);
+
+	return json_object_get(tree, text) || json_object_get(tree, binary);
+}
+
+json_t *kept_get(const struct run *r, const struct mach *m, const char *key)
+{
+	const json_t *tree = r->state ? state_tree(r->state, m->name) : NULL;
+	AUTO_FREE char *prefix = mem_printf("steps/%s/undo/", key);
+	size_t len = strlen(prefix);
+	json_t *out = json_object(), *text;
+	const char *path;
+
+	json_object_foreach((json_t *)tree, path, text) {
+		const char *dot = strrchr(path, '.');
+
+		if (strncmp(path, prefix, len) || !dot || dot < path + len)
+			continue;
+		AUTO_FREE char *name = unescape(path + len, (size_t)(dot - path) - len);
+		json_t *one = json_object();
+		json_object_set(one, strcmp(dot, BINARY) ? "text" : "base64", text);
+		jset(out, name, one);
+	}
+	return out;
+}
+
+/* ---- the input ---------------------------------------------------------------------- */
+
+json_t *input_run(const struct run *r, const char *step)
+{
+	json_t *o = json_object();
+
+	jset_str(o, "plan", r->plan->name);
+	jset_str(o, "plan_dir", r->plan->dir);
+	jset_str(o, "run", r->writes ? state_run_id(r->state) : "preview");
+	jset_int(o, "epoch", r->writes ? (int64_t)state_epoch(r->state) : 0);
+	jset_str(o, "lineage", r->state ? state_lineage(r->state) : NULL);
+	jset_str(o, "step", step);
+	jset_bool(o, "preview", run_is_preview(r) || r->mute);
+	return o;
+}
+
+json_t *input_args(const struct run *r, const struct mach *m, uint32_t node,
+		   struct err *e)
+{
+	AUTO_JSON *facts = facts_merged(m->facts, NULL);
+
+	return plan_step_args(r->plan, m->index, r->graph->nodes[node].step, facts, e);
+}
+
+json_t *input_make(const struct run *r, const struct mach *m, uint32_t node,
+		   const char *role, json_t *args, struct err *e)
+{
+	static const char *const none[] = { NULL };
+	const struct plan_step *s = r->graph->nodes[node].step;
+	const struct module *mod = s->module;
+	const json_t *spec = plan_machine_spec(r->plan, m->index);
+	AUTO_FREE char *key = step_key(s);
+	json_t *in;
+
+	if (!spec) {
+		err_set(e, ERR_PLAN, "cannot describe machine '%s'", m->name);
+		return NULL;
+	}
+	in = json_object();
+	json_object_set(in, "args", args);
+	json_object_set(in, "machine", (json_t *)spec);
+	/* A check reads what it likes; a module gets what it says it wants. */
+	jset(in, "facts", facts_merged(m->facts, mod->place == IN_ENGINE ? NULL :
+				       mod->wants ? mod->wants : none));
+	jset(in, "kept", kept_get(r, m, key));
+	jset_str(in, "role", role);
+	jset(in, "run", input_run(r, key));
+	return in;
+}

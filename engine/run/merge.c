@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * merge - the results of a step's one or two ends, made one.
+ */
+#include "engine/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool result_ok(const json_t *result)
+{
+	return jbool(result, "ok", false);
+}
+
+const char *result_kind(const json_t *result)
+{
+	return jstr(result, "error.kind", "failed");
+}
+
+json_t *result_error(const char *kind, const char *text, const char *hint)
+{
+	json_t *o = json_object(), *error = json_object();
+
+	jset_str(error, "kind", kind);
+	jset(error, "text", jtext(text, strlen(text)));
+	jset_str(error, "hint", hint);
+	jset_bool(o, "ok", false);
+	jset(o, "error", error);
+	return o;
+}
+
+/* What is known the least counts: unknown, absent, partial, done. */
+static int state_rank(const char *state)
+{
+	static const char *const order[] = { "unknown", "absent", "partial", "done" };
+
+	for (size_t i = 0; i < ARRAY_LEN(order); i++)
+		if (!strcmp(order[i], state))
+			return (int)i;
+	return 0;
+}
+
+static void add_list(json_t *to, const char *key, const json_t *from)
+{
+	json_t *list = json_object_get(to, key);
+
+	if (!json_is_array(json_object_get(from, key)))
+		return;
+	if (!list) {
+		list = json_array();
+		jset(to, key, list);
+	}
+	json_array_extend(list, json_object_get(from, key));
+}
+
+static void add_cost(json_t *to, const json_t *from)
+{
+	static const char *const parts[] = { "read", "send", "write", "ms" };
+	json_t *sum = json_object_get(to, "cost");
+
+	if (!json_object_get(from, "cost"))
+		return;
+	if (!sum) {
+		sum = json_object();
+		jset(to, "cost", sum);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		jset_int(sum, parts[i], jint(sum, parts[i], 0) +
+			 jint(json_object_get(from, "cost"), parts[i], 0));
+}
+
+static void add_facts(json_t *to, const json_t *from, const char *prefix)
+{
+	json_t *facts = json_object_get(to, "facts"), *fact;
+	const char *name;
+
+	if (!facts) {
+		facts = json_object();
+		jset(to, "facts", facts);
+	}
+	json_object_foreach(json_object_get(from, "facts"), name, fact) {
+		AUTO_FREE char *full = prefix ? mem_printf("%s.%s", prefix, name) :
+			mem_strdup(name);
+		json_object_set(facts, full, fact);
+	}
+}
+
+static void add_side(json_t *to, const char *key, const char *side, const json_t *from)
+{
+	json_t *both = json_object_get(to, key), *mine = json_object_get(from, key);
+
+	if (!json_is_object(mine) || json_object_size(mine) == 0)
+		return;
+	if (!both) {
+		both = json_object();
+		jset(to, key, both);
+	}
+	json_object_set(both, side, mine);
+}
+
+/* An end that was stopped because the other failed is not the reason. */
+static const json_t *worst_error(const struct op *o)
+{
+	const json_t *error = NULL;
+
+	for (int k = 0; k < o->ends; k++) {
+		const json_t *mine = o->end[k].result;
+
+		if (!result_ok(mine) &&
+		    (!error || !strcmp(result_kind(error), "cancelled")))
+			error = mine;
+	}
+	return error;
+}
+
+static json_t *merge_two(const struct op *o)
+{
+	static const char *const sides[] = { "source", "target" };
+	json_t *out = json_object();
+	const char *state = NULL;
+	const json_t *error = worst_error(o);
+
+	for (int k = 0; k < o->ends; k++) {
+		const json_t *one = o->end[k].result;
+		const char *mine = jstr(one, "state", NULL);
+
+		add_list(out, "changes", one);
+		add_list(out, "findings", one);
+		add_cost(out, one);
+		add_facts(out, one, o->module->place == ON_EACH ? sides[k] : NULL);
+		add_side(out, "stable", sides[k], one);
+		add_side(out, "volatile", sides[k], one);
+		if (mine && (!state || state_rank(mine) < state_rank(state)))
+			state = mine;
+	}
+	jset_bool(out, "ok", !error);
+	if (state)
+		jset_str(out, "state", state);
+	if (error)
+		json_object_set(out, "error", json_object_get(error, "error"));
+	return out;
+}
+
+json_t *merge_results(const struct op *o)
+{
+	if (o->fault)
+		return result_error("failed", o->fault, NULL);
+	if (o->waiting)
+		return result_error("waiting", "a person has to answer, and nobody is "
+				    "there", "run it again from a terminal");
+	if (o->ends == 1)
+		return json_incref(o->end[0].result);
+	return merge_two(o);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * op - one operation of one step. A two-ended step is two calls and one result: if
+ * one end fails the other is stopped.
+ */
+#include "engine/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void finish(struct op *o)
+{
+	json_t *result = merge_results(o);
+
+	o->finished = true;
+	o->on_done(o, result, o->arg);
+	json_decref(result);
+	op_unlink_free(o);
+}
+
+void op_unlink_free(struct op *o)
+{
+	if (!o->finished || o->acks > 0)
+		return;
+	if (o->link) {
+		*o->link = o->next;
+		if (o->next)
+			o->next->link = o->link;
+	}
+	for (int k = 0; k < o->ends; k++) {
+		json_decref(o->end[k].call.input);
+		json_decref(o->end[k].result);
+	}
+	if (o->relay)
+		relay_free(o->relay);
+	json_decref(o->evidence);
+	free(o->what);
+	free(o->fault);
+	free(o);
+}
+
+static void stop_end(struct op_end *end)
+{
+	struct run *r = end->op->r;
+
+	if (!end->live)
+		return;
+	if (end->host != UINT32_MAX)
+		hosts_stop_call(r, end->host, &end->call);
+	else if (!r->seams->start_check)
+		hook_stop(&end->call);
+	else if (r->seams->stop_check)
+		r->seams->stop_check(r->seams->arg, &end->call);
+}
+
+void op_stop(struct op *o)
+{
+	if (o->stopping || o->finished)
+		return;
+	o->stopping = true;
+	o->acks++;		/* stopping a call that waits ends it at once */
+	for (int k = 0; k < o->ends; k++)
+		stop_end(&o->end[k]);
+	o->acks--;
+	op_unlink_free(o);
+}
+
+static void on_event(struct call *c, const json_t *event, void *arg)
+{
+	(void)c;
+	op_event(arg, event);
+}
+
+static void on_result(struct call *c, const json_t *result, void *arg)
+{
+	struct op_end *end = arg;
+	struct op *o = end->op;
+
+	(void)c;
+	if (!end->live)
+		return;
+	end->live = false;
+	end->result = json_incref((json_t *)result);
+	if (--o->left == 0)
+		finish(o);
+	else if (!result_ok(result))
+		op_stop(o);
+}
+
+/* ---- checks: calls that a check makes on hosts -------------------------------------- */
+
+static void refuse(struct call *c, const struct err *e)
+{
+	AUTO_JSON *result = result_error("failed", e->what, e->hint);
+
+	c->on_result(c, result, c->arg);
+}
+
+static void hook_call(void *arg, const char *at, struct call *c)
+{
+	struct op *o = arg;
+	struct place_end where;
+	AUTO_FREE char *key = step_key(o->step);
+	AUTO_ERR e = { 0 };
+
+	if (place_word(o->r, o->m, at, &where, &e) < 0) {
+		refuse(c, &e);
+		return;
+	}
+	if (!c->input)
+		c->input = json_object();
+	json_object_set(c->input, "machine",
+			(json_t *)plan_machine_spec(o->r->plan, o->m->index));
+	if (!json_object_get(c->input, "facts"))
+		jset(c->input, "facts", facts_merged(o->m->facts, NULL));
+	jset_str(c->input, "role", where.role);
+	jset(c->input, "run", input_run(o->r, key));
+	hosts_start(o->r, where.host, c);
+}
+
+static void start_check(struct op *o, struct call *c)
+{
+	if (o->r->seams->start_check)
+		o->r->seams->start_check(o->r->seams->arg, c);
+	else
+		hook_start(&o->env, c);
+}
+
+/* ---- starting ------------------------------------------------------------------------- */
+
+static void deliver(void *arg)
+{
+	finish(arg);
+}
+
+/* The step cannot be asked at all: an argument is not known yet, or a place is
+ * wrong. A probe then says unknown; anything else fails. */
+static void cannot_ask(struct op *o, struct err *e)
+{
+	json_t *result;
+
+	if (!strcmp(o->name, "probe") && e->kind != ERR_SYSTEM) {
+		json_t *change = json_object(), *changes = json_array();
+
+		result = json_object();
+		jset_str(change, "mark", "?");
+		jset_str(change, "text", e->what);
+		jadd(changes, change);
+		jset_bool(result, "ok", true);
+		jset_str(result, "state", "unknown");
+		jset(result, "changes", changes);
+	} else {
+		result = result_error("failed", e->what, e->hint);
+	}
+	o->ends = 1;
+	o->left = 0;
+	o->end[0].op = o;
+	o->end[0].host = UINT32_MAX;
+	o->end[0].result = result;
+	run_later(o->r, 0, deliver, o);
+}
+
+static int prepare(struct op *o, struct err *e)
+{
+	struct place_end where[2];
+	AUTO_JSON *args = input_args(o->r, o->m, o->node, e);
+	int n = args ? place_ends(o->r, o->m, o->step, args, where, e) : -1;
+
+	if (n < 0)
+		return -1;
+	o->ends = o->left = n;
+	for (int k = 0; k < n; k++) {
+		struct op_end *end = &o->end[k];
+
+		end->op = o;
+		end->host = where[k].host;
+		end->call = (struct call){
+			.module = o->module->name, .op = o->name, .relay_end = k,
+			.on_event = on_event, .on_result = on_result, .arg = end,
+		};
+		end->call.input = input_make(o->r, o->m, o->node, where[k].role,
+					     args, e);
+		if (!end->call.input)
+			return -1;
+	}
+	return 0;
+}
+
+static void start_ends(struct op *o)
+{
+	if (o->module->place == ON_BOTH && !strcmp(o->name, "apply"))
+		o->relay = relay_new(o->r->loop);
+	for (int k = 0; k < o->ends; k++) {
+		o->end[k].call.relay = o->relay;
+		o->end[k].live = true;
+		if (o->end[k].host == UINT32_MAX)
+			start_check(o, &o->end[k].call);
+		else
+			hosts_start(o->r, o->end[k].host, &o->end[k].call);
+	}
+}
+
+struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *name,
+		    void (*on_done)(struct op *, const json_t *, void *), void *arg)
+{
+	struct op *o = mem_alloc(sizeof(*o));
+	AUTO_ERR e = { 0 };
+
+	o->r = r;
+	o->m = m;
+	o->node = node;
+	o->step = r->graph->nodes[node].step;
+	o->module = o->step->module;
+	o->name = name;
+	o->on_done = on_done;
+	o->arg = arg;
+	o->evidence = json_object();
+	o->env = (struct hook_env){ r->loop, hook_call, o };
+	o->next = r->ops;
+	o->link = &r->ops;
+	if (o->next)
+		o->next->link = &o->next;
+	r->ops = o;
+	if (prepare(o, &e) < 0)
+		cannot_ask(o, &e);
+	else
+		start_ends(o);
+	return o;
+}

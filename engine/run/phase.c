@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * phase - entering a phase. All its steps are asked before the first one starts,
+ * and their answers are committed: that is the point to which rollback returns.
+ */
+#include "engine/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void known_set(struct run *r, struct mach *m, uint32_t node, const json_t *answer,
+	       const json_t *evidence)
+{
+	struct known *k = &r->known[node];
+
+	json_decref(k->answer);
+	json_decref(k->evidence);
+	k->answer = json_incref((json_t *)answer);
+	k->evidence = json_incref((json_t *)evidence);
+	k->facts_gen = m->facts_gen;
+	k->world_gen = m->world_gen;
+}
+
+/* ---- asking all steps of a phase ------------------------------------------------------ */
+
+struct asking {
+	struct run *r;
+	struct mach *m;
+	int left;
+	void (*then)(void *arg);
+	void *arg;
+};
+
+static void asked(struct asking *a)
+{
+	if (--a->left > 0)
+		return;
+	a->then(a->arg);
+	free(a);
+}
+
+static void on_answer(struct op *o, const json_t *result, void *arg)
+{
+	struct asking *a = arg;
+
+	known_set(a->r, a->m, o->node, result, o->evidence);
+	asked(a);
+}
+
+static void asked_later(void *arg)
+{
+	asked(arg);
+}
+
+static bool skipped(struct run *r, struct mach *m, uint32_t node)
+{
+	AUTO_JSON *facts = NULL, *answer = NULL;
+	const struct plan_step *s = r->graph->nodes[node].step;
+
+	if (!s->when)
+		return false;
+	facts = facts_merged(m->facts, NULL);
+	if (plan_step_when(s, facts))
+		return false;
+	answer = json_pack("{s:b, s:s}", "ok", 1, "state", "skipped");
+	known_set(r, m, node, answer, NULL);
+	return true;
+}
+
+void phase_ask(struct run *r, struct mach *m, int phase, bool quiet,
+	       void (*then)(void *arg), void *arg)
+{
+	struct asking *a = mem_alloc(sizeof(*a));
+
+	*a = (struct asking){ r, m, 1, then, arg };	/* one for this loop */
+	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1];
+	     i++) {
+		if ((int)r->graph->nodes[i].step->phase != phase || skipped(r, m, i))
+			continue;
+		a->left++;
+		if (!quiet)
+			report_step(r, m, i, "probing", 1, 0, NULL);
+		op_start(r, m, i, "probe", on_answer, a)->quiet = true;
+	}
+	run_later(r, 0, asked_later, a);
+}
+
+/* ---- entering ---------------------------------------------------------------------------- */
+
+struct entering {
+	struct run *r;
+	struct mach *m;
+	int phase;
+	void (*then)(void *arg, bool ok);
+	void *arg;
+};
+
+bool phase_blocked(struct run *r, struct mach *m, const char *verb)
+{
+	const json_t *f = findings_blocker(m, NULL);
+	AUTO_ERR e = { 0 };
+
+	if (!f)
+		return false;
+	err_set(&e, ERR_STEP, "cannot %s '%s': blocker %s: %s", verb, m->name,
+		jstr(f, "code", ""), jstr(f, "text", ""));
+	err_hint(&e, "%s%sor accept it in the plan: accept: [{finding: %s, machine: %s, "
+		 "until: DATE, reason: WHY}]", jstr(f, "remedy", "mend it"),
+		 jstr(f, "remedy", NULL) ? "; " : ", ", jstr(f, "code", ""), m->name);
+	report_log(r, m, NULL, "%s", e.what);
+	m->blocked = true;
+	run_error(r, &e);
+	return true;
+}
+
+static void over(struct entering *en, bool ok)
+{
+	en->then(en->arg, ok);
+	free(en);
+}
+
+/* A machine that ends badly in assess must still be assessed whole: blockers stop
+ * it before the next phase. */
+static void go_on(struct entering *en)
+{
+	bool blocked = en->phase > PHASE_ASSESS &&
+		phase_blocked(en->r, en->m, phase_names[en->phase]);
+
+	over(en, !blocked);
+}
+
+static void begin_durable(void *arg, struct err *e)
+{
+	struct entering *en = arg;
+
+	if (e) {
+		run_error(en->r, e);
+		over(en, false);
+		return;
+	}
+	go_on(en);
+}
+
+static void all_asked(void *arg)
+{
+	struct entering *en = arg;
+	struct run *r = en->r;
+	AUTO_FREE char *subject = mem_printf("%s begins: %s", phase_names[en->phase],
+					     "what the hosts say before it");
+	AUTO_FREE char *field = mem_printf("phases/%s", phase_names[en->phase]);
+	struct rec c;
+	char iso[21];
+
+	rec_init(&c, r, en->m);
+	for (uint32_t i = r->graph->first[en->m->index];
+	     i < r->graph->first[en->m->index + 1]; i++) {
+		const struct plan_step *s = r->graph->nodes[i].step;
+		AUTO_FREE char *key = step_key(s);
+
+		if ((int)s->phase != en->phase)
+			continue;
+		rec_result(&c, i, r->known[i].answer);
+		if (findings_absorb(r, en->m, key, r->known[i].answer))
+			findings_report(r, en->m, key);
+	}
+	rec_findings(&c);
+	clock_iso(run_wall(r), iso);
+	rec_meta(&c, field, json_pack("{s:s, s:s}", "begun", iso,
+				      "run", state_run_id(r->state)));
+	rec_meta(&c, "phase", json_string(phase_names[en->phase]));
+	if (!meta_of(r, en->m))
+		rec_meta(&c, "serves", json_string("source"));
+	jset_str(c.trailers, "Begins", phase_names[en->phase]);
+	rec_send(&c, "begin", NULL, subject, begin_durable, en);
+}
+
+void phase_enter(struct run *r, struct mach *m, int phase,
+		 void (*then)(void *arg, bool ok), void *arg)
+{
+	struct entering *en = mem_alloc(sizeof(*en));
+	const json_t *phases = json_object_get(meta_of(r, m), "phases");
+
+	*en = (struct entering){ r, m, phase, then, arg };
+	/* A phase begins once: asking again half way would move the point to which
+	 * rollback returns. */
+	if (json_object_get(phases, phase_names[phase]))
+		go_on(en);
+	else
+		phase_ask(r, m, phase, false, all_asked, en);
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run/priv - what the files of run/ share; nobody else includes it.
+ *
+ *   run.c       a run from start to end: picks the machines, turns the loop
+ *   hosts.c     connections: made when first needed, made again when lost
+ *   place.c     where a step's calls go
+ *   input.c     what a call is given
+ *   op.c        one operation (probe, apply, undo) at its one or two ends
+ *   events.c    what comes while an operation runs
+ *   merge.c     two ends' results made one
+ *   facts.c     facts, conditions, findings and waivers
+ *   record.c    every record that goes to the journal
+ *   phase.c     entering a phase: all its steps are asked
+ *   step.c      one step forward: probe, intent, apply, probe, outcome
+ *   undo.c      one machine backward: rollback and the back-out of a cutover
+ *   rebuild.c   a tree made of the probes' answers, compared with the one before
+ *   rollback.c  all machines backward; what going back would lose
+ *   resume.c    what the state says of a machine; what may go on
+ *   preview.c   the run that only probes
+ *   saved.c     a preview as a document; does the world still fit it
+ *   cleanup.c   the ledger's temporary things; finalize
+ *   report.c    what leaves as events
+ *
+ * Everything runs on the loop's thread. A job is whatever keeps the run from being
+ * over: a step, a machine on its way back, a thing being cleaned up. Jobs end through
+ * their own callbacks and count themselves down in run->jobs.
+ */
+#ifndef DROVER_RUN_PRIV_H
+#define DROVER_RUN_PRIV_H
+
+#include "engine/graph/sched.h"
+#include "engine/hook/hook.h"
+#include "engine/run/run.h"
+
+#define ATTEMPTS 3			/* of a step that was lost */
+#define BACKOFF_MS 1000			/* before the second attempt; then doubled */
+#define PATIENCE_MS 300000u		/* a source that is switched on again boots */
+
+struct run;
+
+/* ---- machines ------------------------------------------------------------------ */
+
+struct mach {
+	struct run *r;
+	uint32_t index;
+	const char *name;
+	bool in;			/* takes part in this run */
+	bool failed;			/* stopped; what waits for it does not start */
+	bool left_out;			/* selected, but there is nothing to do for it */
+	bool blocked;			/* by a finding; told already */
+	bool serving;			/* meta says the target serves, or may */
+	int entered;			/* the last phase whose steps were all asked; -1 */
+	json_t *facts;			/* NAME -> {stable, volatile, phase, step}; owned */
+	uint64_t facts_gen;		/* raised when a fact changes */
+	uint64_t world_gen;		/* raised when a step was applied or undone */
+	json_t *findings;		/* array of {severity, code, text, remedy, step,
+					   waived}; owned */
+};
+
+/* What is known of a node in this run. */
+struct known {
+	json_t *answer;			/* the last probe's result; owned or NULL */
+	json_t *evidence;		/* what came with it; owned or NULL */
+	uint64_t facts_gen, world_gen;	/* of the machine, when it was asked */
+};
+
+/* ---- hosts --------------------------------------------------------------------- */
+
+struct run_host;
+void hosts_init(struct run *r);
+/* Start `c` on the host once it is ready. When it cannot be made ready, a result of
+ * kind "down" comes. Never calls back from inside. */
+void hosts_start(struct run *r, uint32_t host, struct call *c);
+void hosts_stop_call(struct run *r, uint32_t host, struct call *c);
+void hosts_ack(struct run *r, uint32_t host, struct call *c, int64_t ack, bool answer);
+/* Close all; turns the loop until they are closed or five seconds are over. */
+void hosts_close(struct run *r);
+void hosts_free(struct run *r);
+
+/* ---- places -------------------------------------------------------------------- */
+
+struct place_end {
+	uint32_t host;			/* index; UINT32_MAX: in the engine */
+	const char *role;		/* "source" "target" "fence" or the host's name */
+};
+/* Where the step's calls go; 1 or 2, or -1 with e. `args` may be NULL when the far
+ * end is not yet known: the target host then. */
+int place_ends(const struct run *r, const struct mach *m, const struct plan_step *s,
+	       const json_t *args, struct place_end out[2], struct err *e);
+/* A word of `at:` as a host: "source", "target", "fence", a host's name. */
+int place_word(const struct run *r, const struct mach *m, const char *at,
+	       struct place_end *out, struct err *e);
+
+/* ---- operations ---------------------------------------------------------------- */
+
+struct op;
+struct op_end {
+	struct op *op;
+	struct call call;
+	uint32_t host;			/* UINT32_MAX: in the engine */
+	bool live;			/* started, and no result yet */
+	json_t *result;			/* owned; NULL until it came */
+};
+
+struct op {
+	struct run *r;
+	struct mach *m;
+	uint32_t node;
+	const struct plan_step *step;
+	const char *name;		/* "probe" "apply" "undo" */
+	const struct module *module;
+	struct op_end end[2];
+	int ends;
+	int left;			/* ends without a result */
+	int acks;			/* records on their way to disk for this op */
+	bool quiet;			/* its progress and log are not reported */
+	bool stopping;			/* told to stop */
+	bool waiting;			/* asked a person, and nobody was there */
+	bool finished;			/* on_done was called */
+	char *fault;			/* what the module did wrong, or NULL; owned */
+	struct relay *relay;
+	struct hook_env env;		/* of a check */
+	json_t *evidence;		/* NAME -> text; owned */
+	uint64_t began_ms;		/* first progress, for rate and time left */
+	uint64_t began_done;
+	char *what;			/* of the last progress; owned */
+	/* The result, borrowed; the op is freed afterwards. */
+	void (*on_done)(struct op *o, const json_t *result, void *arg);
+	void *arg;
+	struct op *next, **link;	/* in run->ops */
+};
+
+/* Ask `name` of the node's module. The answer comes through on_done, exactly once,
+ * from the loop. */
+struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *name,
+		    void (*on_done)(struct op *, const json_t *, void *), void *arg);
+void op_stop(struct op *o);
+void op_unlink_free(struct op *o);	/* once finished and without acks */
+void op_event(struct op_end *end, const json_t *event);		/* events.c */
+/* The result kinds: "failed" when none is said. */
+const char *result_kind(const json_t *result);
+bool result_ok(const json_t *result);
+json_t *result_error(const char *kind, const char *text, const char *hint);
+json_t *merge_results(const struct op *o);	/* merge.c; new */
+
+/* The call's input; NULL with e when an argument cannot be filled in. */
+json_t *input_make(const struct run *r, const struct mach *m, uint32_t node,
+		   const char *role, json_t *args, struct err *e);
+json_t *input_args(const struct run *r, const struct mach *m, uint32_t node,
+		   struct err *e);
+json_t *input_run(const struct run *r, const char *step);
+/* The step's kept material: NAME -> {text|base64}; new. */
+json_t *kept_get(const struct run *r, const struct mach *m, const char *step_key);
+/* "steps/convert.disks/undo/etc%2Ffstab"; new. */
+char *kept_path(const char *step_key, const char *name, bool binary);
+bool kept_has(const struct run *r, const struct mach *m, const char *step_key,
+	      const char *name);
+
+/* ---- facts, findings ----------------------------------------------------------- */
+
+json_t *facts_merged(const json_t *facts, const char *const *names); /* NULL: all; new */
+/* Take the facts of a result. Returns the names that came, new array. */
+json_t *facts_absorb(struct mach *m, uint32_t node, const json_t *result);
+/* Replace what the step had found; true when that is something else. */
+bool findings_absorb(struct run *r, struct mach *m, const char *step_key,
+		     const json_t *result);
+void findings_report(struct run *r, struct mach *m, const char *step_key);
+/* The first finding of severity blocker that is not waived, of `step_key` or (NULL)
+ * of any; borrowed or NULL. */
+const json_t *findings_blocker(const struct mach *m, const char *step_key);
+json_t *findings_tree(const struct mach *m);	/* the stable part; new */
+bool finding_waived(const struct run *r, const struct mach *m, const char *code,
+		    const char **reason);
+
+/* ---- records ------------------------------------------------------------------- */
+
+/* A record being put together; rec_send() appends and frees it. */
+struct rec {
+	struct run *r;
+	struct mach *m;
+	json_t *set, *del, *meta, *trailers;
+};
+void rec_init(struct rec *c, struct run *r, struct mach *m);
+void rec_set_json(struct rec *c, const char *path, const json_t *value);
+void rec_meta(struct rec *c, const char *field, json_t *value); /* below the machine */
+/* The step's row: `result` gives error and volatile fields, or is NULL. */
+void rec_step(struct rec *c, uint32_t node, const char *status, int attempt,
+	      const json_t *result, uint64_t took_ms, bool touched);
+void rec_result(struct rec *c, uint32_t node, const json_t *result);
+void rec_facts(struct rec *c, const json_t *names);
+void rec_findings(struct rec *c);
+void rec_evidence(struct rec *c, uint32_t node, const json_t *evidence);
+/* Take away what a step left in the tree except its result. */
+void rec_drop_step(struct rec *c, uint32_t node, bool evidence);
+void rec_serves(struct rec *c, const char *who);
+void rec_send(struct rec *c, const char *kind, const char *step, const char *subject,
+	      void (*on_durable)(void *arg, struct err *e), void *arg);
+/* The text of result.json: module, state, stable fields; new. */
+char *result_text(const struct plan_step *s, const json_t *result);
+
+/* ---- forward ------------------------------------------------------------------- */
+
+void step_begin(struct run *r, uint32_t node);	/* a node that sched gave */
+/* Ask all steps of the phase and write its beginning, unless an earlier run did;
+ * then then(arg, ok). Not ok: a blocker stands, or the record could not be written;
+ * it is told already. */
+void phase_enter(struct run *r, struct mach *m, int phase,
+		 void (*then)(void *arg, bool ok), void *arg);
+/* Say that a finding keeps the machine from going on; false when none does. */
+bool phase_blocked(struct run *r, struct mach *m, const char *verb);
+void known_set(struct run *r, struct mach *m, uint32_t node, const json_t *answer,
+	       const json_t *evidence);
+/* Ask all steps of a phase at once; answers end in known[]. Then then(arg). */
+void phase_ask(struct run *r, struct mach *m, int phase, bool quiet,
+	       void (*then)(void *arg), void *arg);
+void preview_node(struct run *r, uint32_t node);
+/* Report what a probe said it would change; counts them. */
+void preview_show(struct run *r, struct mach *m, uint32_t node, const json_t *result);
+
+/* ---- backward ------------------------------------------------------------------ */
+
+/* Bring the machine to before `phase`. `backout`: because a cutover step failed. */
+void undo_start(struct run *r, struct mach *m, int phase, bool backout);
+/* Say what that would undo, what stays and what would be lost. */
+void undo_preview(struct run *r, struct mach *m);
+/* How much the target wrote since it serves, asked of its host; then then(arg). */
+void lost_ask(struct run *r, struct mach *m, void (*then)(void *arg), void *arg);
+
+/* The machine's tree as it must be before `phase`, built from what the probes say
+ * now: asks them, writes it down, compares. Then then(arg, equal). `whole`: earlier
+ * phases are asked again too. */
+void rebuild_start(struct run *r, struct mach *m, int phase, bool whole,
+		   void (*then)(void *arg, bool equal), void *arg);
+void rollback_begin(struct run *r);	/* all machines, in the order of `after` */
+void rollback_machine_over(struct run *r, struct mach *m, bool ok);
+
+/* ---- the state's word ------------------------------------------------------------ */
+
+void resume_load(struct run *r, struct mach *m);
+/* Refuse or leave out machines that this kind of run cannot take. -1 with e. */
+int resume_admit(struct run *r, struct err *e);
+const json_t *meta_of(const struct run *r, const struct mach *m);
+const json_t *meta_step(const struct run *r, const struct mach *m, uint32_t node);
+const char *meta_status(const struct run *r, const struct mach *m, uint32_t node);
+bool meta_finished(const struct run *r, const struct mach *m, uint32_t node);
+bool meta_touched(const struct run *r, const struct mach *m, uint32_t node);
+const char *meta_serves(const struct run *r, const struct mach *m);
+
+/* ---- saved previews ---------------------------------------------------------------- */
+
+void saved_begin(struct run *r);			/* a document to fill */
+void saved_add(struct run *r, struct mach *m, uint32_t node, const json_t *result);
+json_t *saved_finish(struct run *r);			/* new */
+/* Before a run: does the document fit plan, build and state. -1 with e. */
+int saved_check(struct run *r, struct err *e);
+/* At a step's turn: are its changes those that were saved. -1 with e. */
+int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
+		const json_t *result, struct err *e);
+/* Compare what was just asked with the document. -1 with e. */
+int saved_compare(const struct run *r, struct err *e);
+
+/* ---- the rest -------------------------------------------------------------------- */
+
+void cleanup_begin(struct run *r);
+void finalize_begin(struct run *r);
+
+/* Report events. `o` is stolen. */
+void report(struct run *r, const char *type, json_t *o);
+json_t *report_step_new(struct run *r, struct mach *m, uint32_t node);
+void report_step(struct run *r, struct mach *m, uint32_t node, const char *state,
+		 int attempt, uint64_t took_ms, const json_t *result);
+void report_start(struct run *r);
+void report_log(struct run *r, struct mach *m, const char *step, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void report_serves(struct run *r, struct mach *m, const char *who);
+void report_end(struct run *r, int status);
+void run_status(struct run *r, enum err_kind kind);	/* the worst one stays */
+void count_add(struct run *r, const char *what, int64_t n);
+
+/* ---- the run ------------------------------------------------------------------------ */
+
+struct run {
+	const struct plan *plan;
+	const struct graph *graph;
+	struct state *state;
+	const struct run_seams *seams;
+	const struct run_options *o;
+	struct loop *loop;
+	enum run_kind kind;		/* what is being done now */
+	bool writes;			/* records go to the state */
+	bool mute;			/* nothing is reported (asking for a saved preview) */
+	bool backward;			/* hosts may be booting: wait for them */
+	bool undone;			/* a rollback found a difference */
+	int lo, hi;			/* phases that take part */
+	int jobs;			/* what is under way */
+	int stops;			/* interrupts already seen */
+	uint64_t began_ms;
+	enum err_kind status;
+	struct sched *sched;
+	struct mach *machines;
+	struct known *known;		/* by node */
+	struct run_host *hosts;
+	struct op *ops;			/* all that run */
+	struct later *laters;		/* timers that have not fired */
+	json_t *counts;
+	uint64_t bytes, cost_ms;
+	json_t *doc;			/* the preview being written down, or NULL */
+	char doc_hash[65];		/* of the saved preview this run is held to */
+	uint32_t *waits;		/* going back: by machine, for how many others */
+	struct err *err;		/* the caller's */
+	char *next;			/* what to type, or NULL; owned */
+};
+
+/* "convert.disks"; new. */
+char *step_key(const struct plan_step *s);
+bool run_is_preview(const struct run *r);
+bool run_stopping(const struct run *r);
+void run_next(struct run *r, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Keep the first error for the caller; moves e. */
+void run_error(struct run *r, struct err *e);
+int64_t run_wall(const struct run *r);
+/* Run fn(arg) from the loop after ms. */
+void run_later(struct run *r, uint64_t ms, void (*fn)(void *arg), void *arg);
+
+#endif
