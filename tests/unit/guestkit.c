@@ -30,6 +30,8 @@ void kit_free(struct kit *k)
 {
 	for (int i = 0; i < k->count; i++)
 		disk_close(&k->disks[i], NULL);
+	for (int i = 0; i < k->images; i++)
+		free(k->paths[i]);
 	io_remove_tree(k->dir);
 	free(k->tree);
 	free(k);
@@ -83,7 +85,7 @@ void kit_run(const char *const *argv, const char *input)
 	assert_int_equal(r, 0);
 }
 
-char *kit_image(struct kit *k, const char *name, unsigned mib, uint64_t offset)
+const char *kit_image(struct kit *k, const char *name, unsigned mib, uint64_t offset)
 {
 	char *path = mem_printf("%s/%s", k->dir, name);
 	AUTO_FREE char *opts = mem_printf("offset=%llu,root_owner=0:0",
@@ -92,7 +94,8 @@ char *kit_image(struct kit *k, const char *name, unsigned mib, uint64_t offset)
 	AUTO_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	off_t end = (off_t)(offset + ((uint64_t)mib << 20));
 
-	assert_true(fd >= 0);
+	assert_true(fd >= 0 && k->images < 8);
+	k->paths[k->images++] = path;
 	if (lseek(fd, 0, SEEK_END) < end)
 		assert_int_equal(ftruncate(fd, end), 0);
 	kit_run((const char *[]){ "mke2fs", "-q", "-F", "-t", "ext4", "-E", opts, "-d",

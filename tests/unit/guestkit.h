@@ -12,6 +12,8 @@ struct kit {
 	char *tree;		/* the guest's files before they are an image */
 	struct disk *disks[8];	/* open until kit_free() */
 	int count;
+	char *paths[8];		/* of the images */
+	int images;
 };
 
 struct kit *kit_new(void);
@@ -23,8 +25,8 @@ void kit_bytes(struct kit *k, const char *path, const void *p, size_t n);
 void kit_link(struct kit *k, const char *path, const char *target);
 void kit_clear(struct kit *k);
 
-/* An ext4 of `mib` at `offset` of a file in k->dir. Its path; caller frees. */
-char *kit_image(struct kit *k, const char *name, unsigned mib, uint64_t offset);
+/* An ext4 of `mib` at `offset` of a file in k->dir. Its path, owned by k. */
+const char *kit_image(struct kit *k, const char *name, unsigned mib, uint64_t offset);
 /* Run a program; the test fails when that does. */
 void kit_run(const char *const *argv, const char *input);
 void kit_fsck(struct kit *k, const char *name, uint64_t offset);

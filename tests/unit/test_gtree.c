@@ -179,16 +179,10 @@ static void gtree_ext_refuses_to_write_over_an_unreplayed_journal(void **state)
 {
 	struct kit *k = *state;
 	AUTO_ERR e = { 0 };
-	AUTO_FREE char *path = NULL;
-	AUTO_FD fd = -1;
-	uint32_t incompat;
 
 	make_tree(k);
-	path = kit_image(k, "root.raw", 16, 0);
-	fd = open(path, O_RDWR);
-	assert_int_equal(io_pread_full(fd, &incompat, 4, 1024 + 96), 0);
-	incompat |= 4;
-	assert_int_equal(io_pwrite_full(fd, &incompat, 4, 1024 + 96), 0);
+	kit_run((const char *[]){ "debugfs", "-w", "-R", "feature needs_recovery",
+				  kit_image(k, "root.raw", 16, 0), NULL }, NULL);
 	assert_null(kit_open_err(k, "root.raw", 0, true, &e));
 	assert_non_null(strstr(e.what, "its journal was not replayed"));
 	struct gtree *t = kit_open(k, "root.raw", 0, false);
@@ -224,7 +218,7 @@ static void gtree_union_serves_each_mount_point(void **state)
 static void gtree_ext_survives_a_damaged_file_system(void **state)
 {
 	struct kit *k = *state;
-	AUTO_FREE char *path = NULL;
+	const char *path;
 	AUTO_FD fd = -1;
 
 	AUTO_DISK *d = NULL;
