@@ -38,6 +38,13 @@ int state_close(struct state *s, struct err *e);
 
 const char *state_run_id(const struct state *s);	/* 8 hex, new per STATE_WRITE */
 uint64_t state_epoch(const struct state *s);
+/* What recovery had to say when it was opened, a line for people; or NULL. */
+const char *state_notice(const struct state *s);
+/* STATE_READ: the directory is missing, or knows nothing of this plan. */
+bool state_is_empty(const struct state *s);
+/* Who holds the state directory now, a line for people; NULL: nobody. Caller
+ * frees. */
+char *state_holder(const char *dir);
 const char *state_lineage(const struct state *s);	/* 32 hex, of this state directory */
 
 /* One transition. Strings and JSON are copied or referenced; the caller keeps its
@@ -51,15 +58,22 @@ struct record {
 				   makes no commit of its own (keep, ledger) and its tree
 				   edits ride with the next one */
 	json_t *set;		/* tree path -> text (JSON string), or NULL */
-	json_t *del;		/* array of tree paths or prefixes "facts/", or NULL */
+	json_t *del;		/* array of tree paths or prefixes "facts/", or NULL;
+				   applied before `set` */
 	json_t *meta;		/* pointer -> value edits of the meta document, e.g.
 				   {"machines/erp/steps/convert.disks": {...}}; null
-				   deletes; or NULL */
+				   deletes; or NULL. Parts are divided by '/' ("~1"
+				   stands for a '/' in a part, "~0" for a '~'); but all
+				   after "ledger/HOST/" is one part as it stands. What is
+				   between is made as objects. */
 	json_t *trailers;	/* {"Step": "...", "Host": "...", "Took": "3s"}, or NULL */
 };
 
 /* Append. on_durable comes through the loop once fdatasync has returned (or e is
- * set: nothing may be started on it). on_durable may be NULL. Order is kept. */
+ * set: nothing may be started on it). on_durable may be NULL. Order is kept. What
+ * is still to be told when the state is closed is told by state_close(). When the
+ * disk is full, records of kind "intent" and "begin" are refused, and the others
+ * are still taken from a reserve. */
 void state_append(struct state *s, const struct record *r,
 		  void (*on_durable)(void *arg, struct err *e), void *arg);
 /* Block until all that was appended is durable and in git (end of run, tests). */
