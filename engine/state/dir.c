@@ -31,6 +31,13 @@ static bool is_beginning(const char *name)
 	return false;
 }
 
+static int unreadable(const char *dir, struct err *e)
+{
+	err_sys(e, "cannot read state '%s'", dir);
+	return err_hint(e, "run drover as the user who made it, or name another directory "
+			"with --state DIR");
+}
+
 /* No format file: empty (0), or the folder of something else (-1). */
 static int look_inside(const char *dir, struct err *e)
 {
@@ -39,7 +46,7 @@ static int look_inside(const char *dir, struct err *e)
 	AUTO_FREE char *other = NULL;
 
 	if (!d)
-		return errno == ENOENT ? 0 : err_sys(e, "cannot read state '%s'", dir);
+		return errno == ENOENT ? 0 : unreadable(dir, e);
 	while (!other && (entry = readdir(d)))
 		if (!is_beginning(entry->d_name))
 			other = mem_strdup(entry->d_name);
@@ -69,8 +76,7 @@ int dir_look(const char *dir, char lineage[LINEAGE_HEX], struct err *e)
 	lineage[0] = '\0';
 	text = io_read_file(AT_FDCWD, path, FORMAT_MAX, &n);
 	if (!text)
-		return errno == ENOENT ? look_inside(dir, e) :
-			err_sys(e, "cannot read state '%s'", dir);
+		return errno == ENOENT ? look_inside(dir, e) : unreadable(dir, e);
 	o = json_loadb(text, n, 0, NULL);
 	if (strcmp(jstr(o, "format", ""), "drover state") != 0)
 		return format_damaged(dir, e);

@@ -10,6 +10,8 @@
 #include <git2/sys/repository.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char no_reader[] = "it was damaged, or changed by another program";
 
@@ -17,7 +19,10 @@ static const char no_reader[] = "it was damaged, or changed by another program";
 
 static int open_failed(const char *dir, int rc, struct err *e)
 {
-	if (rc != GIT_EOWNER) {
+	struct stat st;
+
+	/* libgit2 says so in two ways, depending on the user's configuration. */
+	if (rc != GIT_EOWNER && stat(dir, &st) == 0 && st.st_uid == geteuid()) {
 		giterr(e, "cannot open state '%s'", dir);
 		return err_hint(e, "%s; `git -C %s fsck` says more", no_reader, dir);
 	}
