@@ -22,12 +22,12 @@ struct freeze;
 
 /* Freeze all local writable file systems on the disks of fact `machine` for at
  * most deadline_ms: deepest mounts first, root last, or none at all. The name by
- * which the watchdog is reached is entered in the ledger (kind "freeze") and
- * kept ("freeze") before anything is frozen. 0 with *f owned by the caller; -1
+ * which the watchdog is reached is kept ("freeze") before anything is frozen; the ledger
+ * needs no entry, because a freeze cannot outlive the agent. 0 with *f owned by the caller; -1
  * (told) with nothing frozen. */
 int freeze_begin(struct ctx *c, const json_t *machine, unsigned deadline_ms,
 		 struct freeze **f);
-/* Thaw, strike the ledger, free f. 0 when the freeze lasted until now; -1
+/* Thaw and free f. 0 when the freeze lasted until now; -1
  * (told) when the deadline or a fault ended it earlier: what was read since then
  * is not one instant. */
 int freeze_end(struct ctx *c, struct freeze *f);
@@ -49,8 +49,7 @@ void freeze_free(struct freeze *f);
 
 /* What freeze_begin would freeze, as "/var (ext4)" lines, in its order. */
 json_t *freeze_list(const json_t *machine);
-/* For cleanup by the ledger: thaw what the watchdog of this name holds. True
- * when none is left under that name. */
-bool freeze_thaw_named(const char *name);
+/* For undo: thaw what this step froze; fine when it is over already. 0, -1 (told). */
+int freeze_undo(struct ctx *c);
 
 #endif

@@ -201,6 +201,24 @@ static const char *network_of(const struct vm_from *from, const char *nic)
 	return json_is_string(mapped) ? json_string_value(mapped) : net;
 }
 
+/* Where it answers: as the plan wants it, as its own configuration says, as it was
+ * seen on the running source. */
+static void add_address(const struct vm_from *from, const json_t *want, const char *nic,
+			json_t *n)
+{
+	const json_t *guest = named(jget(from->guest, "network.interfaces"), nic);
+	const json_t *seen = named(jget(from->fact, "nics"), nic);
+	const char *first = json_string_value(json_array_get(jget(seen, "addresses"), 0));
+	const char *address = jstr(want, "address", jstr(guest, "address", first));
+	const char *gateway = jstr(want, "gateway", jstr(guest, "gateway",
+							 jstr(seen, "gateway", NULL)));
+
+	if (address)
+		jset_str(n, "address", address);
+	if (gateway)
+		jset_str(n, "gateway", gateway);
+}
+
 static int add_nic(const struct vm_from *from, const char *nic, bool virtio,
 		   json_t *nics, json_t *left_out, struct err *e)
 {
@@ -229,6 +247,7 @@ static int add_nic(const struct vm_from *from, const char *nic, bool virtio,
 	jset_str(n, "network", net);
 	jset_str(n, "model", virtio ? "virtio" : "e1000");
 	jset_str(n, "tap", tap);
+	add_address(from, want, nic, n);
 	jadd(nics, n);
 	return 0;
 }

@@ -7,7 +7,8 @@
  *   { "name", "uuid", "arch": "x86_64", "machine": "q35"|"pc", "accel": "kvm"|"tcg",
  *     "firmware": "bios"|"uefi", "cpus", "memory" (bytes), "clock": "utc"|"localtime",
  *     "disks": [{"name", "path", "format", "base", "base_format", "bus": "virtio"|"sata"}],
- *     "nics": [{"name", "mac", "network", "model": "virtio"|"e1000", "tap"}],
+ *     "nics": [{"name", "mac", "network", "model": "virtio"|"e1000", "tap",
+ *              "address" ("10.1.0.5/24") and "gateway" where they are known}],
  *     "dir", "console", "monitor" }
  *
  * The first disk is the one it boots from. `path` is the overlay that the target

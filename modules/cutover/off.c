@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cutover.off - switch the source off, prove that it is off, and keep it from
+ * starting again by itself. A source without a power facility passes only where its
+ * disks are image files that nothing uses. Undo switches it on again, if it was on.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "modules/lib/power.h"
+#include "modules/module.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct param params[] = { { .name = NULL } };
+static const char *const wants[] = { "machine", NULL };
+static const char *const tools[] = { "virsh", NULL };
+
+/* ---- images: off is when nobody has them open ---------------------------------------- */
+
+static pid_t holder_of(const struct stat *image)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry, *fd;
+	pid_t found = 0;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		AUTO_FREE char *path = mem_printf("/proc/%s/fd", entry->d_name);
+		DIR *fds = atoi(entry->d_name) > 0 ? opendir(path) : NULL;
+
+		while (fds && !found && (fd = readdir(fds))) {
+			struct stat st;
+
+			if (fstatat(dirfd(fds), fd->d_name, &st, 0) == 0 &&
+			    st.st_dev == image->st_dev && st.st_ino == image->st_ino)
+				found = (pid_t)atoi(entry->d_name);
+		}
+		if (fds)
+			closedir(fds);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+/* A lock by anybody, QEMU's own included, also from another namespace. */
+static bool is_locked(const char *path)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	AUTO_FD fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+static char *name_of(pid_t pid)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%d/comm", (int)pid);
+	char *name = io_read_file(AT_FDCWD, path, 64, NULL);
+
+	if (name)
+		name[strcspn(name, "\n")] = '\0';
+	return name ? name : mem_strdup("?");
+}
+
+/* NULL: nobody uses it. Caller frees. */
+static char *image_user(const char *path)
+{
+	struct stat st;
+	pid_t pid;
+
+	if (stat(path, &st) < 0)
+		return NULL;
+	pid = holder_of(&st);
+	if (pid) {
+		AUTO_FREE char *name = name_of(pid);
+
+		return mem_printf("process %d (%s)", (int)pid, name);
+	}
+	return is_locked(path) ? mem_strdup("somebody who holds a lock on it") : NULL;
+}
+
+static bool has_images_only(const struct ctx *c)
+{
+	return strcmp(jstr(ctx_machine(c), "source.kind", ""), "image") == 0;
+}
+
+/* 1: in use (told as `fail`'s text), 0: by nobody. */
+static int images_in_use(struct ctx *c, char **who)
+{
+	const json_t *disks = jget(ctx_fact(c, "machine"), "disks"), *disk;
+	json_t *spec = jget(ctx_machine(c), "source.disks"), *named;
+	const char *name;
+	size_t i;
+
+	json_array_foreach(disks, i, disk) {
+		const char *path = jstr(disk, "path", "");
+		AUTO_FREE char *user = image_user(path);
+
+		if (user) {
+			*who = mem_printf("'%s' is used by %s", path, user);
+			return 1;
+		}
+	}
+	json_object_foreach(spec, name, named) {
+		const char *path = jstr(named, "image", "");
+		AUTO_FREE char *user = image_user(path);
+
+		if (user) {
+			*who = mem_printf("'%s' is used by %s", path, user);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static int no_facility(struct ctx *c)
+{
+	AUTO_FREE char *who = NULL;
+
+	if (has_images_only(c) && !images_in_use(c, &who))
+		return 0;
+	ctx_hint(c, "say how it is switched: source: { power: { command: { off: [...], "
+		 "on: [...], status: [...] } } }, or power: manual");
+	if (who)
+		return ctx_fail(c, "cannot prove that '%s' is off: %s",
+				ctx_machine_name(c), who);
+	return ctx_fail(c, "cannot prove that '%s' is off: the plan names no source.power",
+			ctx_machine_name(c));
+}
+
+/* ---- the step ------------------------------------------------------------------------ */
+
+static int probe_manual(struct ctx *c, enum probe_state *state)
+{
+	bool said = ctx_kept(c, "said", NULL) != NULL;
+
+	if (!said)
+		ctx_change(c, '~', "%s: a person switches it off and says so",
+			   ctx_machine_name(c));
+	ctx_stable(c, "power", json_string(said ? "off" : "unknown"));
+	*state = said ? STATE_DONE : STATE_ABSENT;
+	return 0;
+}
+
+static int probe_none(struct ctx *c, enum probe_state *state)
+{
+	AUTO_FREE char *who = NULL;
+	bool off = has_images_only(c) && !images_in_use(c, &who);
+
+	ctx_stable(c, "power", json_string(off ? "off" : "unknown"));
+	*state = off ? STATE_DONE : STATE_ABSENT;
+	if (off)
+		return 0;
+	ctx_change(c, '~', "%s: %s", ctx_machine_name(c), who ? who : "proven off");
+	if (!ctx_is_preview(c))
+		return 0;
+	ctx_finding(c, "warning", "power.none",
+		    "give it one: source: { power: ... }",
+		    "the plan names no source.power: the cutover will refuse unless nothing "
+		    "uses the source");
+	return 0;
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	AUTO_FREE char *why = NULL;
+	enum power_state now;
+	struct power p;
+	bool autostart;
+
+	if (power_of(c, &p) < 0)
+		return -1;
+	if (p.kind == POWER_MANUAL)
+		return probe_manual(c, state);
+	if (p.kind == POWER_NONE)
+		return probe_none(c, state);
+	now = power_ask(&p, &why);
+	if (now == POWER_UNKNOWN)
+		return ctx_fail(c, "cannot tell whether '%s' is on: %s", p.name, why);
+	autostart = power_autostart(&p);
+	if (now == POWER_ON)
+		ctx_change(c, '~', "%s: off", p.name);
+	if (autostart)
+		ctx_change(c, '~', "%s: does not start with its host", p.name);
+	ctx_stable(c, "power", json_string(power_state_names[now]));
+	ctx_stable(c, "autostart", json_boolean(autostart));
+	*state = now == POWER_OFF && !autostart ? STATE_DONE :
+		 now == POWER_OFF ? STATE_PARTIAL : STATE_ABSENT;
+	return 0;
+}
+
+static int apply(struct ctx *c)
+{
+	struct power p;
+	enum power_state now;
+
+	if (power_of(c, &p) < 0)
+		return -1;
+	if (p.kind == POWER_NONE)
+		return no_facility(c);
+	now = power_ask(&p, NULL);
+	if (now != POWER_OFF && ctx_keep(c, "was", "on", 2) < 0)
+		return -1;
+	if (power_autostart(&p) && ctx_keep(c, "autostart", "on", 2) < 0)
+		return -1;
+	if (power_set_autostart(c, &p, false) < 0 || power_switch(c, &p, false, true) < 0)
+		return -1;
+	return p.kind == POWER_MANUAL ? ctx_keep(c, "said", "off", 3) : 0;
+}
+
+static int undo(struct ctx *c)
+{
+	struct power p;
+
+	if (power_of(c, &p) < 0)
+		return -1;
+	if (ctx_kept(c, "was", NULL) && power_switch(c, &p, true, false) < 0)
+		return -1;
+	return ctx_kept(c, "autostart", NULL) ? power_set_autostart(c, &p, true) : 0;
+}
+
+const struct module module_cutover_off = {
+	.name = "cutover.off",
+	.summary = "switch the source off and prove it",
+	.place = ON_POWER,
+	.flags = MOD_REVERSIBLE,
+	.params = params,
+	.wants = wants,
+	.tools = tools,
+	.probe = probe,
+	.apply = apply,
+	.undo = undo,
+};

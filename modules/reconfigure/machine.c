@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * reconfigure.machine - write the target's definition: a libvirt domain and an
+ * equivalent QEMU command line, beside its disks. Undo puts back the files that
+ * were there, or takes the new ones away. Nothing is started or registered.
+ */
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "modules/lib/keepfile.h"
+#include "modules/lib/layout.h"
+#include "modules/lib/qemu.h"
+#include "modules/lib/vm.h"
+#include "modules/module.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct param params[] = { { .name = NULL } };
+static const char *const wants[] = { "machine", "guest", "disks", "target.host", NULL };
+static const char *const tools[] = { "qemu-system-x86_64", NULL };
+
+struct made {
+	json_t *def;		/* the definition, with its texts; owned */
+	char *xml, *json;	/* what the two files are to hold; owned */
+	char *xml_path, *json_path;
+};
+
+static void made_free(struct made *m)
+{
+	json_decref(m->def);
+	mem_free_ptr(&m->xml);
+	mem_free_ptr(&m->json);
+	mem_free_ptr(&m->xml_path);
+	mem_free_ptr(&m->json_path);
+}
+#define AUTO_MADE __attribute__((cleanup(made_free))) struct made
+
+static int paths(struct ctx *c, struct made *m)
+{
+	AUTO_LAYOUT place = {0};
+	AUTO_ERR e = {0};
+
+	if (layout_of(ctx_machine(c), &place, &e) < 0)
+		return ctx_fail_err(c, &e);
+	m->xml_path = mem_printf("%s/%s.xml", place.dir, ctx_machine_name(c));
+	m->json_path = mem_printf("%s/%s.json", place.dir, ctx_machine_name(c));
+	return 0;
+}
+
+static int make(struct ctx *c, struct made *m, json_t *left_out)
+{
+	bool kvm = jbool(ctx_fact(c, "target.host"), "kvm", true);
+	struct vm_from from = {
+		.machine = ctx_machine(c), .fact = ctx_fact(c, "machine"),
+		.guest = ctx_fact(c, "guest"), .disks = ctx_fact(c, "disks"),
+		.lineage = jstr(ctx_run(c), "lineage", NULL),
+		.kvm = kvm && qemu_kvm_works(),
+	};
+	struct vm_run as_defined = { .accel = NULL };
+	AUTO_ERR e = {0};
+
+	if (paths(c, m) < 0)
+		return -1;
+	m->def = vm_define(&from, left_out, &e);
+	if (!m->def)
+		return ctx_fail_err(c, &e);
+	m->xml = vm_xml(m->def);
+	jset(m->def, "argv", vm_argv(m->def, &as_defined));
+	m->json = json_pretty(m->def);
+	jset_str(m->def, "xml", m->xml);
+	return 0;
+}
+
+static void tell_left_out(struct ctx *c, const json_t *left_out)
+{
+	json_t *nic;
+	size_t i;
+
+	json_array_foreach(left_out, i, nic)
+		ctx_finding(c, "warning", "net.unmapped",
+			    "give it a network: target: { nics: { NAME: { network: BRIDGE } } }",
+			    "NIC '%s' has no network at the target: the machine goes without it",
+			    json_string_value(nic));
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	AUTO_MADE m = {0};
+	AUTO_JSON *left_out = json_array();
+	AUTO_FREE char *xml = NULL, *json = NULL;
+	bool same;
+
+	if (make(c, &m, left_out) < 0)
+		return -1;
+	tell_left_out(c, left_out);
+	xml = keepfile_read(m.xml_path);
+	json = keepfile_read(m.json_path);
+	same = keepfile_change(c, m.xml_path, m.xml);
+	same = keepfile_change(c, m.json_path, m.json) && same;
+	*state = same ? STATE_DONE : xml || json ? STATE_PARTIAL : STATE_ABSENT;
+	ctx_stable(c, "xml", xml ? json_string(m.xml_path) : json_null());
+	ctx_stable(c, "json", json ? json_string(m.json_path) : json_null());
+	ctx_set_fact(c, "definition", json_incref(m.def), NULL);
+	return 0;
+}
+
+/* libvirt's own schema, where the host has it. */
+static int validate(struct ctx *c, const char *path)
+{
+	const char *const argv[] = { "virt-xml-validate", path, "domain", NULL };
+	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	AUTO_FREE char *tool = proc_which(argv[0]);
+	AUTO_ERR e = {0};
+	int rc;
+
+	if (!tool)
+		return 0;
+	rc = proc_run(&p, &e);
+	proc_free(&p);
+	return rc < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
+static int apply(struct ctx *c)
+{
+	AUTO_MADE m = {0};
+	AUTO_JSON *left_out = json_array();
+
+	if (make(c, &m, left_out) < 0 ||
+	    ctx_ledger_add(c, "file", m.xml_path, true, NULL) < 0 ||
+	    ctx_ledger_add(c, "file", m.json_path, true, NULL) < 0 ||
+	    keepfile_write(c, "xml", m.xml_path, m.xml, 0600) < 0 ||
+	    keepfile_write(c, "json", m.json_path, m.json, 0600) < 0 ||
+	    validate(c, m.xml_path) < 0)
+		return -1;
+	ctx_set_fact(c, "definition", json_incref(m.def), NULL);
+	return 0;
+}
+
+static int undo(struct ctx *c)
+{
+	AUTO_MADE m = {0};
+
+	if (paths(c, &m) < 0 || keepfile_restore(c, "xml", m.xml_path) < 0 ||
+	    keepfile_restore(c, "json", m.json_path) < 0 ||
+	    ctx_ledger_del(c, "file", m.xml_path) < 0)
+		return -1;
+	return ctx_ledger_del(c, "file", m.json_path);
+}
+
+const struct module module_reconfigure_machine = {
+	.name = "reconfigure.machine",
+	.summary = "write the target machine's definition",
+	.place = ON_TARGET,
+	.flags = MOD_REVERSIBLE,
+	.params = params,
+	.wants = wants,
+	.tools = tools,
+	.probe = probe,
+	.apply = apply,
+	.undo = undo,
+};
