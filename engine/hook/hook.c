@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * hook - the engine's side of a check: its process, its deadline, its calls.
+ */
+#include "engine/hook/hook.h"
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+#include "engine/hook/child.h"
+#include "engine/hook/source.h"
+#include "engine/wire/frame.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GRACE_MS 500		/* the child ends itself first, with a better message */
+#define RETRY_MS 1000
+#define CALLS_MAX 10000		/* of one check */
+#define LOGS_MAX 1000
+
+struct asked {			/* a call on a host, for the check */
+	struct hook *h;		/* NULL: the check is over, the answer goes nowhere */
+	struct call call;
+	int64_t id;
+	struct asked *next;
+};
+
+struct hook {
+	struct hook_env env;
+	struct call *c;
+	json_t *job;			/* for the child; owned */
+	char *name;			/* as errors show it; owned */
+	uint64_t timeout_ms, retry_until;
+	pid_t pid;			/* 0: no child */
+	int fd;				/* -1: none */
+	struct loop_fd *watch;
+	struct frame_reader *in;
+	struct str out;			/* not yet written */
+	struct loop_timer *timer;	/* deadline, retry or delivery */
+	struct asked *asked;
+	int calls, logs;
+	json_t *result;			/* to be delivered; owned */
+	struct hook *next;		/* in the pool's queue */
+	bool in_pool;
+};
+
+struct hook_pool {
+	unsigned running;
+	struct hook *first, **last;	/* waiting */
+};
+
+static void start_child(struct hook *h);
+
+/* ---- the pool ------------------------------------------------------------ */
+
+struct hook_pool *hook_pool_new(void)
+{
+	struct hook_pool *p = mem_alloc(sizeof(*p));
+
+	p->last = &p->first;
+	return p;
+}
+
+void hook_pool_free(struct hook_pool *p)
+{
+	free(p);
+}
+
+static void pool_enter(struct hook *h)
+{
+	struct hook_pool *p = h->env.pool;
+
+	if (p && p->running >= HOOK_CHILDREN) {
+		*p->last = h;
+		p->last = &h->next;
+		return;
+	}
+	if (p)
+		p->running++;
+	h->in_pool = p != NULL;
+	start_child(h);
+}
+
+static void pool_leave(struct hook *h)
+{
+	struct hook_pool *p = h->env.pool;
+
+	if (!p)
+		return;
+	if (!h->in_pool) {
+		for (struct hook **at = &p->first; *at; at = &(*at)->next)
+			if (*at == h) {
+				*at = h->next;
+				if (!*at)
+					p->last = at;
+				return;
+			}
+		return;
+	}
+	p->running--;
+	h->in_pool = false;
+	if (p->first) {
+		struct hook *n = p->first;
+
+		p->first = n->next;
+		if (!p->first)
+			p->last = &p->first;
+		n->next = NULL;
+		p->running++;
+		n->in_pool = true;
+		start_child(n);
+	}
+}
+
+/* ---- the end ------------------------------------------------------------- */
+
+static void end_child(struct hook *h, int *status)
+{
+	int st = 0;
+
+	loop_fd_del(h->watch);
+	h->watch = NULL;
+	if (h->fd >= 0)
+		close(h->fd);
+	h->fd = -1;
+	if (h->pid > 0) {
+		kill(h->pid, SIGKILL);
+		while (waitpid(h->pid, &st, 0) < 0 && errno == EINTR)
+			;
+	}
+	h->pid = 0;
+	frame_reader_free(h->in);
+	h->in = NULL;
+	str_free(&h->out);
+	for (struct asked *a = h->asked; a; a = a->next)
+		a->h = NULL;
+	h->asked = NULL;
+	if (status)
+		*status = st;
+}
+
+static void deliver(void *arg)
+{
+	struct hook *h = arg;
+	struct call *c = h->c;
+	json_t *result = h->result;
+
+	h->timer = NULL;
+	c->impl = NULL;
+	pool_leave(h);
+	json_decref(h->job);
+	free(h->name);
+	free(h);
+	c->on_result(c, result, c->arg);
+	json_decref(result);
+}
+
+/* Steals result. It is delivered from the loop, whoever decided. */
+static void finish(struct hook *h, json_t *result)
+{
+	end_child(h, NULL);
+	loop_timer_del(h->timer);
+	json_decref(h->result);
+	h->result = result;
+	h->timer = loop_timer_add(h->env.loop, 0, deliver, h);
+}
+
+static json_t *failure(const char *kind, const char *hint, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static json_t *failure(const char *kind, const char *hint, const char *fmt, ...)
+{
+	json_t *o = json_object(), *error = json_object();
+	AUTO_FREE char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = mem_vprintf(fmt, ap);
+	va_end(ap);
+	jset_str(error, "kind", kind);
+	jset(error, "text", jtext(text, strlen(text)));
+	jset_str(error, "hint", hint);
+	jset_bool(o, "ok", false);
+	jset(o, "error", error);
+	return o;
+}
+
+static void on_retry(void *arg)
+{
+	struct hook *h = arg;
+
+	h->timer = NULL;
+	start_child(h);
+}
+
+/* The check's own word. One that is not ok is asked again while `retry` lasts. */
+static void on_outcome(struct hook *h, json_t *result)
+{
+	uint64_t now = loop_now(h->env.loop);
+	bool again = !jbool(result, "ok", false) && !jbool(result, "final", false);
+
+	json_object_del(result, "final");
+	if (!again || now + RETRY_MS > h->retry_until) {
+		finish(h, result);
+		return;
+	}
+	json_decref(result);
+	end_child(h, NULL);
+	loop_timer_del(h->timer);
+	h->timer = loop_timer_add(h->env.loop, RETRY_MS, on_retry, h);
+}
+
+static void on_deadline(void *arg)
+{
+	struct hook *h = arg;
+	char text[24];
+
+	h->timer = NULL;
+	text_duration(h->timeout_ms, text);
+	finish(h, failure("timeout", "it was killed; `timeout:` in the plan allows more",
+			  "%s: did not end within %s", h->name, text));
+}
+
+static void child_died(struct hook *h)
+{
+	int status = 0;
+
+	end_child(h, &status);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		finish(h, failure("failed", NULL, "%s: it asked the system for something that a "
+				  "check may not do", h->name));
+	else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+		finish(h, failure("failed", NULL, "%s: its process was ended by signal %d (%s)",
+				  h->name, WTERMSIG(status), strsignal(WTERMSIG(status))));
+	else
+		finish(h, failure("failed", NULL, "%s: its process ended without an answer",
+				  h->name));
+}
+
+/* ---- frames to the child ------------------------------------------------- */
+
+static void flush(struct hook *h)
+{
+	size_t at = 0;
+
+	while (at < h->out.len) {
+		ssize_t n = send(h->fd, h->out.s + at, h->out.len - at, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;	/* full: later; gone: seen when reading */
+		at += (size_t)n;
+	}
+	if (at) {
+		memmove(h->out.s, h->out.s + at, h->out.len - at);
+		h->out.len -= at;
+	}
+	loop_fd_events(h->watch, (short)(POLLIN | (h->out.len ? POLLOUT : 0)));
+}
+
+static void send_frame(struct hook *h, enum frame_type type, const json_t *body)
+{
+	AUTO_ERR e = {0};
+
+	if (frame_encode(&h->out, type, 1, body, &e) < 0) {
+		finish(h, failure("failed", NULL, "%s: %s", h->name, e.what));
+		return;
+	}
+	flush(h);
+}
+
+/* ---- calls on hosts ------------------------------------------------------ */
+
+/* What a check may ask, and whether it only reads. */
+static const struct { const char *name, *module; bool reads; } calls[] = {
+	{ "read", "call.read", true }, { "stat", "call.stat", true },
+	{ "list", "call.list", true }, { "connect", "call.connect", true },
+	{ "exec", "call.exec", false },
+};
+
+static void on_call_event(struct call *c, const json_t *event, void *arg)
+{
+	(void)c;
+	(void)event;
+	(void)arg;
+}
+
+static void answer(struct hook *h, int64_t id, const json_t *result)
+{
+	AUTO_JSON *o = json_object();
+
+	jset_int(o, "id", id);
+	jset_bool(o, "ok", jbool(result, "ok", false));
+	if (jbool(result, "ok", false))
+		json_object_set(o, "result", jget(result, "volatile"));
+	else
+		jset_str(o, "error", jstr(result, "error.text", "no reason given"));
+	send_frame(h, FRAME_ACK, o);
+}
+
+static void on_call_result(struct call *c, const json_t *result, void *arg)
+{
+	struct asked *a = arg;
+	struct hook *h = a->h;
+
+	if (h) {
+		struct asked **at = &h->asked;
+
+		while (*at != a)
+			at = &(*at)->next;
+		*at = a->next;
+		answer(h, a->id, result);
+	}
+	json_decref(c->input);
+	free(a);
+}
+
+static void on_ask(struct hook *h, const json_t *ev)
+{
+	const char *name = jstr(ev, "call", "");
+	struct asked *a;
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(calls) && strcmp(calls[i].name, name) != 0)
+		i++;
+	if (i == ARRAY_LEN(calls) || ++h->calls > CALLS_MAX || h->asked ||
+	    (!calls[i].reads && strcmp(h->c->op, "probe") == 0)) {
+		finish(h, failure("failed", NULL, h->calls > CALLS_MAX ?
+				  "%s: more than %d calls" : "%s: a call that does not exist",
+				  h->name, CALLS_MAX));
+		return;
+	}
+	a = mem_alloc(sizeof(*a));
+	a->h = h;
+	a->id = jint(ev, "id", 0);
+	a->call = (struct call){ .module = calls[i].module, .op = "probe",
+		.timeout_ms = h->timeout_ms, .on_event = on_call_event,
+		.on_result = on_call_result, .arg = a };
+	a->call.input = json_object();
+	json_object_set(a->call.input, "args", jget(ev, "args"));
+	a->next = h->asked;
+	h->asked = a;
+	h->env.start_call(h->env.arg, jstr(ev, "at", "source"), &a->call);
+}
+
+/* ---- frames from the child ----------------------------------------------- */
+
+static void on_event(struct hook *h, const json_t *ev)
+{
+	const char *e = jstr(ev, "e", "");
+
+	if (strcmp(e, "call") == 0)
+		on_ask(h, ev);
+	else if (strcmp(e, "keep") == 0 ||
+		 (strcmp(e, "log") == 0 && ++h->logs <= LOGS_MAX))
+		h->c->on_event(h->c, ev, h->c->arg);
+}
+
+/* Take what is complete. The hook may be over after each frame: fd tells. */
+static void take_frames(struct hook *h)
+{
+	AUTO_ERR e = {0};
+	int rc = 0;
+
+	while (h->fd >= 0 && h->in) {
+		struct frame f = {0};
+
+		rc = frame_reader_next(h->in, &f, &e);
+		if (rc <= 0)
+			break;
+		if (f.type == FRAME_RESULT)
+			on_outcome(h, json_incref(f.body));
+		else if (f.type == FRAME_EVENT)
+			on_event(h, f.body);
+		frame_clear(&f);
+	}
+	if (rc < 0)
+		finish(h, failure("failed", NULL, "%s: %s", h->name, e.what));
+}
+
+static void on_ready(void *arg, short revents)
+{
+	struct hook *h = arg;
+	char buf[65536];
+	ssize_t n;
+
+	if ((revents & POLLOUT) && h->out.len)
+		flush(h);
+	if (!(revents & (POLLIN | POLLHUP | POLLERR)))
+		return;
+	n = recv(h->fd, buf, sizeof(buf), 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		child_died(h);
+		return;
+	}
+	if (frame_reader_feed(h->in, buf, (size_t)n, NULL) < 0) {
+		finish(h, failure("failed", NULL, "%s: its process says nonsense", h->name));
+		return;
+	}
+	take_frames(h);
+}
+
+/* ---- the start ----------------------------------------------------------- */
+
+static int spawn_self(int sock, pid_t *pid)
+{
+	char self[] = "/proc/self/exe", arg0[] = "drover-check", arg1[] = HOOK_CHILD_ARG;
+	char *argv[] = { arg0, arg1, NULL }, *envp[] = { NULL };
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	int rc;
+
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setpgroup(&attr, 0);	/* Ctrl-C is the engine's to judge */
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	posix_spawn_file_actions_adddup2(&fa, sock, 0);
+	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", 1 /* O_WRONLY */, 0);
+	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", 1, 0);
+	rc = posix_spawn(pid, self, &fa, &attr, argv, envp);
+	posix_spawn_file_actions_destroy(&fa);
+	posix_spawnattr_destroy(&attr);
+	return rc;
+}
+
+static void start_child(struct hook *h)
+{
+	int sv[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
+		finish(h, failure("failed", NULL, "%s: cannot start its process: %s", h->name,
+				  strerror(errno)));
+		return;
+	}
+	rc = spawn_self(sv[1], &h->pid);
+	close(sv[1]);
+	h->fd = sv[0];
+	if (rc != 0 || io_set_nonblock(h->fd) < 0) {
+		if (rc != 0)
+			h->pid = 0;
+		finish(h, failure("failed", NULL, "%s: cannot start its process: %s", h->name,
+				  strerror(rc ? rc : errno)));
+		return;
+	}
+	h->in = frame_reader_new();
+	h->watch = loop_fd_add(h->env.loop, h->fd, POLLIN, on_ready, h);
+	h->timer = loop_timer_add(h->env.loop, h->timeout_ms + GRACE_MS, on_deadline, h);
+	send_frame(h, FRAME_RUN, h->job);
+}
+
+/* What the child is told; NULL with e when the file cannot be had. */
+static json_t *make_job(struct hook *h, struct err *e)
+{
+	const json_t *in = h->c->input, *args = jget(in, "args");
+	AUTO_FREE char *text = source_load(args, jstr(in, "run.plan_dir", "."), &h->name, e);
+	json_t *job;
+
+	if (!text)
+		return NULL;
+	job = json_object();
+	jset_str(job, "op", h->c->op);
+	jset_str(job, "name", h->name);
+	jset(job, "text", json_string(text));
+	jset_str(job, "role", jstr(in, "role", "source"));
+	jset_str(job, "step", jstr(in, "run.step", ""));
+	jset_int(job, "memory", jint(args, "memory", 64 << 20));
+	jset_int(job, "timeout_ms", (int64_t)h->timeout_ms);
+	json_object_set(job, "with", jget(args, "with"));
+	json_object_set(job, "facts", jget(in, "facts"));
+	json_object_set(job, "machine", jget(in, "machine"));
+	json_object_set(job, "kept", jget(in, "kept"));
+	if (json_string_value(json_object_get(job, "text")))
+		return job;
+	err_set(e, ERR_PLAN, "cannot read '%s': it is not UTF-8 text", h->name);
+	json_decref(job);
+	return NULL;
+}
+
+void hook_start(const struct hook_env *env, struct call *c)
+{
+	struct hook *h = mem_alloc(sizeof(*h));
+	const json_t *args = jget(c->input, "args");
+	int64_t retry = jint(args, "retry", 0);
+	AUTO_ERR e = {0};
+
+	h->env = *env;
+	h->c = c;
+	h->fd = -1;
+	c->impl = h;
+	h->timeout_ms = (uint64_t)jint(args, "timeout", 30000);
+	h->retry_until = retry > 0 && strcmp(c->op, "apply") == 0 ?
+		loop_clock(env->loop)->mono_ms(loop_clock(env->loop)->arg) + (uint64_t)retry : 0;
+	h->job = make_job(h, &e);
+	if (!h->job)
+		finish(h, failure("failed", e.hint, "%s", e.what));
+	else
+		pool_enter(h);
+}
+
+void hook_stop(struct call *c)
+{
+	struct hook *h = c->impl;
+
+	if (h && !h->result)
+		finish(h, failure("cancelled", NULL, "%s: stopped", h->name ? h->name : "check"));
+}
