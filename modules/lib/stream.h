@@ -5,8 +5,8 @@
  * plain u32, big-endian, then `length` bytes. index and count are chunks.
  *
  *   sender                              receiver
- *     OPEN  {disk, size, chunk, pass} -->
- *     <-- READY {window, known, ...}      or FAIL
+ *     OPEN  {disk, size, chunk}     -->
+ *     <-- READY {window, known, pass}     or FAIL
  *     WANT  index, count            -->   (only if `known`: it has digests already)
  *     <-- HAVE  index, count, digests     zeros: not known
  *     DATA  index, plain length     -->   digest of the plain data, then the data;
@@ -49,6 +49,7 @@ struct stream_stat {
 	uint64_t zero;		/* sent as zeros */
 	uint64_t same;		/* left out: the receiver has it */
 	uint64_t ms;
+	uint32_t pass;		/* which pass it was; the receiver counts */
 	uint8_t root[SHA256_LEN];	/* once it is over */
 };
 
@@ -66,7 +67,6 @@ struct stream {
 struct stream_open {
 	const char *disk;	/* its name */
 	uint32_t chunk;		/* STREAM_CHUNK_MIN..MAX, a multiple of 4096 */
-	uint32_t pass;
 };
 
 /* Send one pass of `d`. 0 when the receiver has all of it, synced. */
@@ -99,10 +99,11 @@ struct sink {
 	/* The pass is whole; its root. */
 	int (*finish)(struct sink *k, uint8_t root[SHA256_LEN], struct err *e);
 	bool known;		/* ask for what it has */
+	uint32_t pass;		/* which pass this is */
 };
 
 /* What the sender announced; disk is borrowed from a JSON document. */
-struct stream_offer { const char *disk; uint64_t size; uint32_t chunk, pass; };
+struct stream_offer { const char *disk; uint64_t size; uint32_t chunk; };
 
 struct stream_receiver {
 	/* Prepare for what is offered. */

@@ -432,6 +432,8 @@ static int answer_open(struct receiver *x, struct err *e)
 
 	jset_int(j, "window", STREAM_WINDOW);
 	jset_bool(j, "known", x->k->known);
+	jset_int(j, "pass", x->k->pass);
+	x->st.pass = x->k->pass;
 	return record_write_json(x->s->fd, REC_READY, j) < 0 ?
 		err_set(e, ERR_STEP, "the stream to the other end broke") : 0;
 }
@@ -440,13 +442,12 @@ static int take_offer(struct receiver *x, const json_t *j, struct stream_offer *
 		      struct err *e)
 {
 	int64_t size = jint(j, "size", 0), chunk = jint(j, "chunk", 0);
-	int64_t pass = jint(j, "pass", 0);
 
 	if (!jstr(j, "disk", NULL) || size <= 0 || chunk < STREAM_CHUNK_MIN ||
-	    chunk > STREAM_CHUNK_MAX || chunk % 4096 || pass < 1 || pass > UINT32_MAX)
+	    chunk > STREAM_CHUNK_MAX || chunk % 4096)
 		return err_set(e, ERR_STEP, "the other end offers no disk that can be taken");
 	*o = (struct stream_offer){ jstr(j, "disk", NULL), (uint64_t)size,
-		(uint32_t)chunk, (uint32_t)pass };
+		(uint32_t)chunk };
 	x->size = x->st.size = (uint64_t)size;
 	x->chunk = (uint32_t)chunk;
 	x->chunks = (x->size + x->chunk - 1) / x->chunk;

@@ -529,7 +529,6 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 	jset_str(j, "disk", o->disk);
 	jset_int(j, "size", (int64_t)x->d->size);
 	jset_int(j, "chunk", o->chunk);
-	jset_int(j, "pass", o->pass);
 	if (record_write_json(x->s->fd, REC_OPEN, j) < 0)
 		return err_set(e, ERR_STEP, "the stream to the other end broke");
 	while ((n = record_wait(x->s->fd)) == 0)
@@ -544,6 +543,7 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 		return err_set(e, ERR_STEP, "the other end did not say that it is ready");
 	x->credit = (uint64_t)jint(answer, "window", 0);
 	x->known = jbool(answer, "known", false);
+	x->st.pass = (uint32_t)jint(answer, "pass", 0);
 	if (x->credit < x->chunk + RECORD_COST)
 		return err_set(e, ERR_STEP, "the other end offers a window of %llu bytes",
 			       (unsigned long long)x->credit);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * disks - copy a machine's disks from the source to base images (or devices) at
+ * the target, in one or more passes; undo removes what was made there.
+ *
+ * Of the source it only reads. What an interrupted pass brought over is kept and
+ * not sent again.
+ */
+#include "modules/lib/copy.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+
+#include <string.h>
+#include <sys/statvfs.h>
+
+static const struct param params[] = {
+	{ "passes", P_INT, false, "1", NULL,
+	  "copy so many times; later passes send only what changed", 1, 100 },
+	{ "freeze", P_ENUM, false, "none", "none|last",
+	  "hold the source's file systems still during the last pass", 0, 0 },
+	COPY_CHUNK_PARAM,
+	COPY_ZIP_PARAM,
+	COPY_DISKS_PARAM,
+	{ .name = NULL },
+};
+
+static const char *const wants[] = { "machine", "disks", NULL };
+static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
+
+struct seen {
+	struct ctx *c;
+	json_t *stable;		/* disk -> {path, format, size, exists} */
+	json_t *fact;		/* disk -> what is complete */
+	size_t done, begun, all;
+	uint64_t write;		/* bytes still to write */
+};
+
+static bool at_source(const struct ctx *c)
+{
+	return strcmp(ctx_role(c), "source") == 0;
+}
+
+/* The disk as assess.machine saw it; NULL when it did not. */
+static const json_t *described(const struct ctx *c, const char *name)
+{
+	const json_t *disks = json_object_get(ctx_fact(c, "machine"), "disks"), *d;
+	size_t i;
+
+	json_array_foreach(disks, i, d)
+		if (strcmp(jstr(d, "name", ""), name) == 0)
+			return d;
+	return NULL;
+}
+
+static const char *source_of(const json_t *spec, const json_t *seen)
+{
+	static const char *const keys[] = { "path", "image", "id", "serial" };
+
+	if (jstr(seen, "path", NULL))
+		return jstr(seen, "path", NULL);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (jstr(spec, keys[i], NULL))
+			return jstr(spec, keys[i], NULL);
+	return "?";
+}
+
+static void say_change(struct seen *s, const char *name, const json_t *spec,
+		       const struct layout_disk *d, const struct copy_there *t)
+{
+	const json_t *seen = described(s->c, name);
+	uint64_t size = (uint64_t)jint(seen, "size", 0);
+	uint64_t used = (uint64_t)jint(seen, "used", (int64_t)size);
+	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
+	bool complete = t->state.complete && t->state.pass >= passes;
+	char sz[24] = "", us[24] = "";
+	AUTO_FREE char *dims = NULL;
+
+	text_size(size, sz);
+	text_size(used, us);
+	dims = size ? mem_printf(" %s, %s used", sz, us) : mem_strdup("");
+	if (complete)
+		ctx_change(s->c, '=', "%s %s%s -> %s, pass %u", name, source_of(spec, seen),
+			   dims, d->base, t->state.pass);
+	else if (t->map)
+		ctx_change(s->c, '~', "%s %s%s -> %s, pass %u goes on", name,
+			   source_of(spec, seen), dims, d->base,
+			   t->state.pass + t->state.complete);
+	else
+		ctx_change(s->c, '+', "%s %s%s -> %s", name, source_of(spec, seen), dims,
+			   d->base);
+	if (!t->map)
+		s->write += used;
+}
+
+static int probe_disk(struct seen *s, const char *name, const json_t *spec)
+{
+	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
+	AUTO_LAYOUT_DISK d = { 0 };
+	AUTO_ERR e = { 0 };
+	struct copy_there t;
+	json_t *st = json_object();
+
+	if (layout_of_disk(ctx_machine(s->c), name, &d, &e) < 0 || copy_look(&d, &t, &e) < 0) {
+		json_decref(st);
+		return ctx_fail_err(s->c, &e);
+	}
+	s->all++;
+	s->begun += t.map;
+	s->done += t.map && t.base && t.state.complete && t.state.pass >= passes;
+	jset_str(st, "path", d.base);
+	jset_str(st, "format", d.format);
+	jset_int(st, "size", (int64_t)t.size);
+	jset_bool(st, "exists", t.map && t.base);
+	jset(s->stable, name, st);
+	if (t.map && t.base && t.state.complete)
+		jset(s->fact, name, copy_fact(&d, &t));
+	say_change(s, name, spec, &d, &t);
+	return 0;
+}
+
+/* Is there room where the images will lie? Asked of the nearest directory. */
+static void check_space(struct seen *s, const struct layout *l)
+{
+	AUTO_FREE char *dir = mem_strdup(l->dir);
+	struct statvfs v;
+	char need[24], have[24];
+	uint64_t room;
+
+	while (statvfs(dir, &v) < 0 && strrchr(dir, '/') > dir)
+		*strrchr(dir, '/') = '\0';
+	if (statvfs(dir, &v) < 0 || s->write == 0)
+		return;
+	room = (uint64_t)v.f_bavail * v.f_frsize;
+	if (room >= s->write)
+		return;
+	text_size(s->write, need);
+	text_size(room, have);
+	ctx_finding(s->c, "blocker", "target.space", "free space there, or choose another "
+		    "target.dir", "the disks need %s, '%s' has %s free", need, dir, have);
+}
+
+static int probe_target(struct ctx *c, enum probe_state *state)
+{
+	AUTO_JSON *stable = json_object(), *fact = json_object();
+	struct seen s = { .c = c, .stable = stable, .fact = fact };
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	AUTO_LAYOUT l = { 0 };
+	AUTO_ERR e = { 0 };
+	const char *name;
+	json_t *spec;
+
+	if (layout_of(ctx_machine(c), &l, &e) < 0)
+		return ctx_fail_err(c, &e);
+	if (layout_owner(&l, ctx_machine(c), ctx_run(c), &e) < 0 &&
+	    !jbool(ctx_machine(c), "target.replace", false))
+		return ctx_fail_err(c, &e);
+	json_object_foreach((json_t *)disks, name, spec) {
+		if (copy_wants(c, name, spec) && probe_disk(&s, name, spec) < 0)
+			return -1;
+		if (!layout_copies(spec))
+			ctx_change(c, '.', "%s not copied (copy: false)", name);
+	}
+	check_space(&s, &l);
+	ctx_cost(c, 0, 0, s.write, 0);
+	ctx_stable(c, "disks", json_incref(stable));
+	*state = s.done == s.all ? STATE_DONE : s.begun ? STATE_PARTIAL : STATE_ABSENT;
+	if (*state == STATE_DONE)
+		ctx_set_fact(c, "disks", json_incref(fact), NULL);
+	return 0;
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	if (!at_source(c))
+		return probe_target(c, state);
+	*state = STATE_DONE;	/* the target says how far it is */
+	return copy_probe_source(c);
+}
+
+static int apply(struct ctx *c)
+{
+	struct copy_how h = { .fact = "disks",
+		.passes = (unsigned)jint(ctx_args(c), "passes", 1),
+		.freeze_last = strcmp(jstr(ctx_args(c), "freeze", "none"), "last") == 0 };
+
+	if (copy_args(c, &h) < 0)
+		return -1;
+	return at_source(c) ? copy_send(c, &h) : copy_receive(c, &h);
+}
+
+static int undo(struct ctx *c)
+{
+	return at_source(c) ? 0 : copy_remove(c);
+}
+
+const struct module module_convert_disks = {
+	.name = "convert.disks",
+	.summary = "copy the disks to the target, digest by digest",
+	.place = ON_BOTH,
+	.flags = MOD_REVERSIBLE | MOD_LONG,
+	.params = params,
+	.wants = wants,
+	.tools = tools,
+	.probe = probe,
+	.apply = apply,
+	.undo = undo,
+};

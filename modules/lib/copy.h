@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * copy - passes of a machine's disks from its source to the base images at its
+ * target: what convert.disks and cutover.pass share.
+ *
+ * The source's end sends, the target's end receives; the map beside each base says
+ * what is there. Both ends take the machine from ctx.
+ */
+#ifndef DROVER_COPY_H
+#define DROVER_COPY_H
+
+#include "modules/lib/layout.h"
+#include "modules/lib/map.h"
+#include "modules/lib/stream.h"
+#include "modules/module.h"
+
+struct copy_how {
+	enum stream_zip zip;
+	uint32_t chunk;
+	unsigned passes;	/* go on until this pass is whole; at least one is made */
+	bool freeze_last;	/* the last pass under a freeze of the source */
+	const char *fact;	/* what the target tells its result as */
+};
+
+/* Parameters of the same meaning in every module that copies. */
+#define COPY_CHUNK_PARAM \
+	{ "chunk", P_SIZE, false, "1MiB", NULL, \
+	  "unit of comparing and sending; a multiple of 4KiB", \
+	  STREAM_CHUNK_MIN, STREAM_CHUNK_MAX }
+#define COPY_ZIP_PARAM \
+	{ "compress", P_ENUM, false, "auto", "auto|none|zstd", \
+	  "auto measures which is faster", 0, 0 }
+#define COPY_DISKS_PARAM \
+	{ "disks", P_LIST, false, NULL, NULL, \
+	  "names of the disks; default: all that are copied", 0, 0 }
+/* -1 (told) when chunk is no multiple of 4 KiB or `disks` names a stranger. */
+int copy_args(struct ctx *c, struct copy_how *h);
+
+/* Is this disk of source.disks among those that the step works on? */
+bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk);
+
+/* apply, at either end; all errors are told. */
+int copy_send(struct ctx *c, const struct copy_how *h);
+int copy_receive(struct ctx *c, const struct copy_how *h);
+
+/* probe at the source: are the disks there, what will be read. */
+int copy_probe_source(struct ctx *c);
+/* What stands at the target of one disk. */
+struct copy_there {
+	bool base, map;			/* the files are there */
+	struct map_state state;		/* of the map */
+	uint64_t size;			/* of the disk, by the map */
+	uint32_t chunk;
+};
+int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e);
+/* {path, format, size, pass, digest, chunk, map}; owned. */
+json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t);
+/* A map's id for this machine and run. */
+void copy_map_id(struct map_id *id, const json_t *machine, const json_t *run,
+		 const char *disk, uint64_t size, uint32_t chunk);
+
+/* undo at the target: remove base and map, give back the directory. */
+int copy_remove(struct ctx *c);
+
+#endif

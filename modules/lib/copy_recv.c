@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * copy_recv - passes of a machine's disks: the target's end.
+ */
+#include "modules/lib/copy.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BLANK_LOOK (1u << 20)	/* bytes at either end of a device that must be zero */
+
+/* A sink into a base and its map. */
+struct target {
+	struct sink k;
+	struct layout_disk at;
+	struct disk *d;
+	struct map *m;
+	char name[72];
+};
+
+struct receiving {
+	struct ctx *c;
+	const struct copy_how *how;
+	json_t *fact;		/* what is told as `how->fact` */
+	json_t *loose;		/* its volatile part */
+};
+
+static struct target *of(struct sink *k)
+{
+	return (struct target *)k;
+}
+
+/* ---- the sink ------------------------------------------------------------ */
+
+static bool t_have(struct sink *k, uint64_t index, uint8_t digest[SHA256_LEN])
+{
+	return map_get(of(k)->m, index, digest) != 0;
+}
+
+static int t_data(struct sink *k, const struct stream_chunk *c, struct err *e)
+{
+	struct target *t = of(k);
+	uint64_t at = c->index * map_id(t->m)->chunk;
+
+	if (map_cover(t->m, c->index, 1, e) < 0)
+		return -1;
+	return t->d->ops->write(t->d, c->plain, c->plain_len, at, e);
+}
+
+static int t_zero(struct sink *k, uint64_t index, uint64_t count, struct err *e)
+{
+	struct target *t = of(k);
+	uint64_t at = index * map_id(t->m)->chunk, n = count * map_id(t->m)->chunk;
+
+	if (t->d->blank)
+		return 0;	/* nothing was ever written there */
+	if (map_cover(t->m, index, count, e) < 0)
+		return -1;
+	if (n > map_id(t->m)->size - at)
+		n = map_id(t->m)->size - at;
+	return t->d->ops->zero(t->d, at, n, e);
+}
+
+static int t_commit(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+{
+	if (of(k)->d->ops->flush(of(k)->d, e) < 0)
+		return -1;
+	return map_commit(of(k)->m, u, n, e);
+}
+
+static int t_finish(struct sink *k, uint8_t root[SHA256_LEN], struct err *e)
+{
+	return map_finish(of(k)->m, root, e);
+}
+
+static void target_free(struct target *t)
+{
+	disk_close(&t->d, NULL);
+	map_close(t->m);
+	layout_disk_free(&t->at);
+	free(t);
+}
+
+/* ---- opening ------------------------------------------------------------- */
+
+void copy_map_id(struct map_id *id, const json_t *machine, const json_t *run,
+		 const char *disk, uint64_t size, uint32_t chunk)
+{
+	*id = (struct map_id){ .size = size, .chunk = chunk };
+	snprintf(id->lineage, sizeof(id->lineage), "%s", jstr(run, "lineage", ""));
+	snprintf(id->machine, sizeof(id->machine), "%s", jstr(machine, "name", ""));
+	snprintf(id->disk, sizeof(id->disk), "%s", disk);
+}
+
+/* A map that is there must be this disk's. */
+static int check_map(const struct layout_disk *at, const struct map_id *is,
+		     const struct map_id *want, struct err *e)
+{
+	if (strcmp(is->lineage, want->lineage) || strcmp(is->machine, want->machine) ||
+	    strcmp(is->disk, want->disk)) {
+		err_set(e, ERR_STEP, "cannot write to '%s': it belongs to disk '%s' of "
+			"'%s', made from another state", at->base, is->disk, is->machine);
+		return err_hint(e, "move it away, or say target: { replace: true }");
+	}
+	if (is->size != want->size) {
+		err_set(e, ERR_STEP, "cannot go on with disk '%s': it has %llu bytes now, "
+			"the copy was begun with %llu", want->disk,
+			(unsigned long long)want->size, (unsigned long long)is->size);
+		return err_hint(e, "drover rollback before convert, then run again");
+	}
+	if (is->chunk != want->chunk) {
+		err_set(e, ERR_STEP, "cannot go on with disk '%s' in chunks of %u bytes: it "
+			"was begun with %u", want->disk, want->chunk, is->chunk);
+		return err_hint(e, "set chunk back, or drover rollback before convert");
+	}
+	return 0;
+}
+
+static int check_blank(struct disk *d, struct err *e)
+{
+	AUTO_FREE char *buf = disk_buffer(BLANK_LOOK);
+	size_t n = d->size < BLANK_LOOK ? (size_t)d->size : BLANK_LOOK;
+	const uint64_t at[2] = { 0, (d->size - n) / DISK_ALIGN * DISK_ALIGN };
+
+	for (int i = 0; i < 2; i++) {
+		size_t part = d->size - at[i] < n ? (size_t)(d->size - at[i]) : n;
+
+		if (d->ops->read(d, buf, part, at[i], e) < 0)
+			return -1;
+		if (buf[0] == 0 && memcmp(buf, buf + 1, part - 1) == 0)
+			continue;
+		err_set(e, ERR_STEP, "cannot write to device '%s': it holds data", d->path);
+		return err_hint(e, "wipe it (wipefs -a, blkdiscard), name another device, or "
+				"say target: { replace: true }");
+	}
+	return 0;
+}
+
+static int check_room(const struct layout_disk *at, struct disk *d, uint64_t size,
+		      struct err *e)
+{
+	char have[24], need[24];
+
+	if (d->size >= size)
+		return 0;
+	text_size(d->size, have);
+	text_size(size, need);
+	err_set(e, ERR_STEP, "cannot copy to '%s': it has %s (%llu bytes), the source %s "
+		"(%llu bytes)", at->base, have, (unsigned long long)d->size, need,
+		(unsigned long long)size);
+	return err_hint(e, "make the target at least as large as the source");
+}
+
+/* Nothing of it is there yet: make the base, then the map. */
+static int make_new(struct receiving *x, struct target *t, const struct map_id *id,
+		    struct err *e)
+{
+	bool replace = jbool(ctx_machine(x->c), "target.replace", false);
+	json_t *detail = json_object();
+
+	jset_str(detail, "disk", t->name);
+	if (ctx_ledger_add(x->c, "file", t->at.device ? t->at.map : t->at.base, true,
+			   detail) < 0)
+		return err_set(e, ERR_STOPPED, "stopped");
+	/* In a directory that is ours, a base without a map was being made when
+	 * something ended it. */
+	if (!t->at.device && unlink(t->at.base) < 0 && errno != ENOENT)
+		return err_sys(e, "cannot remove '%s'", t->at.base);
+	if (!t->at.device && disk_create_image(t->at.base, t->at.format, id->size, e) < 0)
+		return -1;
+	t->d = disk_open_image(t->at.base, t->at.format, DISK_WRITE, e);
+	if (!t->d || check_room(&t->at, t->d, id->size, e) < 0)
+		return -1;
+	if (t->at.device && !replace && check_blank(t->d, e) < 0)
+		return -1;
+	t->d->blank = !t->at.device;
+	t->m = map_create(t->at.map, id, e);
+	return t->m ? 0 : -1;
+}
+
+/* Going on: the map says what is there. */
+static int open_old(struct target *t, struct err *e)
+{
+	t->d = disk_open_image(t->at.base, t->at.format, DISK_WRITE, e);
+	if (!t->d && e->sys == ENOENT) {
+		err_set(e, ERR_STEP, "cannot go on with disk '%s': '%s' is gone, its map is "
+			"there", t->name, t->at.base);
+		return err_hint(e, "drover rollback before convert, then run again");
+	}
+	return t->d ? check_room(&t->at, t->d, map_id(t->m)->size, e) : -1;
+}
+
+static int begin_pass(struct target *t, struct err *e)
+{
+	struct map_state s;
+
+	map_state(t->m, &s);
+	t->k.pass = s.complete || s.pass == 0 ? s.pass + 1 : s.pass;
+	t->k.known = s.generation > 0;
+	return map_begin(t->m, t->k.pass, e);
+}
+
+static int open_target(struct receiving *x, struct target *t, const struct stream_offer *o,
+		       struct err *e)
+{
+	const json_t *machine = ctx_machine(x->c);
+	const json_t *spec = json_object_get(jget(machine, "source.disks"), o->disk);
+	bool replace = jbool(machine, "target.replace", false);
+	AUTO_ERR why = { 0 };
+	struct map_id id;
+
+	if (!spec || !copy_wants(x->c, o->disk, spec))
+		return err_set(e, ERR_STEP, "disk '%s' was offered, but it is not in the plan",
+			       o->disk);
+	if (layout_of_disk(machine, o->disk, &t->at, e) < 0)
+		return -1;
+	snprintf(t->name, sizeof(t->name), "%s", o->disk);
+	copy_map_id(&id, machine, ctx_run(x->c), o->disk, o->size, o->chunk);
+	t->m = map_open(t->at.map, true, &why);
+	if (t->m && check_map(&t->at, map_id(t->m), &id, &why) < 0) {
+		map_close(t->m);
+		t->m = NULL;
+	}
+	if (!t->m && why.sys != ENOENT && !replace) {
+		err_move(e, &why);
+		return -1;
+	}
+	if (!t->m && unlink(t->at.map) < 0 && errno != ENOENT)
+		return err_sys(e, "cannot remove '%s'", t->at.map);
+	if ((t->m ? open_old(t, e) : make_new(x, t, &id, e)) < 0)
+		return -1;
+	return begin_pass(t, e);
+}
+
+static struct sink *on_open(void *arg, const struct stream_offer *o, struct err *e)
+{
+	struct target *t = mem_alloc(sizeof(*t));
+
+	t->k = (struct sink){ .have = t_have, .data = t_data, .zero = t_zero,
+		.commit = t_commit, .finish = t_finish };
+	if (open_target(arg, t, o, e) == 0)
+		return &t->k;
+	target_free(t);
+	return NULL;
+}
+
+static int on_close(void *arg, struct sink *k, const struct stream_stat *st, bool ok,
+		    struct err *e)
+{
+	struct receiving *x = arg;
+	struct target *t = of(k);
+	int rc = disk_close(&t->d, e);
+
+	if (ok && rc == 0) {
+		struct copy_there there = { .base = true, .map = true,
+			.size = map_id(t->m)->size, .chunk = map_id(t->m)->chunk };
+		json_t *one = json_object();
+
+		map_state(t->m, &there.state);
+		jset(x->fact, t->name, copy_fact(&t->at, &there));
+		jset_int(one, "changed", (int64_t)st->data);
+		jset_int(one, "wire", (int64_t)st->wire);
+		jset_int(one, "ms", (int64_t)st->ms);
+		jset(x->loose, t->name, one);
+	}
+	target_free(t);
+	return rc;
+}
+
+/* ---- the end of the module ------------------------------------------------ */
+
+static bool on_cancelled(void *arg)
+{
+	return ctx_cancelled(((struct receiving *)arg)->c);
+}
+
+static int failed(struct receiving *x, struct err *e)
+{
+	if (e->sys == ENOSPC && !e->hint)
+		err_hint(e, "free space there; `drover run` then goes on where it stopped");
+	return ctx_fail_err(x->c, e);
+}
+
+int copy_receive(struct ctx *c, const struct copy_how *h)
+{
+	AUTO_JSON *fact = json_object(), *loose = json_object();
+	struct receiving x = { .c = c, .how = h, .fact = fact, .loose = loose };
+	struct stream s = { .fd = ctx_stream(c), .cancelled = on_cancelled, .arg = &x };
+	struct stream_receiver r = { .open = on_open, .close = on_close, .arg = &x };
+	AUTO_LAYOUT l = { 0 };
+	AUTO_ERR e = { 0 };
+	int rc;
+
+	if (layout_of(ctx_machine(c), &l, &e) < 0 ||
+	    layout_claim(&l, ctx_machine(c), ctx_run(c), &e) < 0) {
+		stream_fail(&s, &e);
+		return failed(&x, &e);
+	}
+	while ((rc = stream_recv(&s, &r, &e)) == 1)
+		;
+	if (rc < 0)
+		return failed(&x, &e);
+	ctx_set_fact(c, h->fact, json_incref(fact), json_incref(loose));
+	return 0;
+}
+
+/* ---- looking, and taking away ---------------------------------------------- */
+
+int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e)
+{
+	AUTO_ERR why = { 0 };
+	AUTO_MAP *m = map_open(d->map, false, &why);
+
+	*t = (struct copy_there){ .base = access(d->base, F_OK) == 0, .map = m != NULL };
+	if (!m && why.sys != ENOENT && why.sys != ENOTDIR) {
+		err_move(e, &why);
+		return -1;
+	}
+	if (!m)
+		return 0;
+	map_state(m, &t->state);
+	t->size = map_id(m)->size;
+	t->chunk = map_id(m)->chunk;
+	return 0;
+}
+
+json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t)
+{
+	char hex[SHA256_HEX];
+	json_t *o = json_object();
+
+	io_hex(t->state.root, SHA256_LEN, hex);
+	jset_str(o, "path", d->base);
+	jset_str(o, "format", d->format);
+	jset_int(o, "size", (int64_t)t->size);
+	jset_int(o, "pass", t->state.pass);
+	jset_str(o, "digest", hex);
+	jset_int(o, "chunk", t->chunk);
+	jset_str(o, "map", d->map);
+	return o;
+}
+
+/* Give a device back as it was taken: blank where we wrote. */
+static int wipe_device(const struct layout_disk *at, struct err *e)
+{
+	AUTO_MAP *m = map_open(at->map, false, NULL);
+	AUTO_DISK *d = NULL;
+	struct map_state s;
+
+	if (!m)
+		return 0;	/* nothing of ours is on it */
+	map_state(m, &s);
+	if (s.generation == 0)
+		return 0;
+	d = disk_open(at->base, DISK_WRITE, e);
+	if (!d || d->ops->zero(d, 0, map_id(m)->size, e) < 0)
+		return -1;
+	return d->ops->flush(d, e);
+}
+
+static int remove_disk(struct ctx *c, const char *name, struct err *e)
+{
+	AUTO_LAYOUT_DISK at = { 0 };
+
+	if (layout_of_disk(ctx_machine(c), name, &at, e) < 0)
+		return -1;
+	if (at.device && wipe_device(&at, e) < 0)
+		return -1;
+	if (!at.device && unlink(at.base) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return err_sys(e, "cannot remove '%s'", at.base);
+	if (unlink(at.map) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return err_sys(e, "cannot remove '%s'", at.map);
+	return ctx_ledger_del(c, "file", at.device ? at.map : at.base) < 0 ?
+		err_set(e, ERR_STOPPED, "stopped") : 0;
+}
+
+int copy_remove(struct ctx *c)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	AUTO_LAYOUT l = { 0 };
+	AUTO_ERR e = { 0 };
+	const char *name;
+	json_t *spec;
+
+	if (layout_of(ctx_machine(c), &l, &e) < 0)
+		return ctx_fail_err(c, &e);
+	/* Never take away what is not ours. */
+	if (layout_owner(&l, ctx_machine(c), ctx_run(c), NULL) != 1)
+		return 0;
+	json_object_foreach((json_t *)disks, name, spec)
+		if (copy_wants(c, name, spec) && remove_disk(c, name, &e) < 0)
+			return ctx_fail_err(c, &e);
+	return layout_release(&l, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+}

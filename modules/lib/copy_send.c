@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * copy_send - passes of a machine's disks: the source's end.
+ */
+#include "modules/lib/copy.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+#include "modules/lib/freeze.h"
+#include "modules/lib/imgcheck.h"
+
+#include <string.h>
+
+#define FREEZE_MS 600000	/* when the plan names no downtime */
+
+struct sending {
+	struct ctx *c;
+	const struct copy_how *how;
+	uint64_t before, total;	/* bytes of this pass: disks that are done, all */
+	const char *disk;
+	json_t *report;		/* disk -> list of passes */
+};
+
+bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk)
+{
+	const json_t *only = json_object_get(ctx_args(c), "disks"), *name;
+	size_t i;
+
+	if (!layout_copies(source_disk))
+		return false;
+	if (!json_is_array(only) || json_array_size(only) == 0)
+		return true;
+	json_array_foreach(only, i, name)
+		if (json_is_string(name) && strcmp(json_string_value(name), disk) == 0)
+			return true;
+	return false;
+}
+
+static int check_names(struct ctx *c)
+{
+	const json_t *only = json_object_get(ctx_args(c), "disks"), *name;
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	size_t i;
+
+	json_array_foreach(only, i, name) {
+		const char *s = json_string_value(name);
+
+		if (s && json_object_get(disks, s))
+			continue;
+		ctx_hint(c, "the machine's disks are the keys of source.disks");
+		return ctx_fail(c, "cannot copy disk '%s': the machine has none of that name",
+				s ? s : "?");
+	}
+	return 0;
+}
+
+int copy_args(struct ctx *c, struct copy_how *h)
+{
+	const char *zip = jstr(ctx_args(c), "compress", "auto");
+	int64_t chunk = jint(ctx_args(c), "chunk", 1 << 20);
+
+	h->zip = strcmp(zip, "none") == 0 ? ZIP_NONE :
+		strcmp(zip, "zstd") == 0 ? ZIP_ZSTD : ZIP_AUTO;
+	h->chunk = (uint32_t)chunk;
+	if (chunk < STREAM_CHUNK_MIN || chunk > STREAM_CHUNK_MAX || chunk % DISK_ALIGN) {
+		ctx_hint(c, "from 64KiB to 4MiB");
+		return ctx_fail(c, "cannot copy in chunks of %lld bytes: it is no multiple of "
+				"4096 that is allowed", (long long)chunk);
+	}
+	return check_names(c);
+}
+
+/* ---- apply --------------------------------------------------------------- */
+
+static void on_tick(void *arg, const struct stream_stat *st)
+{
+	struct sending *s = arg;
+
+	ctx_progress(s->c, s->before + st->scanned, s->total, "bytes", s->disk);
+}
+
+static bool on_cancelled(void *arg)
+{
+	return ctx_cancelled(((struct sending *)arg)->c);
+}
+
+static void note_pass(struct sending *s, const struct stream_stat *st)
+{
+	json_t *list = json_object_get(s->report, s->disk), *one = json_object();
+	char size[24], sent[24];
+
+	if (!list) {
+		list = json_array();
+		jset(s->report, s->disk, list);
+	}
+	jset_int(one, "pass", st->pass);
+	jset_int(one, "data", (int64_t)st->data);
+	jset_int(one, "wire", (int64_t)st->wire);
+	jset_int(one, "zero", (int64_t)st->zero);
+	jset_int(one, "same", (int64_t)st->same);
+	jset_int(one, "ms", (int64_t)st->ms);
+	jadd(list, one);
+	text_size(st->size, size);
+	text_size(st->data, sent);
+	ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms", s->disk, st->pass, sent, size,
+		(unsigned long long)st->ms);
+}
+
+/* One disk, one pass. The pass it was, or 0 with e. */
+static uint32_t send_disk(struct sending *s, const char *name, const json_t *spec,
+			  struct err *e)
+{
+	struct stream st = { .fd = ctx_stream(s->c), .zip = s->how->zip, .tick = on_tick,
+		.cancelled = on_cancelled, .arg = s };
+	struct stream_open o = { .disk = name, .chunk = s->how->chunk };
+	struct stream_stat stat = { 0 };
+	AUTO_DISK *d = disk_open_source(name, spec, 0, e);
+
+	s->disk = name;
+	if (!d) {
+		stream_fail(&st, e);
+		return 0;
+	}
+	if (d->sandbox)
+		ctx_log(s->c, "%s: qemu-nbd runs with %s", name, d->sandbox);
+	if (stream_send(&st, d, &o, &stat, e) < 0) {
+		err_wrap(e, "cannot copy disk '%s'", name);
+		return 0;
+	}
+	s->before += stat.size;
+	note_pass(s, &stat);
+	return stat.pass ? stat.pass : 1;
+}
+
+/* All disks once. The lowest pass among them, or 0 (told). */
+static uint32_t send_pass(struct sending *s)
+{
+	const json_t *disks = jget(ctx_machine(s->c), "source.disks");
+	uint32_t lowest = UINT32_MAX;
+	const char *name;
+	json_t *spec;
+
+	s->before = 0;
+	json_object_foreach((json_t *)disks, name, spec) {
+		AUTO_ERR e = { 0 };
+		uint32_t pass;
+
+		if (!copy_wants(s->c, name, spec))
+			continue;
+		pass = send_disk(s, name, spec, &e);
+		if (pass == 0) {
+			ctx_fail_err(s->c, &e);
+			return 0;
+		}
+		lowest = pass < lowest ? pass : lowest;
+	}
+	return lowest;
+}
+
+static uint32_t send_frozen_pass(struct sending *s)
+{
+	int64_t downtime = jint(ctx_machine(s->c), "downtime_ms", 0);
+	struct freeze *f = NULL;
+	uint32_t pass;
+
+	if (freeze_begin(s->c, ctx_fact(s->c, "machine"),
+			 downtime > 0 ? (unsigned)downtime : FREEZE_MS, &f) < 0)
+		return 0;
+	pass = send_pass(s);
+	return freeze_end(s->c, f) < 0 ? 0 : pass;
+}
+
+static uint64_t total_size(struct ctx *c)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	uint64_t total = 0;
+	const char *name;
+	json_t *spec;
+
+	json_object_foreach((json_t *)disks, name, spec) {
+		AUTO_FREE char *path = NULL;
+		struct disk_info info;
+
+		if (copy_wants(c, name, spec) && (path = disk_find(name, spec, NULL)) &&
+		    disk_info(path, jstr(spec, "format", "raw"), &info, NULL) == 0)
+			total += info.size;
+	}
+	return total;
+}
+
+static int send_passes(struct sending *s)
+{
+	uint32_t pass = 0;
+
+	do {
+		bool last = pass + 1 >= s->how->passes;
+
+		pass = last && s->how->freeze_last ? send_frozen_pass(s) : send_pass(s);
+		if (pass == 0)
+			return -1;
+	} while (pass < s->how->passes);
+	return 0;
+}
+
+int copy_send(struct ctx *c, const struct copy_how *h)
+{
+	AUTO_JSON *report = json_object();
+	struct sending s = { .c = c, .how = h, .total = total_size(c), .report = report };
+	struct stream st = { .fd = ctx_stream(c) };
+	AUTO_ERR e = { 0 };
+
+	if (send_passes(&s) < 0)
+		return -1;
+	ctx_volatile(c, "passes", json_incref(report));
+	return stream_bye(&st, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
+/* ---- probe --------------------------------------------------------------- */
+
+static void look_at_use(struct ctx *c, const char *name, const char *path,
+			const struct disk_info *i)
+{
+	const char *like = i->block ? NULL : imgcheck_looks_like(path);
+
+	if (i->busy)
+		ctx_finding(c, "info", "disk.serving", "the cutover stops the machine, then "
+			    "copies once more what changed", "disk '%s' is in use by a "
+			    "running machine: '%s'", name, path);
+	if (like)
+		ctx_finding(c, "warning", "disk.format", "say the image's format in the plan",
+			    "disk '%s' is copied as raw but looks like %s: '%s'", name, like,
+			    path);
+}
+
+static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
+{
+	AUTO_ERR e = { 0 };
+	AUTO_FREE char *path = disk_find(name, spec, &e);
+	const char *format = jstr(spec, "format", "raw");
+	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
+	struct disk_info info;
+	uint64_t used;
+
+	if (!path || disk_info(path, format, &info, &e) < 0)
+		return ctx_fail_err(c, &e);
+	if (was && (uint64_t)jint(was, "size", 0) != info.size) {
+		ctx_hint(c, "drover rollback before convert, then run again");
+		return ctx_fail(c, "cannot go on with disk '%s': it has %llu bytes now, the "
+				"copy was begun with %lld", name,
+				(unsigned long long)info.size,
+				(long long)jint(was, "size", 0));
+	}
+	if (strcmp(format, "raw") == 0)
+		look_at_use(c, name, path, &info);
+	used = info.used ? info.used : info.size;
+	if (!was)
+		ctx_cost(c, info.size, used, 0, 0);
+	return 0;
+}
+
+int copy_probe_source(struct ctx *c)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	const char *name;
+	json_t *spec;
+	size_t n = 0;
+
+	if (check_names(c) < 0)
+		return -1;
+	json_object_foreach((json_t *)disks, name, spec) {
+		if (!copy_wants(c, name, spec))
+			continue;
+		n++;
+		if (probe_disk(c, name, spec) < 0)
+			return -1;
+	}
+	if (n > 0)
+		return 0;
+	ctx_hint(c, "name its disks in the plan: source: { disks: { root: ... } }");
+	return ctx_fail(c, "cannot copy '%s': it has no disk to copy", ctx_machine_name(c));
+}
