@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pass - the last pass: the source is quiesced, what changed since the pass before
+ * is copied into the base images.
+ *
+ * Going back needs no undo: the base is a copy that only drover reads, a newer pass
+ * of it serves a rolled-back machine as well as the older one, and the next pass
+ * compares all of it again. What hangs on the old pass (overlays, boot tests) ends
+ * before this step.
+ */
+#include "modules/lib/copy.h"
+
+#include "engine/base/text.h"
+
+#include <string.h>
+
+static const struct param params[] = {
+	COPY_CHUNK_PARAM,
+	COPY_ZIP_PARAM,
+	{ .name = NULL },
+};
+
+static const char *const wants[] = { "machine", "disks", "pass", NULL };
+static const char *const tools[] = { "qemu-nbd", NULL };
+
+static bool at_source(const struct ctx *c)
+{
+	return strcmp(ctx_role(c), "source") == 0;
+}
+
+/* Done when the recorded last pass is the one that the map holds whole. */
+static int probe_disk(struct ctx *c, const char *name, bool *done)
+{
+	const json_t *was = json_object_get(ctx_fact(c, "pass"), name);
+	AUTO_LAYOUT_DISK d = { 0 };
+	AUTO_ERR e = { 0 };
+	struct copy_there t;
+	bool holds;
+
+	if (layout_of_disk(ctx_machine(c), name, &d, &e) < 0 || copy_look(&d, &t, &e) < 0)
+		return ctx_fail_err(c, &e);
+	holds = was && t.map && t.state.complete &&
+		(uint32_t)jint(was, "pass", 0) == t.state.pass;
+	*done = *done && holds;
+	if (!t.map)
+		ctx_change(c, '?', "%s last pass, once it is copied", name);
+	else
+		ctx_change(c, holds ? '=' : '~', "%s last pass: %u, what changed since pass %u "
+			   "-> %s", name, t.state.pass + !holds,
+			   holds ? t.state.pass - 1 : t.state.pass, d.base);
+	return 0;
+}
+
+static int probe_target(struct ctx *c, enum probe_state *state)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	bool done = true;
+	const char *name;
+	json_t *spec;
+
+	json_object_foreach((json_t *)disks, name, spec)
+		if (layout_copies(spec) && probe_disk(c, name, &done) < 0)
+			return -1;
+	*state = done ? STATE_DONE : STATE_ABSENT;
+	return 0;
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	if (!at_source(c))
+		return probe_target(c, state);
+	/* Once the machine is off its disks may be out of sight: the target says. */
+	*state = STATE_DONE;
+	return 0;
+}
+
+static int apply(struct ctx *c)
+{
+	struct copy_how h = { .fact = "pass", .passes = 1 };
+
+	if (copy_args(c, &h) < 0)
+		return -1;
+	return at_source(c) ? copy_send(c, &h) : copy_receive(c, &h);
+}
+
+const struct module module_cutover_pass = {
+	.name = "cutover.pass",
+	.summary = "copy what changed since the last pass, from the quiesced source",
+	.place = ON_BOTH,
+	.flags = MOD_LONG | MOD_SOURCE_HELD,
+	.params = params,
+	.wants = wants,
+	.tools = tools,
+	.probe = probe,
+	.apply = apply,
+};
