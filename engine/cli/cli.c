@@ -4,6 +4,7 @@
 #include "engine/cli/cli.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "engine/hook/hook.h"
 #include "engine/host/host.h"
 
 #include <stdlib.h>
@@ -104,10 +105,11 @@ static int check_selector(struct cli *c)
 
 int cli_load_plan(struct cli *c, const char *file)
 {
+	struct plan_options o = { .check_hook = hook_compile };
 	struct err_list errors = {0};
 	int status = 0;
 
-	c->plan = plan_load(file, &errors);
+	c->plan = plan_load_with(file, &o, &errors);
 	if (!c->plan)
 		status = cli_errors(c, &errors);
 	err_list_free(&errors);
