@@ -47,9 +47,10 @@ static void tell_counts(struct cli *c)
 		cli_json(c, "plan", o);
 		return;
 	}
-	fprintf(c->out, "%s: %u machine%s on %u host%s, %u step%s; plan %.7s\n", p->name,
+	fprintf(c->out, "%s: %u machine%s, %u host%s, %u step%s", p->name,
 		p->machine_count, many(p->machine_count), p->host_count,
-		many(p->host_count), steps, many(steps), p->hash);
+		many(p->host_count), steps, many(steps));
+	fprintf(c->out, c->verbose ? "; hash %s\n" : "\n", p->hash);
 	fprintf(c->out, "Next: drover preview %s\n", p->file);
 }
 
@@ -64,7 +65,8 @@ int verb_check(struct cli *c)
 		status = cli_errors(c, &errors);
 	if (!status)
 		status = cli_build_graph(c);
-	tell_warnings(c, &warnings);
+	if (!status)
+		tell_warnings(c, &warnings);
 	err_list_free(&errors);
 	err_list_free(&warnings);
 	if (status)

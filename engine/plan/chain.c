@@ -263,8 +263,12 @@ static bool check_needs(struct loader *l, const struct chain *c, uint32_t i,
 			continue;
 		}
 		struct names ids = { 0 };
-		for (uint32_t n = 0; n < c->step_count; n++)
+		for (uint32_t n = 0; n < c->step_count; n++) {
+			const char *phase = phase_names[c->steps[n]->phase];
 			*names_slot(&ids, c->steps[n]->id) = l;
+			*names_slot(&ids, arena_printf(l->arena, "%s.%s", phase,
+						       c->steps[n]->id)) = l;
+		}
 		hint_near(load_error(l, at, "no step is called '%s'", s->needs[k]),
 			  names_near(&ids, s->needs[k]));
 		names_free(&ids);

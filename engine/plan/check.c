@@ -16,6 +16,7 @@ struct look {
 	bool images;
 	struct names *written;			/* "host:path" -> the node that writes it */
 	struct names *read;			/* source disks */
+	const struct yaml_node *claimed;	/* where it claims what a table holds */
 };
 
 /* ---- small helpers -------------------------------------------------------------------- */
@@ -71,6 +72,7 @@ static void claim(struct names *table, const struct look *k, const char *thing,
 	if (!other) {
 		struct look *mine = arena_alloc(k->l->arena, sizeof(*mine));
 		*mine = *k;
+		mine->claimed = at;
 		*slot = mine;
 		return;
 	}
@@ -112,8 +114,14 @@ static void look_at_block_disk(struct look *k, const char *host,
 static void look_at_image(struct look *k, const char *host, const struct yaml_node *disk)
 {
 	const struct yaml_node *path = yaml_is_scalar(disk) ? disk : yaml_get(disk, "path");
+	const struct yaml_node *said = disk->kind == YAML_MAP ? yaml_get(disk, "format") : NULL;
 	const char *text = text_of(k, path);
+	const char *format = text && !said ? spec_format_of(text) : "raw";
 
+	if (strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0)
+		err_hint(load_error(k->l, path, "images of format %s are not supported yet",
+				    format), "make a qcow2 of it: qemu-img convert -O qcow2 %s "
+			 "...; or say its format: { path: ..., format: raw }", text);
 	if (text && host)
 		claim(k->read, k, arena_printf(k->l->arena, "%s:%s", host, text), path,
 		      "the source image '%s' is used twice");
@@ -201,52 +209,44 @@ static bool is_copied(const struct yaml_node *disk)
 	return !copy || !yaml_is_scalar(copy) || strcasecmp(copy->text, "false") != 0;
 }
 
-/* Where a disk is going to be, as "host:what"; NULL when the plan does not say. */
-static const char *disk_place(const struct look *k, const char *host, const char *name,
-			      const struct yaml_node *own, const struct yaml_node **at)
-{
-	const char *dir = text_of(k, yaml_get(k->target, "dir")), *s;
-	const char *format = text_of(k, first(yaml_get(own, "format"),
-					      yaml_get(k->target, "format")));
-	struct arena *a = k->l->arena;
-
-	if ((s = text_of(k, *at = yaml_get(own, "path"))))
-		return arena_printf(a, "%s:%s", host, s);
-	if ((s = text_of(k, *at = yaml_get(own, "vg"))))
-		return arena_printf(a, "%s:/dev/%s/%s-%s", host, s, k->name, name);
-	if ((s = text_of(k, *at = yaml_get(own, "pool"))))
-		return arena_printf(a, "%s:pool %s/%s-%s", host, s, k->name, name);
-	*at = yaml_get(k->target, "dir");
-	size_t n = dir ? strlen(dir) : 0;
-	while (n > 1 && dir[n - 1] == '/')
-		n--;
-	return dir ? arena_printf(a, "%s:%.*s/%s-%s.%s", host, (int)n, dir, k->name, name,
-				  format ? format : "qcow2") : NULL;
-}
-
 static void look_at_target_disk(struct look *k, const char *host, const char *name,
 				const struct yaml_node *own)
 {
-	const struct yaml_node *at;
-	int ways = !!yaml_get(own, "path") + !!yaml_get(own, "vg") + !!yaml_get(own, "pool");
-	const char *place = disk_place(k, host, name, own, &at);
+	const struct yaml_node *path = yaml_get(own, "path");
+	const struct yaml_node *format = yaml_get(own, "format");
+	const char *text = text_of(k, path), *as = text_of(k, format);
 
-	if (ways > 1)
-		err_hint(load_error(k->l, own, "disk '%s' goes to one place", name),
-			 "one of path, vg or pool");
-	else if (place)
-		claim(k->written, k, place, at, "two disks would be written to '%s'");
-	else if (!at)
-		err_hint(load_error(k->l, k->target, "disk '%s' of '%s' has no place at the "
-				    "target", name, k->name), "add dir: /some/directory, or path, vg "
-			 "or pool to the disk");
+	if (!text)
+		return;
+	claim(k->written, k, arena_printf(k->l->arena, "%s:%s", host, text), path,
+	      "two disks would be written to '%s'");
+	if (as && strcmp(as, "raw") != 0)
+		err_hint(load_error(k->l, format, "disk '%s' goes to a device, which is raw",
+				    name), "leave `format` away, or write format: raw");
+}
+
+/* The directory of a machine is <dir>/<machine>; no device may lie in it, and no
+ * two machines may have one. */
+static void claim_directory(struct look *k, const char *host)
+{
+	const struct yaml_node *at = yaml_get(k->target, "dir");
+	const char *dir = text_of(k, at);
+	size_t n = dir ? strlen(dir) : 0;
+
+	while (n > 1 && dir[n - 1] == '/')
+		n--;
+	if (dir)
+		claim(k->written, k, arena_printf(k->l->arena, "%s:%.*s/%s", host, (int)n,
+						  dir, k->name), at,
+		      "two machines would be written to '%s'");
 }
 
 /* Names on the target must be names of the source. */
 static void match_names(struct look *k, const char *what, const struct yaml_node *target,
 			const struct yaml_node *source, bool source_is_list)
 {
-	if (!target || target->kind != YAML_MAP || !source)
+	if (!target || target->kind != YAML_MAP || !source ||
+	    source->kind != (source_is_list ? YAML_LIST : YAML_MAP))
 		return;
 	struct names known = { 0 };
 	for (uint32_t i = 0; i < source->count; i++)
@@ -282,6 +282,7 @@ static void look_at_target(struct look *k)
 	match_names(k, "nic", yaml_get(k->target, "nics"), yaml_get(k->source, "nics"), false);
 	if (!name)
 		return;
+	claim_directory(k, name);
 	for (uint32_t i = 0; k->disks && i < k->disks->count; i++)
 		if ((list || yaml_is_scalar(k->disks->pairs[i].key)) &&
 		    is_copied(disk_node(k, i))) {
@@ -403,6 +404,21 @@ static void check_circles(struct loader *l)
 	}
 }
 
+/* What one machine reads, none may write. */
+static void check_overwritten(struct loader *l, const struct names *written,
+			      const struct names *read)
+{
+	for (size_t i = 0; i < written->cap; i++) {
+		const struct look *w = written->slots[i].value;
+		const struct look *r = w ? names_get(read, written->slots[i].key) : NULL;
+		if (r)
+			err_hint(load_error(l, w->claimed, "the source disk '%s' of '%s' "
+					    "would be overwritten", written->slots[i].key,
+					    r->name), "name another place; drover writes to "
+				 "no source");
+	}
+}
+
 void check_machines(struct loader *l)
 {
 	struct names written = { 0 }, read = { 0 };
@@ -422,6 +438,7 @@ void check_machines(struct loader *l)
 		look_at_machine(&k);
 	}
 	check_circles(l);
+	check_overwritten(l, &written, &read);
 	names_free(&written);
 	names_free(&read);
 }

@@ -12,11 +12,14 @@ struct err *err_list_vadd(struct err_list *l, const struct place *at,
 {
 	if (!l)
 		return NULL;
-	AUTO_FREE char *what = mem_vprintf(fmt, ap);
+	AUTO_FREE char *text = mem_vprintf(fmt, ap);
+	AUTO_STR what = { 0 };
+	for (const char *s = text; *s; s++)	/* one error, one line */
+		str_addf(&what, *s == '\n' || *s == '\r' || *s == '\t' ? "\\x%02x" : "%c", *s);
 	l->v = mem_grow(l->v, l->count, &l->cap, sizeof(*l->v));
 	struct err *e = &l->v[l->count++];
 	*e = (struct err){ 0 };
-	err_set(e, ERR_PLAN, "%s", what);
+	err_set(e, ERR_PLAN, "%s", what.len ? what.s : "");
 	if (at)
 		err_at(e, at);
 	return e;

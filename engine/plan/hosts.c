@@ -61,8 +61,9 @@ static void check_secret(struct loader *l, const struct yaml_node *at, const cha
 	if (!ref || strncmp(ref, "secret:", 7) != 0 || yaml_get(secrets, ref + 7))
 		return;
 	struct names known = { 0 };
-	for (uint32_t i = 0; secrets && i < secrets->count; i++)
-		*names_slot(&known, secrets->pairs[i].key->text) = l;
+	for (uint32_t i = 0; secrets && secrets->kind == YAML_MAP && i < secrets->count; i++)
+		if (yaml_is_scalar(secrets->pairs[i].key))
+			*names_slot(&known, secrets->pairs[i].key->text) = l;
 	struct err *e = load_error(l, at, "no secret is called '%s'", ref + 7);
 	const char *near = names_near(&known, ref + 7);
 	if (near)

@@ -179,7 +179,7 @@ static const struct key maps_keys[] = {
 	END
 };
 
-#define FORMATS "raw|qcow2|vmdk|vhdx|vpc|vdi"
+#define FORMATS "raw|qcow2"
 static const struct key disk_keys[] = {
 	ROW("id", P_STR, "a name under /dev/disk/by-id; the safest"),
 	ROW("path", P_PATH, "a block device's path"),
@@ -255,9 +255,9 @@ static const struct key source_keys[] = {
 static const struct key target_disk_keys[] = {
 	ROW("format", P_ENUM, "default the target's", .words = FORMATS),
 	ROW("size", P_SIZE, "at least the source's; 0: the same", .dflt = "0"),
-	ROW("path", P_PATH, "the file or block device, instead of dir and name"),
-	ROW("vg", P_STR, "an LVM volume group"),
-	ROW("pool", P_STR, "a libvirt storage pool"),
+	ROW("path", P_PATH, "a block device, instead of a file in `dir`"),
+	LATER("vg", "make the volume and name it: path: /dev/VG/VOLUME"),
+	LATER("pool", "make the volume and name its path, or name the pool's directory"),
 	END
 };
 static const struct key target_disk_row = MAP("disk", "where one disk goes",
@@ -277,7 +277,7 @@ static const struct key target_nic_row = MAP("nic", "one network interface",
 					     target_nic_keys);
 static const struct key target_keys[] = {
 	ROW("host", P_STR, "where the machine goes", .required = true),
-	ROW("dir", P_PATH, "directory for image files"),
+	ROW("dir", P_PATH, "directory for image files, maps and overlays", .required = true),
 	ROW("format", P_ENUM, "of the disks", .words = FORMATS, .dflt = "qcow2"),
 	ROW("cpus", P_INT, "processors; default as the source", .min = 1, .max = 4096),
 	ROW("memory", P_SIZE, "memory; default as the source", .min = 1 << 20),
@@ -290,9 +290,10 @@ static const struct key target_keys[] = {
 	END
 };
 
+static const struct key label_row = ROW("label", P_STR, "its text");
 const struct key schema_machine[] = {
 	ROW("recipe", P_STR, "ready-made steps: p2v, v2v, or a file"),
-	ROW("labels", P_MAP, "for --machine label=value"),
+	NAMED("labels", "for --machine label=value", &label_row),
 	MAP("source", "the machine as it is", source_keys),
 	MAP("target", "the machine as it shall be", target_keys),
 	ROW("downtime", P_DURATION, "how long it may be down"),
@@ -332,7 +333,7 @@ const struct key schema_plan[] = {
 	MAP("limits", "how much at once", limits_keys),
 	MAP("maps", "names of the source to names of the target", maps_keys),
 	MAP("defaults", "what all machines share", schema_machine),
-	NAMED("machines", "what moves", &machine_row),
+	NAMED("machines", "what moves", &machine_row, .check = not_a_name),
 	LIST("accept", "findings that are waived", &accept_row),
 	LATER("environments", NOT_YET), LATER("groups", NOT_YET), LATER("waves", NOT_YET),
 	LATER("windows", NOT_YET), LATER("rehearsal", NOT_YET), LATER("state", NOT_YET),

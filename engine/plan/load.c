@@ -228,6 +228,9 @@ static struct yaml_node *recipe_read(struct loader *l, const struct yaml_node *a
 struct chain *recipe_chain(struct loader *l, const struct yaml_node *node)
 {
 	bool open = false;
+
+	if (node && !yaml_is_scalar(node))
+		return NULL;			/* told by the schema */
 	const char *name = node ? vars_text(l, node, SCOPE_PLAN, &open) : "";
 
 	if (!name)
@@ -275,9 +278,7 @@ static void read_machines(struct loader *l)
 	if (!list || list->kind != YAML_MAP || !list->count) {
 		if (!list || list->kind == YAML_MAP)
 			err_hint(load_error(l, list, "the plan has no machines"),
-				 yaml_get(l->root, "recipe") ? "this is a recipe: name it in "
-				 "a plan with `recipe:`" : "add machines: { NAME: { source: "
-				 "..., target: ... } }");
+				 "add machines: { NAME: { source: ..., target: ... } }");
 		return;
 	}
 	p->machines = arena_alloc(l->arena, list->count * sizeof(*p->machines));
@@ -305,15 +306,8 @@ static void validate(struct loader *l, struct yaml_node **roots, size_t count)
 	static const struct key top = { .p = { .name = NULL }, .form = FORM_MAP,
 					.of = schema_plan };
 
-	for (size_t i = 0; i < count; i++) {
-		const struct yaml_node *root = roots[i];
-		if (yaml_get(root, "recipe") && !yaml_get(root, "machines")) {
-			err_hint(load_error(l, root, "this is a recipe, not a plan"),
-				 "name it in a machine or in defaults: recipe: FILE");
-			continue;
-		}
-		schema_value(l, &top, root, SCOPE_MACHINE, NULL);
-	}
+	for (size_t i = 0; i < count; i++)
+		schema_value(l, &top, roots[i], SCOPE_MACHINE, NULL);
 	const struct yaml_node *name = yaml_get(l->root, "plan");
 	if (!name)
 		err_hint(load_error(l, roots[0], "'plan' is missing"),
@@ -327,6 +321,11 @@ static void compile(struct loader *l, struct yaml_node *main)
 	struct yaml_node *roots[MAX_FILES];
 	size_t count = 0;
 
+	if (yaml_get(main, "recipe") && !yaml_get(main, "machines")) {
+		err_hint(load_error(l, main, "this is a recipe, not a plan"),
+			 "name it in a machine or in defaults: recipe: FILE");
+		return;
+	}
 	l->root = with_includes(l, main, roots, &count);
 	l->plan->name = "";
 	const struct yaml_node *name = yaml_get(l->root, "plan");

@@ -65,7 +65,7 @@ const char *names_near(const struct names *n, const char *word)
 	AUTO_FREE const char **keys = mem_alloc((n->count + 1) * sizeof(*keys));
 	size_t count = 0;
 
-	for (size_t i = 0; i < n->cap; i++)
+	for (size_t i = 0; strlen(word) > 2 && i < n->cap; i++)
 		if (n->slots[i].key)
 			keys[count++] = n->slots[i].key;
 	return text_near(word, keys, count);

@@ -25,7 +25,7 @@ uint32_t names_hash(const char *s);
  * good until the next names_slot(). The key must outlive the table. */
 void **names_slot(struct names *n, const char *key);
 void *names_get(const struct names *n, const char *key);	/* NULL: none */
-/* The key nearest to `word`, or NULL. */
+/* The key nearest to `word`, or NULL; one or two letters are near to nothing. */
 const char *names_near(const struct names *n, const char *word);
 void names_free(struct names *n);
 

@@ -197,7 +197,7 @@ enum yaml_kind yaml_kind_of(const char *s)
 
 bool yaml_is_odd(const char *s)
 {
-	static const char *const odd[] = { "y", "yes", "n", "no", "on", "off", NULL };
+	static const char *const odd[] = { "yes", "no", "on", "off", NULL };
 	char low[4] = "";
 
 	if (strlen(s) > 3)

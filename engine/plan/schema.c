@@ -113,6 +113,8 @@ static bool any_scalar(struct loader *l, const struct param *p,
 
 	as.type = n->refs || n->kind == YAML_STR ? P_STR :
 		n->kind == YAML_INT ? P_INT : n->kind == YAML_BOOL ? P_BOOL : P_STR;
+	if (n->kind == YAML_INT && !is_canonical_int(n->text))
+		return text_is_plain(l, &as, n);
 	if (n->kind == YAML_FLOAT && n->plain && !n->refs) {
 		if (out)
 			*out = json_real(strtod(n->text, NULL));
@@ -238,6 +240,8 @@ static void unknown_key(struct loader *l, const struct key *keys,
 	const char *names[64];
 	size_t count = 0;
 
+	if (key->plain && strcmp(key->text, "<<") == 0)
+		return;			/* told when it was parsed */
 	for (const struct key *k = keys; k->p.name && count < ARRAY_LEN(names); k++)
 		names[count++] = k->p.name;
 	struct err *e = load_error(l, key, "the key '%s' is not known%s%s%s", key->text,
@@ -313,11 +317,12 @@ static bool named_map(struct loader *l, const struct key *k,
 			continue;
 		}
 		ok &= name_is_plain(l, pair->key);
-		if (!(k->flags & KEY_FREE) && !text_name_ok(pair->key->text)) {
+		if ((!(k->flags & KEY_FREE) && !text_name_ok(pair->key->text)) ||
+		    (k->check && k->check(pair->key->text))) {
 			err_hint(load_error(l, pair->key, "'%s' cannot be a name",
 					    pair->key->text),
-				 "names are letters, digits, '.', '_' and '-', at most 64, "
-				 "and begin with a letter or digit");
+				 "names are letters, digits, '.', '_' and '-', at most 64; they "
+				 "begin with a letter or digit, and do not end in .lock");
 			ok = false;
 		}
 		ok &= schema_value(l, k->of, pair->value, scope, out ? &v : NULL);

@@ -28,7 +28,8 @@ struct key {
 	enum key_form form;
 	const struct key *of;		/* FORM_MAP: ends with a row without name */
 	unsigned flags;
-	/* What is wrong with the text, beyond its type; NULL: nothing. */
+	/* What is wrong with the text (FORM_NAMED: with a name), beyond its type;
+	 * NULL: nothing. */
 	const char *(*check)(const char *text);
 };
 

@@ -132,7 +132,7 @@ static void write_out_target_disks(const json_t *source, json_t *target)
 		jset(all, name, json_deep_copy(v));
 	json_object_foreach(all, name, v) {
 		if (!jget(v, "format"))
-			jset_str(v, "format", format);
+			jset_str(v, "format", jget(v, "path") ? "raw" : format);
 		if (!jget(v, "size"))
 			jset_int(v, "size", 0);
 	}

@@ -74,7 +74,12 @@ static const char *control(struct loader *l, const struct yaml_node *args,
 	const struct yaml_node *n = yaml_get(args, name);
 	bool open = false;
 
-	if (!n || !schema_param(l, row_named(controls, name), n, SCOPE_PLAN, NULL))
+	if (!n)
+		return NULL;
+	/* "off" is a step of ours, and fine as an id. */
+	bool odd = yaml_is_scalar(n) && n->plain && yaml_is_odd(n->text);
+	const struct param *row = row_named(controls, name);
+	if ((!odd || row->type != P_STR) && !schema_param(l, row, n, SCOPE_PLAN, NULL))
 		return NULL;
 	return vars_text(l, n, SCOPE_PLAN, &open);
 }
@@ -315,19 +320,22 @@ static bool type_when(struct loader *l, const struct step_src *s, struct plan_st
 static bool type_needs(struct loader *l, const struct step_src *s, struct plan_step *step)
 {
 	const struct yaml_node *n = yaml_get(s->args, "needs");
-	json_t *list = NULL, *v;
-	size_t i;
+	static const struct param item = { .name = "needs", .type = P_STR };
+	bool open = false;
 
 	if (!n)
 		return true;
-	if (!schema_param(l, row_named(controls, "needs"), n, SCOPE_PLAN, &list))
-		return false;
-	const char **needs = arena_alloc(l->arena,
-					 (json_array_size(list) + 1) * sizeof(*needs));
-	json_array_foreach(list, i, v)
-		needs[i] = arena_strdup(l->arena, json_string_value(v));
+	if (n->kind != YAML_LIST)
+		return schema_param(l, row_named(controls, "needs"), n, SCOPE_PLAN, NULL);
+	const char **needs = arena_alloc(l->arena, (n->count + 1) * sizeof(*needs));
+	for (uint32_t i = 0; i < n->count; i++) {
+		const struct yaml_node *v = n->items[i];
+		bool odd = yaml_is_scalar(v) && v->plain && yaml_is_odd(v->text);
+		if (!odd && !schema_param(l, &item, v, SCOPE_PLAN, NULL))
+			return false;
+		needs[i] = vars_text(l, v, SCOPE_PLAN, &open);
+	}
 	step->needs = needs;
-	json_decref(list);
 	return true;
 }
 

@@ -426,7 +426,7 @@ struct yaml_node *yaml_parse(struct arena *a, const char *name, char *text,
 				    .len = len, .order = order };
 	if (memchr(text, '\0', len)) {
 		err_list_add(errors, &(struct place){ .file = file->name },
-			     "'%s' is not a text file: it holds NUL bytes", name);
+			     "this is not a text file: it holds NUL bytes");
 		return NULL;
 	}
 	parse_events(&p);
@@ -435,8 +435,8 @@ struct yaml_node *yaml_parse(struct arena *a, const char *name, char *text,
 		refuse_bomb(&p);
 	fill_lines(&p, first);
 	if (!p.stop && !p.root) {
-		err_list_add(errors, &(struct place){ .file = file->name },
-			     "'%s' is empty", name);
+		err_hint(err_list_add(errors, &(struct place){ .file = file->name },
+				      "the file is empty"), "a plan begins with plan: NAME");
 		p.stop = true;
 	}
 	names_free(&p.anchors);

@@ -80,7 +80,7 @@ struct place yaml_place(const struct yaml_node *n);
 bool yaml_is_scalar(const struct yaml_node *n);		/* also null */
 /* What a plain text is in YAML 1.2 core. */
 enum yaml_kind yaml_kind_of(const char *text);
-/* A plain word that older YAML took for a boolean: yes, no, on, off, y, n. */
+/* A plain word that older YAML took for a boolean: yes, no, on, off. */
 bool yaml_is_odd(const char *text);
 const char *yaml_kind_name(const struct yaml_node *n);	/* "a map", "a list", ... */
 

@@ -1,0 +1,357 @@
+=== the smallest plan is right
+--- file plan.yaml
+plan: small
+hosts:
+  here: { local: true }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+--- run check plan.yaml
+--- stdout
+small: 1 machine, 1 host, 15 steps
+Next: drover preview plan.yaml
+
+=== a plan of every part of the language is right
+--- file plan.yaml
+plan: erp
+include: [hosts.yaml]
+vars: { images: /var/lib/libvirt/images }
+secrets: { kvm: { env: KVM_SUDO } }   # references only
+limits: { convert: 4, host: 2, bandwidth: 400MiB/s }
+maps:
+  networks: { "VM Network": br10, bond0.20: br20 }
+  storage:  { ds1: { pool: fast }, ds2: { vg: data } }
+defaults:
+  recipe: p2v
+  target: { host: kvm1, dir: "${images}", format: qcow2 }
+machines:
+  erp-db:
+    labels: { app: erp, tier: db, wave: 1 }
+    source:
+      host: db1
+      disks: { root: { id: wwn-0x5000c500a1 }, data: { id: wwn-0x5000c500a2 }, scratch: { id: wwn-0x5000c500a3, copy: false } }
+      power: { command: { off: [ipmi, db1, "off"], on: [ipmi, db1, "on"], status: [ipmi, db1, status], at: here } }
+    target:
+      cpus: 8
+      memory: 32GiB
+      disks: { root: { format: qcow2 }, data: { path: /dev/data/erp-db, size: 2TiB } }
+      nics:  { bond0.20: { network: br20, mac: keep, address: 10.1.0.5/24, gateway: 10.1.0.1 } }
+    downtime: 10m
+    backup:
+      - image: { to: "kvm1:/backup" }
+    cutover:
+      - command: { id: lb-out, before: drain, at: here, argv: [lb, out], probe: [lb, is-out], undo: [lb, in] }
+      - check:   { id: login, after: start, at: target, file: hooks/login.lua, with: { url: "http://10.1.0.5/" } }
+  erp-web:
+    after: [erp-db]
+    source: { host: web1, disks: { root: { id: ata-INTEL_1 } } }
+accept: [ { finding: net.mtu, machine: erp-db, until: 2027-02-01, reason: CHG123 } ]
+--- file hosts.yaml
+hosts:
+  db1:  { ssh: root@db1.example.net }
+  web1: { ssh: root@web1.example.net:2222, identity: ~/.ssh/web }
+  kvm1: { ssh: { user: ops, host: kvm1.example.net }, become: { sudo: { password: "secret:kvm" } }, data: 10.9.0.11 }
+  here: { local: true }
+--- file hooks/login.lua
+return true
+--- run check plan.yaml
+--- stdout
+erp: 2 machines, 4 hosts, 33 steps
+Next: drover preview plan.yaml
+
+=== a plan and its expansion mean the same
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true }, old: { ssh: root@old } }
+vars: { to: /srv/new }
+machines:
+  one:
+    recipe: p2v
+    source: { host: old, disks: [/dev/sda, wwn-0x1] }
+    target: { host: here, dir: "${to}/${machine}", memory: 4096MiB }
+    downtime: 90s
+    validate: [ boot: { skip: true } ]
+    cutover: [ check: { id: up, file: up.lua, with: { port: 22, host: "${facts.guest.hostname}", price: "$${x}" }, when: facts.guest.os.id == debian } ]
+--- file up.lua
+return true
+--- run check --expand plan.yaml
+--- stdout
+plan: small
+hosts:
+  here:
+    local: true
+  old:
+    ssh:
+      user: root
+      host: old
+machines:
+  one:
+    source:
+      host: old
+      disks:
+        root:
+          path: /dev/sda
+          copy: true
+        disk1:
+          id: wwn-0x1
+          copy: true
+      power:
+        manual: {}
+    target:
+      host: here
+      dir: "/srv/new/${machine}"
+      memory: 4GiB
+      format: qcow2
+      replace: false
+      start: auto
+      disks:
+        root:
+          format: qcow2
+          size: 0
+        disk1:
+          format: qcow2
+          size: 0
+    downtime: 90s
+    assess:
+      - host: {}
+      - machine: {}
+      - guest: {}
+    convert:
+      - disks:
+          passes: 2
+          freeze: last
+    reconfigure:
+      - guest: {}
+      - machine: {}
+    validate:
+      - disks: {}
+    cutover:
+      - drain: {}
+      - quiesce:
+          mode: freeze
+      - pass: {}
+      - proof: {}
+      - replay: {}
+      - "off": {}
+      - start: {}
+      - check:
+          id: up
+          when: "facts.guest.os.id == debian"
+          file: up.lua
+          with:
+            port: 22
+            host: "${facts.guest.hostname}"
+            price: "$${x}"
+
+=== comments, quotes and order do not matter, units are what they mean
+--- file plan.yaml
+# a comment
+machines:
+    one: # another
+        target:
+            dir: '/srv/new'
+            host: "here"
+        source:
+            images:
+            - /srv/one.raw
+            host: here
+        recipe: v2v
+hosts: {"here": {local: true}}
+plan: |-
+  small
+--- run check plan.yaml
+--- stdout
+small: 1 machine, 1 host, 15 steps
+Next: drover preview plan.yaml
+
+=== an anchor is a shorter way to say the same thing
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: &there { host: here, dir: /srv/new }
+  two:
+    recipe: v2v
+    source: { host: here, images: [/srv/two.raw] }
+    target: *there
+--- run check plan.yaml
+--- stdout
+small: 2 machines, 1 host, 30 steps
+Next: drover preview plan.yaml
+
+=== a host that nobody uses is told, and is no error
+--- file plan.yaml
+plan: small
+hosts:
+  here: { local: true }
+  lost: { ssh: root@lost }
+machines:
+  one: { recipe: v2v, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
+--- run check plan.yaml
+--- stdout
+small: 1 machine, 2 hosts, 15 steps
+Next: drover preview plan.yaml
+--- stderr
+plan.yaml:4:3: warning: host 'lost' is used by no machine and no step
+    4 |   lost: { ssh: root@lost }
+      |   ^
+  remove it, or name it where it was meant
+
+=== a recipe of one's own is a file beside the plan
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+vars: { seconds: "20" }
+defaults: { recipe: recipes/mine.yaml }
+machines:
+  one: { source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
+--- file recipes/mine.yaml
+recipe: mine
+vars: { seconds: "10", id: settle }
+assess: [ machine ]
+convert:
+  - disks: { passes: 3 }
+  - command: { id: "${id}", argv: [sleep, "${seconds}"] }
+--- run check --expand plan.yaml
+--- stdout
+plan: small
+hosts:
+  here:
+    local: true
+machines:
+  one:
+    source:
+      host: here
+      images:
+        root:
+          path: /srv/one.raw
+          format: raw
+          copy: true
+      power:
+        manual: {}
+    target:
+      host: here
+      dir: /srv/new
+      format: qcow2
+      replace: false
+      start: auto
+      disks:
+        root:
+          format: qcow2
+          size: 0
+    assess:
+      - machine: {}
+    convert:
+      - disks:
+          passes: 3
+          freeze: never
+      - command:
+          id: settle
+          argv: [sleep, "20"]
+
+=== defaults lay steps over the recipe, and a machine over both
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+defaults:
+  recipe: v2v
+  target: { host: here, dir: /srv/new }
+  cutover:
+    - command: { id: tell, after: start, argv: [tell, all] }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    assess: [ guest: { skip: true } ]
+    backup: []
+    convert: [ disks: { passes: 5 } ]
+    cutover:
+      - command: { id: tell, argv: [tell, one] }
+      - command: { id: second, after: drain, argv: [a] }
+      - command: { id: third, after: drain, argv: [b], needs: [second, convert.disks] }
+      - command: { id: first, before: drain, argv: [c] }
+      - command: { id: last, argv: [d] }
+--- run check --expand plan.yaml
+--- stdout
+plan: small
+hosts:
+  here:
+    local: true
+machines:
+  one:
+    source:
+      host: here
+      images:
+        root:
+          path: /srv/one.raw
+          format: raw
+          copy: true
+      power:
+        manual: {}
+    target:
+      host: here
+      dir: /srv/new
+      format: qcow2
+      replace: false
+      start: auto
+      disks:
+        root:
+          format: qcow2
+          size: 0
+    assess:
+      - host: {}
+      - machine: {}
+    convert:
+      - disks:
+          passes: 5
+          freeze: never
+    reconfigure:
+      - guest: {}
+      - machine: {}
+    validate:
+      - disks: {}
+      - boot:
+          timeout: 5m
+    cutover:
+      - command:
+          id: first
+          argv: [c]
+      - drain: {}
+      - command:
+          id: second
+          argv: [a]
+      - command:
+          id: third
+          needs: [second, convert.disks]
+          argv: [b]
+      - quiesce:
+          mode: shutdown
+      - pass: {}
+      - proof: {}
+      - replay: {}
+      - "off": {}
+      - start: {}
+      - command:
+          id: tell
+          argv: [tell, one]
+      - command:
+          id: last
+          argv: [d]
+
+=== errors are told to programs too
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one: { recipe: v2w, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
+--- run check --json plan.yaml
+--- status 2
+--- stderr
+plan.yaml:4:18: no recipe is called 'v2w'
+    4 |   one: { recipe: v2w, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
+      |                  ^
+  did you mean 'v2v'?

@@ -1,0 +1,259 @@
+=== verbs and parameters that are not there
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess: [ gest, disks ]
+    backup: [ image: { too: "here:/b" } ]
+    convert: [ disks: { pases: 2 } ]
+    validate: [ boot: { timeout: 5 } ]
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:8:15: the phase assess has no verb 'gest'
+    8 |     assess: [ gest, disks ]
+      |               ^
+  did you mean 'guest'?
+plan.yaml:8:21: the phase assess has no verb 'disks'
+    8 |     assess: [ gest, disks ]
+      |                     ^
+  'disks' belongs to the phase convert
+plan.yaml:9:15: backup.image needs 'to'
+    9 |     backup: [ image: { too: "here:/b" } ]
+      |               ^
+  to: HOST:/path
+plan.yaml:9:24: backup.image has no parameter 'too'
+    9 |     backup: [ image: { too: "here:/b" } ]
+      |                        ^
+  did you mean 'to'?
+plan.yaml:10:25: convert.disks has no parameter 'pases'
+   10 |     convert: [ disks: { pases: 2 } ]
+      |                         ^
+  did you mean 'passes'?
+plan.yaml:11:34: 'timeout' is not a duration: '5'
+   11 |     validate: [ boot: { timeout: 5 } ]
+      |                                  ^
+  durations look like 90s, 10m or 1h30m
+6 errors
+
+=== steps that are not one verb
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    cutover:
+      - command:
+        argv: [a]
+      - [ command ]
+      -
+      - command: [a]
+      - command: { id: "a b", argv: [a] }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:9:9: a step is one verb with its parameters, not a map of many
+    9 |       - command:
+      |         ^
+  write - VERB: { key: value }, or indent the keys below the verb
+plan.yaml:11:9: a step is one verb with its parameters, not a list
+   11 |       - [ command ]
+      |         ^
+  write - VERB: { key: value }, or indent the keys below the verb
+plan.yaml:12:8: a step is one verb with its parameters, not nothing
+   12 |       -
+      |        ^
+  write - VERB: { key: value }, or indent the keys below the verb
+plan.yaml:13:18: the parameters of 'command' must be a map, not a list
+   13 |       - command: [a]
+      |                  ^
+  write - command: { key: value }
+plan.yaml:14:24: 'a b' cannot be an id
+   14 |       - command: { id: "a b", argv: [a] }
+      |                        ^
+5 errors
+
+=== two steps of one name
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    cutover:
+      - command: { argv: [a] }
+      - command: { argv: [b] }
+      - command: { id: drain, argv: [c] }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:10:9: two steps are called 'command'
+   10 |       - command: { argv: [b] }
+      |         ^
+  give one an id: - command: { id: NAME }; the first is in line 9
+plan.yaml:11:9: step 'drain' is 'drain' already, not 'command'
+   11 |       - command: { id: drain, argv: [c] }
+      |         ^
+  give it another id; the first is in plans/v2v.yaml, line 29
+2 errors
+
+=== steps placed nowhere, or in a circle
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    cutover:
+      - command: { id: w, before: drian, argv: [a] }
+      - command: { id: x, before: y, argv: [a] }
+      - command: { id: y, after: z, argv: [a] }
+      - command: { id: z, after: x, argv: [a] }
+      - command: { id: v, before: drain, after: off, argv: [a] }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:9:35: no step of cutover is called 'drian'
+    9 |       - command: { id: w, before: drian, argv: [a] }
+      |                                   ^
+  did you mean 'drain'?
+plan.yaml:10:35: steps are placed in a circle: x -> y -> z -> x
+   10 |       - command: { id: x, before: y, argv: [a] }
+      |                                   ^
+plan.yaml:13:49: step 'v' has both before and after
+   13 |       - command: { id: v, before: drain, after: off, argv: [a] }
+      |                                                 ^
+  one place is enough; use `needs` for what must be done first
+3 errors
+
+=== steps that wait in a circle
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    convert:
+      - command: { id: x, needs: [y], argv: [a] }
+      - command: { id: y, needs: [x], argv: [a] }
+      - command: { id: no, after: disks, argv: [a] }
+      - command: { id: z, needs: [z, no, cutover.start, valdate.boot, assess.host], argv: [a] }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:9:35: steps wait in a circle: convert.x -> convert.y -> convert.x
+    9 |       - command: { id: x, needs: [y], argv: [a] }
+      |                                   ^
+  the steps of a machine run in the order written; a step can only need one that stands before it
+plan.yaml:12:35: steps wait in a circle: convert.z -> convert.z
+   12 |       - command: { id: z, needs: [z, no, cutover.start, valdate.boot, assess.host], argv: [a] }
+      |                                   ^
+  the steps of a machine run in the order written; a step can only need one that stands before it
+plan.yaml:12:42: steps wait in a circle: convert.z -> cutover.start -> convert.z
+   12 |       - command: { id: z, needs: [z, no, cutover.start, valdate.boot, assess.host], argv: [a] }
+      |                                          ^
+  the steps of a machine run in the order written; a step can only need one that stands before it
+plan.yaml:12:57: no step is called 'valdate.boot'
+   12 |       - command: { id: z, needs: [z, no, cutover.start, valdate.boot, assess.host], argv: [a] }
+      |                                                         ^
+  did you mean 'validate.boot'?
+4 errors
+
+=== places and conditions that make no sense
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    convert:
+      - disks: { at: here }
+    cutover:
+      - command: { id: a, at: fence, argv: [a], when: "facts.guest.os.id == debian" }
+      - command: { id: b, at: hree, argv: [a], when: debian }
+      - command: { id: c, argv: [a], when: "machine == one" }
+      - command: { id: d, argv: [a], skip: sometimes }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:9:22: convert.disks runs where it must, `at` cannot move it
+    9 |       - disks: { at: here }
+      |                      ^
+  leave `at` away
+plan.yaml:12:31: no host is called 'hree'
+   12 |       - command: { id: b, at: hree, argv: [a], when: debian }
+      |                               ^
+  did you mean 'here'?
+plan.yaml:12:54: 'when' cannot be read: 'debian'
+   12 |       - command: { id: b, at: hree, argv: [a], when: debian }
+      |                                                      ^
+  write facts.NAME.FIELD == VALUE, like facts.guest.os.id == debian; logic belongs into a check
+plan.yaml:13:44: 'when' cannot be read: 'machine == one'
+   13 |       - command: { id: c, argv: [a], when: "machine == one" }
+      |                                            ^
+  write facts.NAME.FIELD == VALUE, like facts.guest.os.id == debian; logic belongs into a check
+plan.yaml:14:44: 'skip' is not true or false: 'sometimes'
+   14 |       - command: { id: d, argv: [a], skip: sometimes }
+      |                                            ^
+  YAML 1.2 knows only true and false
+5 errors
+
+=== a check whose file is not there
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    cutover:
+      - check: { file: hooks/login.lua }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:9:24: cannot read 'hooks/login.lua': No such file or directory
+    9 |       - check: { file: hooks/login.lua }
+      |                        ^
+  the path starts at the plan's folder
+
+=== a wrong step in a recipe is told once, at the recipe
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+defaults: { recipe: mine.yaml, target: { host: here, dir: /srv/new } }
+machines:
+  one: { source: { host: here, images: [/srv/one.raw] } }
+  two: { source: { host: here, images: [/srv/two.raw] } }
+  tri: { source: { host: here, images: [/srv/tri.raw] }, convert: [ disks: { passes: 2 } ] }
+--- file mine.yaml
+recipe: mine
+convert:
+  - disks: { passes: 0 }
+  - dsks
+--- run check plan.yaml
+--- status 2
+--- stderr
+mine.yaml:3:22: 'passes' must be between 1 and 100: '0'
+    3 |   - disks: { passes: 0 }
+      |                      ^
+mine.yaml:4:5: the phase convert has no verb 'dsks'
+    4 |   - dsks
+      |     ^
+  did you mean 'disks'?
+2 errors
