@@ -131,26 +131,12 @@ static void on_keep(struct op_end *end, const json_t *ev)
 	journal(end, &c, "keep", number);
 }
 
-/* Keys of the meta document are parts of a path there. */
-static char *ledger_key(const json_t *ev)
-{
-	AUTO_STR b = { 0 };
-
-	str_addf(&b, "%s:", jstr(ev, "kind", "thing"));
-	for (const char *p = jstr(ev, "name", ""); *p; p++) {
-		if (*p == '/' || *p == '~' || *p == '%')
-			str_addf(&b, "%%%02X", (unsigned char)*p);
-		else
-			str_addc(&b, *p);
-	}
-	return str_take(&b);
-}
-
 static void on_ledger(struct op_end *end, const json_t *ev)
 {
 	struct op *o = end->op;
 	const char *host;
-	AUTO_FREE char *key = ledger_key(ev), *step = step_key(o->step);
+	const char *kind = jstr(ev, "kind", "thing"), *name = jstr(ev, "name", "");
+	AUTO_FREE char *step = step_key(o->step);
 	AUTO_FREE char *path = NULL;
 	json_t *entry = NULL;
 	struct rec c;
@@ -158,11 +144,11 @@ static void on_ledger(struct op_end *end, const json_t *ev)
 	if (!may_write(o, "enters something in the ledger") || end->host == UINT32_MAX)
 		return;
 	host = o->r->plan->hosts[end->host].name;
-	path = mem_printf("ledger/%s/%s", host, key);
+	path = mem_printf("ledger/%s/%s:%s", host, kind, name);
 	if (!strcmp(jstr(ev, "op", "add"), "add")) {
 		entry = json_object();
-		jset_str(entry, "kind", jstr(ev, "kind", "thing"));
-		jset_str(entry, "name", jstr(ev, "name", ""));
+		jset_str(entry, "kind", kind);
+		jset_str(entry, "name", name);
 		jset_bool(entry, "lasting", jbool(ev, "lasting", false));
 		json_object_set(entry, "detail", json_object_get(ev, "detail"));
 		jset_str(entry, "machine", o->m->name);

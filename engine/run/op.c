@@ -214,7 +214,7 @@ struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *na
 	o->on_done = on_done;
 	o->arg = arg;
 	o->evidence = json_object();
-	o->env = (struct hook_env){ r->loop, hook_call, o };
+	o->env = (struct hook_env){ r->loop, hook_call, o, r->pool };
 	o->next = r->ops;
 	o->link = &r->ops;
 	if (o->next)

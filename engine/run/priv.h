@@ -301,6 +301,7 @@ struct run {
 	struct known *known;		/* by node */
 	struct run_host *hosts;
 	struct op *ops;			/* all that run */
+	struct hook_pool *pool;		/* of checks */
 	struct later *laters;		/* timers that have not fired */
 	json_t *counts;
 	uint64_t bytes, cost_ms;

@@ -108,6 +108,7 @@ static void run_free(struct run *r)
 	}
 	hosts_free(r);
 	forget(r);
+	hook_pool_free(r->pool);
 	sched_free(r->sched);
 	free(r->waits);
 	free(r->machines);
@@ -442,6 +443,7 @@ int run_plan(const struct plan *p, const struct graph *g, struct state *s,
 	r.counts = json_object();
 	r.machines = mem_alloc((p->machine_count + 1) * sizeof(*r.machines));
 	r.known = mem_alloc((g->node_count + 1) * sizeof(*r.known));
+	r.pool = hook_pool_new();
 	hosts_init(&r);
 	if (prepare(&r, &mine) == 0) {
 		report_start(&r);

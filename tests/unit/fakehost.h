@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * fakehost - hosts that exist only in memory, for tests of engine/run: virtual time,
+ * a pretend world of numbers, and faults that strike at the k-th boundary.
+ *
+ * The world lies in shared memory, so that it outlives an engine that is killed: a
+ * test forks, the child runs the engine and dies at a boundary, the parent looks.
+ */
+#ifndef DROVER_TEST_FAKEHOST_H
+#define DROVER_TEST_FAKEHOST_H
+
+#include "engine/run/run.h"
+#include "modules/module.h"
+
+enum fault {
+	FAULT_NONE,
+	FAULT_KILL,		/* the engine dies: _exit(FAKE_KILLED) */
+	FAULT_LOSE,		/* the connection is lost; calls end as "lost" */
+	FAULT_FAIL,		/* the call fails */
+};
+#define FAKE_KILLED 99
+
+/* What a module of the pretend world does: it turns one number of the world. */
+struct fake_rule {
+	const char *module;
+	const char *role;	/* at this end (or NULL: at any); other ends do nothing */
+	const char *var;	/* "b.disk"; NULL: nothing is turned */
+	int to;			/* what apply makes it; half way it is -1 */
+	const char *fact;	/* told by the probe once done (or by one without a var) */
+	bool unknown_without;	/* says unknown unless it was given all it wants */
+	const char *finding;	/* a blocker of this code, always */
+	const char *ledger;	/* a temporary thing of this name, while it runs */
+	bool evidence;
+	bool ask;		/* asks a person before it does anything */
+};
+
+struct fake_var { char name[24]; int value; };
+struct fake_seen { char module[32], role[16]; int probed, probes, applies, undos; };
+
+struct fake_world {
+	struct fake_var vars[32];
+	struct fake_seen seen[64];
+	enum fault fault;
+	int countdown;			/* the fault strikes when this comes to 0 */
+	int boundaries;			/* passed so far */
+	bool down[8];			/* by first letter of the host's name, 'a' = 0 */
+	char broken[200];		/* the first invariant that was broken */
+};
+
+struct fake {
+	struct fake_world *w;		/* shared */
+	const struct fake_rule *rules;	/* end with .module == NULL */
+	struct clock_fake clock;
+	struct loop *loop;
+	struct json_t *events;		/* all report events, array */
+	bool boundary_at_reports;	/* the engine's own events count too */
+	int answer;			/* to what is asked: 1, 0, -1 nobody */
+};
+
+struct fake *fake_new(const struct fake_rule *rules);
+void fake_free(struct fake *f);
+/* The engine's memory is gone; the world stays. */
+void fake_restart(struct fake *f);
+struct run_seams fake_seams(struct fake *f);
+
+int fake_get(const struct fake *f, const char *var);
+void fake_set(struct fake *f, const char *var, int value);
+void fake_strike(struct fake *f, enum fault fault, int at);
+int fake_applies(const struct fake *f, const char *module);
+int fake_probes(const struct fake *f, const char *module);
+/* The text of the k-th event with t == type whose `key` is `value` (NULL: any). */
+const json_t *fake_event(const struct fake *f, const char *type, const char *key,
+			 const char *value);
+int fake_events(const struct fake *f, const char *type, const char *key,
+		const char *value);
+
+/* A plan with fake steps: made from text by plan_load, steps put in by hand. */
+struct fake_step {
+	const char *machine;
+	enum phase phase;
+	const char *id;
+	const struct module *module;
+	const char *const *needs;
+	const char *when;
+	const char *at;
+};
+struct fake_plan {
+	struct plan *plan;
+	struct graph *graph;
+	struct plan_step *steps;
+	const struct plan_step **lists;
+	char dir[64];			/* temporary; holds plan and state */
+	char state_dir[80];
+};
+/* steps end with .machine == NULL, machine by machine, in order. Fails the test when
+ * the plan is wrong. */
+void fake_plan_make(struct fake_plan *p, const char *text, const struct fake_step *steps);
+void fake_plan_free(struct fake_plan *p);	/* removes the directory too */
+
+#endif
