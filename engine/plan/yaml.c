@@ -8,6 +8,7 @@
 #include "engine/plan/yaml.h"
 
 #include "engine/base/io.h"
+#include "engine/base/json.h"
 #include "engine/plan/errlist.h"
 #include "engine/plan/names.h"
 
@@ -85,6 +86,9 @@ static void fill_lines(struct parser *p, size_t first)
 		at.line = e->at.line;
 		at.column = e->at.column;
 		struct place full = yaml_place(&at);
+		AUTO_JSON *utf8 = full.text ? json_string(full.text) : NULL;
+		if (!utf8)
+			full.text = NULL;	/* not text: better not shown */
 		mem_free_ptr(&e->at.file);
 		mem_free_ptr(&e->at.text);
 		e->at = (struct place){ 0 };
@@ -152,10 +156,9 @@ static void add_child(struct parser *p, struct yaml_node *n, unsigned height)
 
 static bool wants_key(const struct parser *p)
 {
-	const struct level *l = &p->levels[p->depth - 1];
+	const struct level *l = p->depth ? &p->levels[p->depth - 1] : NULL;
 
-	return p->depth && l->node->kind == YAML_MAP &&
-	       (p->stack_count - l->base) % 2 == 0;
+	return l && l->node->kind == YAML_MAP && (p->stack_count - l->base) % 2 == 0;
 }
 
 static void refuse_tag(struct parser *p, const yaml_char_t *tag, yaml_mark_t m)
@@ -288,6 +291,9 @@ static void on_end(struct parser *p)
 	size_t count = p->stack_count - l->base;
 	size_t size = count * sizeof(*p->stack);
 
+	if (!count)
+		p->stack = mem_grow(p->stack, p->stack_count, &p->stack_cap,
+				    sizeof(*p->stack));
 	if (n->kind == YAML_LIST) {
 		n->count = (uint32_t)count;
 		n->items = arena_alloc(p->arena, size);
