@@ -275,7 +275,9 @@ int stream_attach(const char *name, const char *step, const char *nonce)
 	AUTO_ERR e = { 0 };
 	char end;
 
-	if (io_read_full(0, secret, sizeof(secret)) <= 0)
+	/* only now may the secret come: sudo would have taken it for a password */
+	if (io_write_full(1, hello, strlen(hello)) < 0 ||
+	    io_read_full(0, secret, sizeof(secret)) <= 0)
 		return 1;
 	secret[STREAM_SECRET] = '\0';
 	if (!same_socket(0, 1)) {
@@ -283,8 +285,6 @@ int stream_attach(const char *name, const char *step, const char *nonce)
 			return 1;
 		given = pair[1];
 	}
-	if (io_write_full(1, hello, strlen(hello)) < 0)
-		return 1;
 	conn = stream_pass(name, secret, (uint32_t)strtoul(step, NULL, 10), given, &e);
 	if (conn < 0) {
 		err_print(stderr, &e);

@@ -24,7 +24,7 @@ struct local {
 	pid_t pid;			/* 0: none */
 	int fd, err_fd;
 	struct loop_fd *handle, *err_handle;
-	bool want_write;
+	struct loop_timer *begin;	/* open() was called, the process comes soon */
 };
 
 /* ---- the executable ---------------------------------------------------------------- */
@@ -109,6 +109,8 @@ static void drop(void *transport)
 {
 	struct local *l = transport;
 
+	loop_timer_del(l->begin);
+	l->begin = NULL;
 	loop_fd_del(l->handle);
 	loop_fd_del(l->err_handle);
 	l->handle = l->err_handle = NULL;
@@ -245,13 +247,16 @@ static void on_open(void *arg)
 	struct local *l = arg;
 	AUTO_ERR e = { 0 };
 
+	l->begin = NULL;
 	if (spawn(l, &e) < 0)
 		link_down(l->link, &e);
 }
 
 static void local_open(struct host *h)
 {
-	loop_timer_add(h->loop, 0, on_open, h->impl);
+	struct local *l = h->impl;
+
+	l->begin = loop_timer_add(h->loop, 0, on_open, l);
 }
 
 static void local_start(struct host *h, struct call *c)

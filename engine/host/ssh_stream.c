@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ssh_stream - the stream of a two-ended step: a second exec channel in the same
+ * session. The agent's own executable hands the channel's socket to the step.
+ */
+#include "engine/host/relay.h"
+#include "engine/host/ssh.h"
+
+#include "engine/base/io.h"
+#include "engine/wire/frame.h"
+
+#include <string.h>
+
+struct sstream {
+	struct sshost *host;
+	struct chan *chan;
+	struct relay *relay;
+	int end;
+	uint32_t id;
+	char preamble[48];
+	struct str noise;	/* before the preamble */
+	struct str words;
+	bool found;		/* the preamble came */
+	bool runs;		/* the secret is out: bytes flow */
+	bool finish;		/* no more is to be written */
+};
+
+static size_t on_data(struct chan *c, const void *p, size_t n)
+{
+	struct sstream *st = c->arg;
+	size_t len = strlen(st->preamble);
+	char *at;
+
+	if (st->found)
+		return 0;	/* the relay reads it in its turn */
+	str_addn(&st->noise, p, n);
+	at = memmem(st->noise.s, st->noise.len, st->preamble, len);
+	if (at) {
+		size_t rest = st->noise.len - (size_t)(at - st->noise.s) - len;
+
+		st->found = true;
+		str_free(&st->noise);
+		return n - rest;
+	}
+	if (st->noise.len > LINK_NOISE_MAX)
+		c->failed = "more than 64 KiB came before it";
+	return n;
+}
+
+static void on_words(struct chan *c, const void *p, size_t n)
+{
+	struct sstream *st = c->arg;
+
+	if (st->words.len < 1024)
+		str_addn(&st->words, p, n < 512 ? n : 512);
+}
+
+static void on_turn(struct chan *c)
+{
+	struct sstream *st = c->arg;
+	AUTO_FREE char *secret = NULL;
+
+	if (!st->found)
+		return;
+	if (!st->runs) {
+		secret = mem_printf("%s\n", jstr(st->host->host->hello, "secret", ""));
+		if (chan_write(c, secret, strlen(secret)) != strlen(secret))
+			return;
+		st->runs = true;
+		if (st->finish)
+			chan_send_eof(c);
+	}
+	relay_ready(st->relay, st->end);
+}
+
+static void on_end(struct chan *c)
+{
+	struct sstream *st = c->arg;
+	AUTO_ERR e = { 0 };
+	AUTO_STR safe = { 0 };
+
+	if (st->runs) {
+		relay_ready(st->relay, st->end);	/* reads the end of file */
+		return;
+	}
+	str_add_safe(&safe, st->words.s ? st->words.s : "");
+	err_set(&e, ERR_SYSTEM, "cannot open a stream to '%s': %s", st->host->host->name,
+		c->failed ? c->failed : safe.len ? safe.s : "it ended at once");
+	err_hint(&e, "each copy needs a session beside the first: see MaxSessions in "
+		 "sshd_config there");
+	link_stream_failed(st->host->link, st->id, &e);
+	relay_broken(st->relay, st->end);
+}
+
+static const struct chan_ops stream_ops = {
+	.data = on_data, .words = on_words, .turn = on_turn, .end = on_end,
+};
+
+/* ---- what the relay sees ------------------------------------------------------------ */
+
+static ssize_t pipe_read(void *arg, void *buf, size_t n)
+{
+	struct sstream *st = arg;
+
+	return st->runs ? chan_read(st->chan, buf, n) : 0;
+}
+
+static ssize_t pipe_write(void *arg, const void *p, size_t n)
+{
+	struct sstream *st = arg;
+
+	if (st->chan->closed)
+		return -1;
+	return st->runs ? (ssize_t)chan_write(st->chan, p, n) : 0;
+}
+
+static void pipe_finish(void *arg)
+{
+	struct sstream *st = arg;
+
+	st->finish = true;
+	if (st->runs)
+		chan_send_eof(st->chan);
+}
+
+static void pipe_close(void *arg)
+{
+	struct sstream *st = arg;
+
+	chan_close(st->chan);
+	st->chan->arg = NULL;
+	str_free(&st->noise);
+	str_free(&st->words);
+	free(st);
+}
+
+static const struct relay_pipe stream_pipe = {
+	.read = pipe_read, .write = pipe_write, .finish = pipe_finish, .close = pipe_close,
+};
+
+void ssh_stream_open(void *arg, uint32_t id, struct relay *r, int end)
+{
+	struct sshost *s = arg;
+	const json_t *hello = s->host->hello;
+	struct sstream *st = mem_alloc(sizeof(*st));
+	AUTO_FREE char *tail = NULL;
+	uint8_t raw[16];
+	char nonce[33];
+
+	io_random(raw, sizeof(raw));
+	io_hex(raw, sizeof(raw), nonce);
+	snprintf(st->preamble, sizeof(st->preamble), FRAME_PREAMBLE "%s\n", nonce);
+	st->host = s;
+	st->relay = r;
+	st->end = end;
+	st->id = id;
+	link_run(s->link, id);
+	/* the agent is hostile until proven otherwise: only plain letters pass */
+	if (strspn(jstr(hello, "attach", ""), "drove-0123456789abcdef") !=
+	    strlen(jstr(hello, "attach", "")))
+		tail = mem_strdup("false");
+	else
+		tail = mem_printf("/proc/%d/exe --attach %s %u %s",
+				  (int)jint(hello, "door", 0), jstr(hello, "attach", "-"),
+				  id, nonce);
+	st->chan = chan_new(s, tail, &stream_ops, st);
+	relay_opened(r, end, &stream_pipe, st);
+}
+
+void ssh_streams_lost(struct sshost *s)
+{
+	struct chan *next;
+
+	for (struct chan *c = s->chans; c; c = next) {
+		next = c->next;
+		if (c->ops == &stream_ops && !c->dead) {
+			struct sstream *st = c->arg;
+
+			relay_broken(st->relay, st->end);
+		}
+	}
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * call.link - measure the way between two hosts: the source sends bytes that cannot
+ * be compressed, the target counts and digests them and sends the digest back.
+ * Changes nothing.
+ *
+ * volatile, at both ends: {bytes, ms, digest}
+ */
+#include "engine/base/clock.h"
+#include "engine/base/io.h"
+#include "modules/module.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BLOCK (256u << 10)
+
+static const struct param params[] = {
+	{ .name = "bytes", .type = P_SIZE, .dflt = "16MiB", .min = 0,
+	  .max = (int64_t)1 << 40, .summary = "how many bytes to send" },
+	{ .name = NULL },
+};
+
+static void tell(struct ctx *c, uint64_t bytes, uint64_t began, const char *digest)
+{
+	ctx_volatile(c, "bytes", json_integer((json_int_t)bytes));
+	ctx_volatile(c, "ms", json_integer((json_int_t)
+		     (clock_real.mono_ms(clock_real.arg) - began)));
+	ctx_volatile(c, "digest", json_string(digest));
+}
+
+static int send_all(struct ctx *c, int fd, uint64_t total)
+{
+	static uint8_t block[BLOCK];
+	uint64_t began = clock_real.mono_ms(clock_real.arg);
+	struct sha256 *h = sha256_new();
+	uint8_t sum[SHA256_LEN], theirs[SHA256_LEN];
+	char hex[SHA256_HEX];
+	uint64_t sent = 0;
+
+	io_random(block, sizeof(block));
+	while (sent < total) {
+		size_t n = total - sent < BLOCK ? (size_t)(total - sent) : BLOCK;
+
+		memcpy(block, &sent, sizeof(sent));	/* no two blocks are equal */
+		sha256_add(h, block, n);
+		if (ctx_cancelled(c) || io_write_full(fd, block, n) < 0) {
+			sha256_end(h, sum);
+			return ctx_fail_sys(c, "cannot send to the other end");
+		}
+		sent += n;
+		ctx_progress(c, sent, total, "bytes", "link");
+	}
+	shutdown(fd, SHUT_WR);
+	sha256_end(h, sum);
+	if (io_read_full(fd, theirs, sizeof(theirs)) <= 0)
+		return ctx_fail(c, "cannot hear from the other end: it is gone");
+	if (memcmp(sum, theirs, sizeof(sum)) != 0)
+		return ctx_fail(c, "the other end received something else");
+	io_hex(sum, sizeof(sum), hex);
+	tell(c, sent, began, hex);
+	return 0;
+}
+
+static int receive_all(struct ctx *c, int fd, uint64_t total)
+{
+	static uint8_t block[BLOCK];
+	uint64_t began = clock_real.mono_ms(clock_real.arg), got = 0;
+	struct sha256 *h = sha256_new();
+	uint8_t sum[SHA256_LEN];
+	char hex[SHA256_HEX];
+	ssize_t n;
+
+	while ((n = read(fd, block, sizeof(block))) > 0 || (n < 0 && errno == EINTR)) {
+		if (n < 0)
+			continue;
+		sha256_add(h, block, (size_t)n);
+		got += (uint64_t)n;
+	}
+	sha256_end(h, sum);
+	if (got != total)
+		return ctx_fail(c, "the other end is gone after %llu bytes",
+				(unsigned long long)got);
+	io_hex(sum, sizeof(sum), hex);
+	tell(c, got, began, hex);
+	if (io_write_full(fd, sum, sizeof(sum)) < 0)
+		return ctx_fail_sys(c, "cannot answer the other end");
+	return 0;
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	ctx_change(c, '+', "measure the way from source to target");
+	*state = STATE_ABSENT;
+	return 0;
+}
+
+static int apply(struct ctx *c)
+{
+	uint64_t total = (uint64_t)jint(ctx_args(c), "bytes", 16 << 20);
+	int fd = ctx_stream(c);
+
+	if (fd < 0)
+		return ctx_fail(c, "cannot measure: there is no other end");
+	return strcmp(ctx_role(c), "source") == 0 ? send_all(c, fd, total) :
+						    receive_all(c, fd, total);
+}
+
+const struct module module_call_link = {
+	.name = "call.link",
+	.summary = "measure the way between two hosts",
+	.place = ON_BOTH,
+	.params = params,
+	.probe = probe,
+	.apply = apply,
+};
