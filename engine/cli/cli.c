@@ -196,7 +196,7 @@ static int nobody(struct cli *c, const char *question, const char *flag,
 {
 	AUTO_ERR e = {0};
 
-	err_set(&e, ERR_WAITING, "%s nobody is at a terminal to answer", question);
+	err_set(&e, ERR_WAITING, "nobody is at a terminal to confirm: %s", question);
 	err_hint(&e, "give %s%s%s to say yes beforehand", flag, value ? " " : "",
 		 value ? value : "");
 	return cli_fail(c, &e);

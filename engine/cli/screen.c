@@ -219,13 +219,13 @@ static void begin_step_line(struct screen *s, const json_t *ev)
 }
 
 /* Further lines below one: each line of `text`, indented. */
-static void add_below(struct screen *s, const char *label, const char *text)
+static void add_below(struct screen *s, const char *text)
 {
 	while (text && *text) {
 		size_t n = strcspn(text, "\n");
 		AUTO_FREE char *part = mem_strndup(text, n);
 
-		str_addf(&s->line, "\n          %s", label);
+		str_add(&s->line, "\n          ");
 		str_add_safe(&s->line, part);
 		text += n + (text[n] == '\n');
 	}
@@ -249,9 +249,7 @@ static void step_line(struct screen *s, const json_t *ev, enum paint p, const ch
 	if (error) {
 		str_add(&s->line, ": ");
 		str_add_safe(&s->line, error);
-		add_below(s, "", jstr(ev, "hint", NULL));
-		if (jstr(ev, "place", NULL))
-			add_below(s, "the step stands at ", jstr(ev, "place", NULL));
+		add_below(s, jstr(ev, "hint", NULL));
 	}
 	end_line(s);
 }
@@ -373,7 +371,7 @@ static void on_host(struct screen *s, const json_t *ev)
 	if (jstr(ev, "error", NULL)) {
 		str_add(&s->line, ": ");
 		str_add_safe(&s->line, jstr(ev, "error", ""));
-		add_below(s, "", jstr(ev, "hint", NULL));
+		add_below(s, jstr(ev, "hint", NULL));
 	}
 	end_line(s);
 }

@@ -212,10 +212,9 @@ static void add_step(struct screen *s, struct totals *t, const json_t *step, con
 		begin_row(s, i ? "" : phase, i ? "" : name, width);
 		add_change(s, t, ch, indent);
 	}
-	if (strcmp(state, "failed") == 0 || strcmp(state, "unknown") == 0) {
+	if (strcmp(state, "failed") == 0 || jstr(step, "error", NULL)) {
 		begin_row(s, i ? "" : phase, i ? "" : name, width);
-		str_addf(&s->line, "%s%s%s: ", paint(s, P_RED),
-			 strcmp(state, "failed") ? "UNKNOWN" : "FAILED", paint(s, P_OFF));
+		str_addf(&s->line, "%sFAILED%s: ", paint(s, P_RED), paint(s, P_OFF));
 		add_lines(&s->line, jstr(step, "error", "(nothing said)"), indent, true);
 		add_lines(&s->line, jstr(step, "hint", NULL), indent, false);
 		if (jstr(step, "place", NULL)) {
@@ -227,7 +226,8 @@ static void add_step(struct screen *s, struct totals *t, const json_t *step, con
 		begin_row(s, phase, name, width);
 		str_addf(&s->line, "%s%s%s\n", paint(s, P_DIM),
 			 strcmp(state, "skipped") == 0 ? ". left out" :
-			 strcmp(state, "waiting") == 0 ? "? known after earlier steps" :
+			 strcmp(state, "waiting") == 0 || strcmp(state, "unknown") == 0 ?
+			 "? known after earlier steps" :
 			 "= nothing to change", paint(s, P_OFF));
 	}
 	if (jget(step, "cost"))

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define DONE_MARK "passed"	/* kept once a plain check was applied */
+#define UNDONE_MARK "undone"	/* kept once it was undone: it is to be asked again */
 
 static const char *job_str(const struct check *ck, const char *key, const char *dflt)
 {
@@ -72,7 +73,7 @@ static json_t *announce(struct check *ck, const char *asks)
 {
 	AUTO_STR b = {0};
 
-	str_addf(&b, "check %s at %s", job_str(ck, "name", "check"), job_str(ck, "role", "source"));
+	str_addf(&b, "check %s at %s", job_str(ck, "label", "check"), job_str(ck, "role", "source"));
 	if (asks)
 		str_addf(&b, ", %s", asks);
 	add_change(ck, "?", b.s);
@@ -133,12 +134,23 @@ static int load_table(struct check *ck, char **error)
 	return 0;
 }
 
+/* An event for the engine; when it is gone the result will show it. */
+static void say(struct check *ck, const char *e, const char *name, const char *text)
+{
+	AUTO_JSON *o = json_object();
+
+	jset_str(o, "e", e);
+	if (name)
+		jset_str(o, "name", name);
+	jset(o, "text", jtext(text, strlen(text)));
+	frame_write_fd(ck->fd, FRAME_EVENT, 1, o, NULL);
+}
+
 /* ---- plain checks -------------------------------------------------------- */
 
 static json_t *run_plain(struct check *ck)
 {
 	AUTO_FREE char *error = NULL;
-	json_t *keep;
 
 	if (load(ck, &error) < 0)
 		return broken(ck, error);
@@ -149,29 +161,25 @@ static json_t *run_plain(struct check *ck)
 			add_change(ck, "=", ck->message);
 		return result_new(ck, "done");
 	}
-	keep = json_object();
-	jset_str(keep, "e", "keep");
-	jset_str(keep, "name", DONE_MARK);
-	jset_str(keep, "text", ck->message ? ck->message : "ok");
-	frame_write_fd(ck->fd, FRAME_EVENT, 1, keep, NULL);
-	json_decref(keep);
-	if (ck->message) {
-		json_t *log = json_object();
-
-		jset_str(log, "e", "log");
-		jset_str(log, "text", ck->message);
-		frame_write_fd(ck->fd, FRAME_EVENT, 1, log, NULL);
-		json_decref(log);
-	}
+	say(ck, "keep", DONE_MARK, ck->message ? ck->message : "ok");
+	if (ck->message)
+		say(ck, "log", NULL, ck->message);
 	return result_new(ck, "done");
+}
+
+static json_t *undo_plain(struct check *ck)
+{
+	say(ck, "keep", UNDONE_MARK, "yes");
+	return result_new(ck, "absent");
 }
 
 static json_t *probe_plain(struct check *ck)
 {
-	json_t *kept = json_object_get(json_object_get(ck->job, "kept"), DONE_MARK);
+	const json_t *kept = json_object_get(ck->job, "kept");
+	const json_t *passed = json_object_get(kept, DONE_MARK);
 
-	if (kept) {
-		add_change(ck, "=", jstr(kept, "text", "ok"));
+	if (passed && !json_object_get(kept, UNDONE_MARK)) {
+		add_change(ck, "=", jstr(passed, "text", "ok"));
 		return result_new(ck, "done");
 	}
 	if (strncmp(job_str(ck, "step", ""), "assess.", 7) != 0)
@@ -228,7 +236,7 @@ static json_t *run_job(struct check *ck)
 		return probe_plain(ck);
 	if (strcmp(op, "apply") == 0)
 		return run_plain(ck);
-	return result_new(ck, "absent");	/* a plain check has nothing to undo */
+	return undo_plain(ck);
 }
 
 int hook_child_main(void)

@@ -277,11 +277,11 @@ static void send_frame(struct hook *h, enum frame_type type, const json_t *body)
 
 /* ---- calls on hosts ------------------------------------------------------ */
 
-/* What a check may ask, and whether it only reads. */
-static const struct { const char *name, *module; bool reads; } calls[] = {
-	{ "read", "call.read", true }, { "stat", "call.stat", true },
-	{ "list", "call.list", true }, { "connect", "call.connect", true },
-	{ "exec", "call.exec", false },
+/* What a check may ask. Those that only read are probes, and all there is for one. */
+static const struct { const char *name, *module, *op; } calls[] = {
+	{ "read", "call.read", "probe" }, { "stat", "call.stat", "probe" },
+	{ "list", "call.list", "probe" }, { "connect", "call.connect", "probe" },
+	{ "exec", "call.exec", "apply" },
 };
 
 static void on_call_event(struct call *c, const json_t *event, void *arg)
@@ -330,7 +330,7 @@ static void on_ask(struct hook *h, const json_t *ev)
 	while (i < ARRAY_LEN(calls) && strcmp(calls[i].name, name) != 0)
 		i++;
 	if (i == ARRAY_LEN(calls) || ++h->calls > CALLS_MAX || h->asked ||
-	    (!calls[i].reads && strcmp(h->c->op, "probe") == 0)) {
+	    (strcmp(h->c->op, "probe") == 0 && strcmp(calls[i].op, "probe") != 0)) {
 		finish(h, failure("failed", NULL, h->calls > CALLS_MAX ?
 				  "%s: more than %d calls" : "%s: a call that does not exist",
 				  h->name, CALLS_MAX));
@@ -339,7 +339,7 @@ static void on_ask(struct hook *h, const json_t *ev)
 	a = mem_alloc(sizeof(*a));
 	a->h = h;
 	a->id = jint(ev, "id", 0);
-	a->call = (struct call){ .module = calls[i].module, .op = "probe",
+	a->call = (struct call){ .module = calls[i].module, .op = calls[i].op,
 		.timeout_ms = h->timeout_ms, .on_event = on_call_event,
 		.on_result = on_call_result, .arg = a };
 	a->call.input = json_object();
@@ -471,6 +471,7 @@ static json_t *make_job(struct hook *h, struct err *e)
 	job = json_object();
 	jset_str(job, "op", h->c->op);
 	jset_str(job, "name", h->name);
+	jset_str(job, "label", jstr(args, "use", h->name));
 	jset(job, "text", json_string(text));
 	jset_str(job, "role", jstr(in, "role", "source"));
 	jset_str(job, "step", jstr(in, "run.step", ""));

@@ -61,6 +61,7 @@ static void start_call(void *arg, const char *at, struct call *c)
 	json_t *answer = json_object_get(r->answers, c->module);
 
 	jadd(r->asked, json_sprintf("%s %s %s", c->module, at, args));
+	assert_string_equal(c->op, strcmp(c->module, "call.exec") ? "probe" : "apply");
 	jset_bool(result, "ok", answer != NULL);
 	if (answer)
 		json_object_set(result, "volatile", answer);
@@ -382,6 +383,25 @@ static void a_plain_check_that_passed_is_done(void **state)
 	rig_free(r);
 }
 
+static void a_plain_check_that_was_undone_is_asked_again(void **state)
+{
+	struct rig *r = rig_new("drover.fail('must not run')\n");
+
+	(void)state;
+	r->call.op = "undo";
+	rig_run(r);
+	assert_true(jbool(r->result, "ok", false));
+	assert_string_equal(r->kept, "yes");
+	rig_free(r);
+	r = rig_new("drover.ok()");
+	r->call.op = "probe";
+	jset(r->call.input, "kept", json_pack("{s:{s:s}, s:{s:s}}", "passed", "text", "fine",
+					      "undone", "text", "yes"));
+	rig_run(r);
+	assert_string_equal(jstr(r->result, "state", ""), "unknown");
+	rig_free(r);
+}
+
 static void a_check_may_have_probe_apply_and_undo(void **state)
 {
 	static const char lua[] =
@@ -602,6 +622,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_probe_says_what_a_plain_check_will_do_and_asks_nothing),
 		cmocka_unit_test(a_probe_in_assess_reads_but_does_not_run),
 		cmocka_unit_test(a_plain_check_that_passed_is_done),
+		cmocka_unit_test(a_plain_check_that_was_undone_is_asked_again),
 		cmocka_unit_test(a_check_may_have_probe_apply_and_undo),
 		cmocka_unit_test(a_check_is_asked_again_while_retry_lasts),
 		cmocka_unit_test(a_pool_runs_all_its_checks),
