@@ -221,6 +221,8 @@ static int listen_to(struct watch *t)
 			return ctx_fail_sys(t->c, "cannot listen to '%s'", t->w->socket);
 		task_sleep_ms(50);
 	}
+	if (t->w->knock && send(t->fd, "\n", 1, MSG_NOSIGNAL) < 0)
+		mem_close_fd(&t->fd);
 	return 0;
 }
 

@@ -20,6 +20,7 @@ struct console_wait {
 	/* Still running? NULL: not asked. */
 	bool (*alive)(void *arg);
 	void *arg;
+	bool knock;		/* it may be up already: a newline brings the prompt again */
 	bool cont;		/* `monitor`: let the machine go once we listen */
 	const char *monitor;	/* its QMP socket, for cont */
 };

@@ -3,6 +3,7 @@
  */
 #include "modules/lib/qemu.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/io.h"
 #include "engine/base/proc.h"
 #include "modules/lib/qmp.h"
@@ -146,13 +147,15 @@ int qemu_launch(struct ctx *c, const json_t *def, const struct vm_run *run, int 
 	return rc < 0 ? ctx_fail_err(c, &e) : 0;
 }
 
-static void ask_power_down(const char *dir)
+void qemu_power_down(const char *dir, unsigned ms)
 {
 	AUTO_FREE char *path = mem_printf("%s/qmp.sock", dir);
+	uint64_t until = clock_real.mono_ms(NULL) + ms;
 	struct qmp *q = qmp_open(path, 1000, NULL);
 
-	if (q)
-		qmp_call(q, "system_powerdown", NULL, NULL, NULL);
+	if (q && qmp_call(q, "system_powerdown", NULL, NULL, NULL) == 0)
+		while (clock_real.mono_ms(NULL) < until && qmp_alive(q))
+			task_sleep_ms(100);
 	qmp_free(q);
 }
 
@@ -161,9 +164,7 @@ int qemu_end(struct ctx *c, const char *dir, unsigned power_down_ms)
 	AUTO_FREE char *marker = marker_of(dir);
 
 	if (power_down_ms && task_find(marker))
-		ask_power_down(dir);
-	for (unsigned ms = 0; ms < power_down_ms && task_find(marker); ms += 100)
-		task_sleep_ms(100);
+		qemu_power_down(dir, power_down_ms);
 	if (!task_end(marker, 5000))
 		return ctx_fail(c, "cannot end the machine of '%s': process %d does not "
 				"die", dir, (int)task_find(marker));

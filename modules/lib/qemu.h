@@ -22,6 +22,9 @@ pid_t qemu_running(const char *dir);
  * is not 0, then at once. 0; -1 (told) when it cannot be ended. */
 int qemu_end(struct ctx *c, const char *dir, unsigned power_down_ms);
 
+/* Ask its system to end, and wait for that at most so long. */
+void qemu_power_down(const char *dir, unsigned ms);
+
 /* Program and arguments as proc_run wants them. The array is the caller's to free;
  * its strings are borrowed from the JSON. */
 const char **qemu_argv(const json_t *argv);

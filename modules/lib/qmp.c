@@ -148,6 +148,11 @@ int qmp_call(struct qmp *q, const char *command, json_t *args, json_t **out,
 	}
 }
 
+bool qmp_alive(struct qmp *q)
+{
+	return qmp_call(q, "query-status", NULL, NULL, NULL) == 0;
+}
+
 /* ---- merging an overlay into its base -------------------------------------- */
 
 #define JOB "drover-commit"

@@ -18,6 +18,8 @@ void qmp_free(struct qmp *q);		/* NULL is harmless */
  * out may be NULL). Events that come meanwhile are dropped. */
 int qmp_call(struct qmp *q, const char *command, json_t *args, json_t **out,
 	     struct err *e);
+/* Does QEMU still answer? False once it has ended. */
+bool qmp_alive(struct qmp *q);
 /* Merge what `node`'s file `top` holds into its backing file `base`, while the
  * machine runs, and let it go on from the base. tick (may be NULL) is told bytes
  * done and total; it returns false to give up. */

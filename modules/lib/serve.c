@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * serve - keep a target machine running: by libvirt, by systemd, or by itself.
+ */
+#include "modules/lib/serve.h"
+
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "modules/lib/fence.h"
+#include "modules/lib/qemu.h"
+#include "modules/lib/task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TOOL_MS 60000
+#define ANSWER_MS 5000
+#define GRACE_MS 30000u		/* for an orderly end, before it is ended at once */
+
+static int run_input(const char *const *argv, unsigned ms, const char *input,
+		     struct str *out, struct err *e)
+{
+	struct proc p = { .argv = argv, .timeout_ms = ms, .input = input,
+			  .input_len = input ? strlen(input) : 0 };
+	int rc = proc_run(&p, e);
+
+	if (out) {
+		*out = p.out;
+		p.out = (struct str){0};
+	}
+	proc_free(&p);
+	return rc;
+}
+
+static int run(const char *const *argv, struct err *e)
+{
+	return run_input(argv, TOOL_MS, NULL, NULL, e);
+}
+
+static const char *name_of(const json_t *def)
+{
+	return jstr(def, "name", "");
+}
+
+int64_t serve_allocated(const json_t *def)
+{
+	const json_t *disk;
+	int64_t sum = 0;
+	struct stat st;
+	size_t i;
+
+	json_array_foreach(jget(def, "disks"), i, disk)
+		if (stat(jstr(disk, "path", ""), &st) == 0)
+			sum += (int64_t)st.st_blocks * 512;
+	return sum;
+}
+
+/* ---- libvirt ------------------------------------------------------------------- */
+
+char *serve_log(const json_t *def)
+{
+	return mem_printf("/var/log/libvirt/qemu/%s-console.log", name_of(def));
+}
+
+static bool libvirt_usable(void)
+{
+	static const char *const argv[] = { "virsh", "-q", "uri", NULL };
+	AUTO_FREE char *virsh = proc_which("virsh");
+
+	return virsh && run_input(argv, ANSWER_MS, NULL, NULL, NULL) == 0;
+}
+
+/* domstate's answer, "" when there is no such domain. */
+static void domain_state(const json_t *def, char out[32])
+{
+	const char *const argv[] = { "virsh", "-q", "domstate", name_of(def), NULL };
+	AUTO_STR said = {0};
+
+	run_input(argv, TOOL_MS, NULL, &said, NULL);
+	snprintf(out, 32, "%.31s", said.s ? said.s : "");
+	out[strcspn(out, "\r\n")] = '\0';
+}
+
+static bool libvirt_running(const json_t *def)
+{
+	char state[32];
+
+	domain_state(def, state);
+	return strcmp(state, "running") == 0;
+}
+
+static int libvirt_begin(struct ctx *c, const json_t *def)
+{
+	static const char *const define[] = { "virsh", "-q", "define", "/dev/stdin", NULL };
+	const char *const start[] = { "virsh", "-q", "start", name_of(def), NULL };
+	const char *const enable[] = { "virsh", "-q", "autostart", name_of(def), NULL };
+	AUTO_ERR e = {0};
+
+	if (ctx_ledger_add(c, "domain", name_of(def), true, NULL) < 0)
+		return -1;
+	if (run_input(define, TOOL_MS, jstr(def, "xml", ""), NULL, &e) < 0 ||
+	    (!libvirt_running(def) && run(start, &e) < 0) || run(enable, &e) < 0)
+		return ctx_fail_err(c, &e);
+	return 0;
+}
+
+static int libvirt_end(struct ctx *c, const json_t *def)
+{
+	const char *const shutdown[] = { "virsh", "-q", "shutdown", name_of(def), NULL };
+	const char *const destroy[] = { "virsh", "-q", "destroy", name_of(def), NULL };
+	const char *const undefine[] = { "virsh", "-q", "undefine", "--nvram", name_of(def), NULL };
+	AUTO_ERR e = {0};
+	char state[32];
+
+	domain_state(def, state);
+	if (libvirt_running(def))
+		run(shutdown, NULL);
+	for (unsigned ms = 0; ms < GRACE_MS && libvirt_running(def); ms += 500)
+		task_sleep_ms(500);
+	if (state[0] && libvirt_running(def) && run(destroy, &e) < 0)
+		return ctx_fail_err(c, &e);
+	if (state[0] && run(undefine, &e) < 0)
+		return ctx_fail_err(c, &e);
+	return ctx_ledger_del(c, "domain", name_of(def));
+}
+
+/* ---- taps ---------------------------------------------------------------------- */
+
+static int taps_make(struct ctx *c, const json_t *def)
+{
+	const json_t *nic;
+	size_t i;
+
+	json_array_foreach(jget(def, "nics"), i, nic) {
+		AUTO_ERR e = {0};
+
+		if (ctx_ledger_add(c, "port", jstr(nic, "tap", ""), true, NULL) < 0)
+			return -1;
+		if (fence_tap_make(jstr(nic, "tap", ""), jstr(nic, "network", ""), &e) < 0)
+			return ctx_fail_err(c, &e);
+	}
+	return 0;
+}
+
+static int taps_remove(struct ctx *c, const json_t *def)
+{
+	const json_t *nic;
+	size_t i;
+
+	json_array_foreach(jget(def, "nics"), i, nic) {
+		AUTO_ERR e = {0};
+
+		if (fence_tap_remove(jstr(nic, "tap", ""), &e) < 0)
+			return ctx_fail_err(c, &e);
+		if (ctx_ledger_del(c, "port", jstr(nic, "tap", "")) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- systemd ------------------------------------------------------------------- */
+
+static bool systemd_usable(void)
+{
+	return access("/run/systemd/system", F_OK) == 0;
+}
+
+static char *unit_name(const json_t *def)
+{
+	return mem_printf("drover-%s.service", name_of(def));
+}
+
+/* As systemd splits command lines: in quotes, with % and $ doubled. */
+static void unit_word(struct str *out, const char *word)
+{
+	str_add(out, " \"");
+	for (; *word; word++) {
+		if (*word == '"' || *word == '\\')
+			str_addc(out, '\\');
+		if (*word == '%' || *word == '$')
+			str_addc(out, *word);
+		str_addc(out, *word);
+	}
+	str_addc(out, '"');
+}
+
+static void unit_taps(struct str *out, const json_t *def, const char *ip)
+{
+	const json_t *nic;
+	size_t i;
+
+	json_array_foreach(jget(def, "nics"), i, nic) {
+		const char *tap = jstr(nic, "tap", "");
+
+		str_addf(out, "ExecStartPre=-%s link del dev %s\n"
+			 "ExecStartPre=%s tuntap add dev %s mode tap\n"
+			 "ExecStartPre=%s link set %s master ", ip, tap, ip, tap, ip, tap);
+		unit_word(out, jstr(nic, "network", ""));
+		str_addf(out, " up\nExecStopPost=-%s link del dev %s\n", ip, tap);
+	}
+}
+
+char *serve_unit(const json_t *def)
+{
+	AUTO_FREE char *ip = proc_which("ip"), *qemu = proc_which("qemu-system-x86_64");
+	struct vm_run plain = { .accel = NULL };
+	AUTO_JSON *argv = vm_argv(def, &plain);
+	struct str out = {0};
+	json_t *word;
+	size_t i;
+
+	str_addf(&out, "[Unit]\nDescription=machine %s, moved here by drover\n"
+		 "After=network.target\n\n[Service]\nRuntimeDirectory=drover/%s\n"
+		 "RuntimeDirectoryMode=0700\nRestart=no\n", name_of(def), name_of(def));
+	unit_taps(&out, def, ip ? ip : "/usr/sbin/ip");
+	str_addf(&out, "ExecStart=%s", qemu ? qemu : "/usr/bin/qemu-system-x86_64");
+	json_array_foreach(argv, i, word)
+		if (i > 0)
+			unit_word(&out, json_string_value(word));
+	str_add(&out, "\n\n[Install]\nWantedBy=multi-user.target\n");
+	return str_take(&out);
+}
+
+static bool systemd_running(const json_t *def)
+{
+	AUTO_FREE char *unit = unit_name(def);
+	const char *const argv[] = { "systemctl", "is-active", "--quiet", unit, NULL };
+
+	return run(argv, NULL) == 0;
+}
+
+static int systemd_begin(struct ctx *c, const json_t *def)
+{
+	static const char *const reload[] = { "systemctl", "daemon-reload", NULL };
+	AUTO_FREE char *unit = unit_name(def), *text = serve_unit(def);
+	AUTO_FREE char *path = mem_printf("/etc/systemd/system/%s", unit);
+	const char *const enable[] = { "systemctl", "enable", "--now", unit, NULL };
+	AUTO_ERR e = {0};
+
+	if (ctx_ledger_add(c, "unit", unit, true, NULL) < 0)
+		return -1;
+	if (io_write_file(AT_FDCWD, path, text, strlen(text), 0644) < 0)
+		return ctx_fail_sys(c, "cannot write '%s'", path);
+	if (run(reload, &e) < 0 || run(enable, &e) < 0)
+		return ctx_fail_err(c, &e);
+	return 0;
+}
+
+static int systemd_end(struct ctx *c, const json_t *def)
+{
+	static const char *const reload[] = { "systemctl", "daemon-reload", NULL };
+	AUTO_FREE char *unit = unit_name(def);
+	AUTO_FREE char *path = mem_printf("/etc/systemd/system/%s", unit);
+	const char *const disable[] = { "systemctl", "disable", "--now", unit, NULL };
+	AUTO_ERR e = {0};
+
+	if (systemd_running(def))
+		qemu_power_down(jstr(def, "dir", ""), GRACE_MS);
+	if (access(path, F_OK) == 0) {
+		if (run(disable, &e) < 0)
+			return ctx_fail_err(c, &e);
+		if (unlink(path) < 0)
+			return ctx_fail_sys(c, "cannot remove '%s'", path);
+		if (run(reload, &e) < 0)
+			return ctx_fail_err(c, &e);
+	}
+	return ctx_ledger_del(c, "unit", unit);
+}
+
+/* ---- a process of its own ------------------------------------------------------ */
+
+static bool qemu_usable(void)
+{
+	return true;
+}
+
+static bool qemu_is_running(const json_t *def)
+{
+	return qemu_running(jstr(def, "dir", "")) != 0;
+}
+
+static int qemu_begin(struct ctx *c, const json_t *def)
+{
+	const char *dir = jstr(def, "dir", "");
+	AUTO_FREE char *marker = mem_printf("%s/qemu.pid", dir);
+	struct vm_run how = { .dir = dir, .detached = true };
+
+	if (qemu_is_running(def))
+		return 0;
+	if (ctx_ledger_add(c, "process", marker, true, NULL) < 0 ||
+	    ctx_ledger_add(c, "file", dir, true, NULL) < 0 || taps_make(c, def) < 0)
+		return -1;
+	return qemu_launch(c, def, &how, -1);
+}
+
+static int qemu_finish(struct ctx *c, const json_t *def)
+{
+	const char *dir = jstr(def, "dir", "");
+	AUTO_FREE char *marker = mem_printf("%s/qemu.pid", dir);
+
+	if (qemu_end(c, dir, GRACE_MS) < 0 || taps_remove(c, def) < 0 ||
+	    ctx_ledger_del(c, "file", dir) < 0)
+		return -1;
+	return ctx_ledger_del(c, "process", marker);
+}
+
+/* ---- the table ------------------------------------------------------------------ */
+
+static const struct serve_way ways[] = {
+	{ "libvirt", libvirt_usable, libvirt_running, libvirt_begin, libvirt_end,
+	  "libvirt does not answer there (virsh uri)", true },
+	{ "systemd", systemd_usable, systemd_running, systemd_begin, systemd_end,
+	  "systemd does not run there", false },
+	{ "qemu", qemu_usable, qemu_is_running, qemu_begin, qemu_finish, "", false },
+};
+
+const struct serve_way *serve_way(struct ctx *c, const char *wanted)
+{
+	bool any = strcmp(wanted, "auto") == 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		if (!any && strcmp(ways[i].name, wanted) != 0)
+			continue;
+		if (ways[i].usable())
+			return &ways[i];
+		if (any)
+			continue;
+		ctx_hint(c, "say `start: auto` in the plan's target, or mend the host");
+		ctx_fail(c, "cannot start by %s: %s", wanted, ways[i].lacks);
+		return NULL;
+	}
+	ctx_fail(c, "cannot start by '%s': no such way", wanted);
+	return NULL;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * serve - the three ways in which a target machine is kept running on its host:
+ * libvirt, a systemd unit, a QEMU process of its own. Which one is a table.
+ */
+#ifndef DROVER_SERVE_H
+#define DROVER_SERVE_H
+
+#include "modules/module.h"
+
+struct serve_way {
+	const char *name;		/* as target.start says it */
+	bool (*usable)(void);		/* does this host have it? */
+	bool (*running)(const json_t *def);
+	/* Register and start; what is left of an earlier attempt is fine. What it
+	 * makes is entered in the ledger, lasting. 0, -1 (told). */
+	int (*begin)(struct ctx *c, const json_t *def);
+	/* Power off (orderly first, then at once) and take away what begin made. Fine
+	 * when nothing is there. 0, -1 (told). */
+	int (*end)(struct ctx *c, const json_t *def);
+	const char *lacks;		/* what is missing where it is not usable */
+	bool log;			/* its console goes to a file, not to a socket */
+};
+
+/* By target.start: "libvirt", "systemd", "qemu"; "auto" takes the first that the
+ * host has. NULL (told): no such way here. */
+const struct serve_way *serve_way(struct ctx *c, const char *wanted);
+/* The file that libvirt writes the console to. Caller frees. */
+char *serve_log(const json_t *def);
+/* The systemd unit of a definition; caller frees. */
+char *serve_unit(const json_t *def);
+/* Bytes that the target's overlays occupy now. */
+int64_t serve_allocated(const json_t *def);
+
+#endif
