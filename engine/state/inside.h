@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * inside - what state.c and history.c share.
+ * inside - what state.c, open.c and history.c share.
  */
 #ifndef DROVER_STATE_INSIDE_H
 #define DROVER_STATE_INSIDE_H
@@ -35,12 +35,19 @@ struct state {
 	struct repo *view;	/* for reading; in STATE_READ with the journal applied.
 				   NULL: the directory is missing */
 	uint64_t seq;		/* the last record appended */
+	struct err damage;	/* a tree could not be read: nothing more is appended */
 	json_t *meta;		/* owned */
 	json_t *index;		/* machine -> place in machs */
 	struct mach *machs;
 	size_t mach_count, mach_cap;
 };
 
+struct mach *mach_of(struct state *s, const char *name);	/* made when missing */
+/* Copies del and set. */
+void ahead_add(struct mach *m, uint64_t seq, bool commits, const json_t *del,
+	       const json_t *set);
+/* Tell of s->damage. Returns -1. */
+int damage_tell(const struct state *s, struct err *e);
 /* The view shows all that was appended: waits for git when there is need. */
 int state_view(struct state *s, struct err *e);
 

@@ -83,7 +83,8 @@ int state_flush(struct state *s, struct err *e);
  * steps:{"convert.disks":{status, attempt, run, error, took_ms, at}}, kept:{...}}},
  * ledger:{HOST:{"kind:name":{...}}}, lineage, epoch}. Borrowed; changes with appends. */
 const json_t *state_meta(const struct state *s);
-/* The machine's tree as of the last append: path -> text. Borrowed; NULL: none. */
+/* The machine's tree as of the last append: path -> text. Borrowed; NULL: none, or
+ * it is damaged; then every later append and the closing fail and say so. */
 const json_t *state_tree(const struct state *s, const char *machine);
 /* The git object id of that tree (40 hex), computed without writing. */
 int state_tree_id(struct state *s, const char *machine, char hex[41],

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * verb_status - drover status PLAN: machine by phase, who serves, what to type
+ * next. Reads what was recorded; no host is touched.
+ */
+#include "engine/base/mem.h"
+#include "engine/base/phase.h"
+#include "engine/cli/cli.h"
+
+#include <string.h>
+
+/* What the record says of one machine. Strings are borrowed from it. */
+struct row {
+	const char *name, *serves, *phase;
+	int done, total;		/* steps, of all phases */
+	const char *step, *status;	/* the one that needs to be named, or NULL */
+	const char *error, *hint, *at;	/* of that step */
+	const char *next;		/* the verb to type, or NULL */
+};
+
+static bool is_done(const char *status)
+{
+	return !strcmp(status, "done") || !strcmp(status, "unchanged") ||
+		!strcmp(status, "skipped");
+}
+
+static bool is_under_way(const char *status)
+{
+	return !strcmp(status, "running") || !strcmp(status, "probing") ||
+		!strcmp(status, "undoing");
+}
+
+/* Failed before unknown before under way: the step a person must hear of. */
+static int urgency(const char *status)
+{
+	return !strcmp(status, "failed") ? 3 : !strcmp(status, "unknown") ? 2 :
+		is_under_way(status) ? 1 : 0;
+}
+
+static void take_step(struct row *r, const char *key, const json_t *step)
+{
+	const char *status = jstr(step, "status", "");
+
+	if (urgency(status) <= (r->status ? urgency(r->status) : 0))
+		return;
+	r->step = key;
+	r->status = status;
+	r->error = jstr(step, "error", NULL);
+	r->hint = jstr(step, "hint", NULL);
+	r->at = jstr(step, "at", NULL);
+}
+
+/* All steps of the phases before cutover are done. */
+static bool ready(const struct plan_machine *m, const json_t *steps)
+{
+	for (uint32_t i = 0; i < m->step_count; i++) {
+		const struct plan_step *s = m->steps[i];
+		AUTO_FREE char *key = mem_printf("%s.%s", phase_names[s->phase], s->id);
+
+		if (s->phase != PHASE_CUTOVER &&
+		    !is_done(jstr(json_object_get(steps, key), "status", "")))
+			return false;
+	}
+	return true;
+}
+
+static const char *next_verb(const struct plan_machine *m, const struct row *r,
+			     const json_t *meta)
+{
+	if (jbool(meta, "finalized", false))
+		return NULL;
+	if (!strcmp(r->serves, "target") && r->done == r->total)
+		return "finalize";
+	if (!strcmp(r->phase, phase_names[PHASE_CUTOVER]) || strcmp(r->serves, "source") != 0 ||
+	    ready(m, json_object_get(meta, "steps")))
+		return "cutover";
+	return "run";
+}
+
+static struct row row_make(const struct plan_machine *m, const json_t *meta)
+{
+	const json_t *steps = json_object_get(meta, "steps");
+	struct row r = { .name = m->name, .serves = jstr(meta, "serves", "source"),
+		.phase = jstr(meta, "phase", "-"), .total = (int)m->step_count };
+
+	for (uint32_t i = 0; i < m->step_count; i++) {
+		const struct plan_step *s = m->steps[i];
+		AUTO_FREE char *key = mem_printf("%s.%s", phase_names[s->phase], s->id);
+		const json_t *step = json_object_get(steps, key);
+
+		r.done += is_done(jstr(step, "status", ""));
+	}
+	const char *key;
+	json_t *step;
+
+	json_object_foreach((json_t *)steps, key, step)
+		take_step(&r, key, step);
+	r.next = next_verb(m, &r, meta);
+	return r;
+}
+
+/* ---- printing ------------------------------------------------------------------ */
+
+static void row_json(struct cli *c, const struct row *r, const json_t *meta)
+{
+	json_t *o = json_object();
+
+	jset_str(o, "machine", r->name);
+	jset_str(o, "serves", r->serves);
+	jset_str(o, "phase", strcmp(r->phase, "-") ? r->phase : NULL);
+	jset_int(o, "done", r->done);
+	jset_int(o, "steps", r->total);
+	jset_str(o, "step", r->step);
+	jset_str(o, "state", r->status);
+	jset_str(o, "error", r->error);
+	jset_str(o, "hint", r->hint);
+	jset_str(o, "next", r->next);
+	jset_bool(o, "recorded", meta != NULL);
+	cli_json(c, "status", o);
+}
+
+/* Who serves stands out when it is not the source, as ever. */
+static const char *serves_word(const char *serves)
+{
+	return !strcmp(serves, "target") ? "TARGET" : !strcmp(serves, "unknown") ? "UNKNOWN" :
+		serves;
+}
+
+static void row_print(struct table *t, const struct row *r, bool held)
+{
+	AUTO_FREE char *count = mem_printf("%d/%d", r->done, r->total);
+	const char *status = r->status && !held && is_under_way(r->status) ? "interrupted" :
+		r->status;
+	AUTO_FREE char *step = r->step ? mem_printf("%s %s", r->step, status) : NULL;
+	const char *cells[] = { r->name, serves_word(r->serves), r->phase, count,
+		step ? step : r->next ? "-" : "finalized", r->error };
+
+	table_row(t, cells);
+}
+
+/* One line for each bad machine: what failed, in full, and what it means. */
+static void tell_bad(struct cli *c, const struct row *r)
+{
+	if (!r->error)
+		return;
+	AUTO_STR line = { 0 };
+
+	str_addf(&line, "%s %s", r->name, r->step);
+	if (r->at)
+		str_addf(&line, " (%s)", r->at);
+	str_add(&line, ": ");
+	str_add_safe(&line, r->error);
+	if (r->hint) {
+		str_add(&line, "; ");
+		str_add_safe(&line, r->hint);
+	}
+	fprintf(c->out, "%s\n", line.s);
+}
+
+/* Each verb once; with one machine only, it is named. */
+static void tell_next(struct cli *c, const struct row *v, uint32_t n)
+{
+	static const char *const order[] = { "run", "cutover", "finalize" };
+	const char *word = "Next: ";
+
+	for (size_t k = 0; k < ARRAY_LEN(order); k++) {
+		const char *only = NULL;
+		uint32_t hits = 0;
+
+		for (uint32_t i = 0; i < n; i++)
+			if (v[i].next && !strcmp(v[i].next, order[k])) {
+				only = v[i].name;
+				hits++;
+			}
+		if (!hits)
+			continue;
+		fprintf(c->out, "%sdrover %s %s", word, order[k], c->args[0]);
+		fprintf(c->out, hits == 1 && n > 1 ? " -m %s\n" : "\n", only);
+		word = "  or: ";
+	}
+}
+
+static void tell_head(struct cli *c, const char *dir, const char *holder)
+{
+	fprintf(c->out, "%s%s%s  plan %.7s  state %s\n", cli_color(c, C_BOLD), c->plan->name,
+		cli_color(c, C_OFF), c->plan->hash, dir);
+	if (holder)
+		fprintf(c->out, "held by %s\n", holder);
+	if (state_notice(c->state))
+		fprintf(c->out, "%s\n", state_notice(c->state));
+	fputc('\n', c->out);
+}
+
+static void tell_all(struct cli *c, const struct row *v, uint32_t n, bool held)
+{
+	static const char *const titles[] = { "machine", "serves", "phase", ">done",
+		"step now", "~last error", NULL };
+	struct table *t = table_new(c, titles);
+
+	for (uint32_t i = 0; i < n; i++)
+		row_print(t, &v[i], held);
+	table_print(t);
+	fputc('\n', c->out);
+	for (uint32_t i = 0; i < n; i++)
+		tell_bad(c, &v[i]);
+	tell_next(c, v, n);
+}
+
+static int tell_nothing(struct cli *c, const char *dir)
+{
+	if (c->json) {
+		json_t *o = json_object();
+
+		jset_str(o, "plan", c->plan->name);
+		jset_str(o, "dir", dir);
+		cli_json(c, "empty", o);
+		return 0;
+	}
+	fprintf(c->out, "Nothing is recorded of plan '%s': no run of it has begun (state %s).\n",
+		c->plan->name, dir);
+	fprintf(c->out, "Every source serves as before.\n");
+	fprintf(c->out, "Next: drover preview %s\n", c->args[0]);
+	return 0;
+}
+
+int verb_status(struct cli *c)
+{
+	AUTO_FREE char *dir = NULL, *holder = NULL;
+	AUTO_FREE struct row *v = NULL;
+	const json_t *machines;
+	uint32_t n = 0;
+	int status = cli_load_plan(c, c->args[0]);
+
+	if (status || (status = cli_open_state(c, STATE_READ)))
+		return status;
+	dir = cli_state_dir(c);
+	holder = state_holder(dir);
+	if (state_is_empty(c->state))
+		return tell_nothing(c, dir);
+	if (!c->json)
+		tell_head(c, dir, holder);
+	machines = json_object_get(state_meta(c->state), "machines");
+	v = mem_alloc((c->plan->machine_count + 1) * sizeof(*v));
+	for (uint32_t i = 0; i < c->plan->machine_count; i++) {
+		const json_t *meta = json_object_get(machines, c->plan->machines[i].name);
+
+		if (!cli_wants(c, i))
+			continue;
+		v[n] = row_make(&c->plan->machines[i], meta);
+		if (c->json)
+			row_json(c, &v[n], meta);
+		n++;
+	}
+	if (!c->json)
+		tell_all(c, v, n, holder != NULL);
+	return 0;
+}
