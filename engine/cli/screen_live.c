@@ -9,12 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REGION_MAX 12
-
+/* A terminal that was made narrower since has wrapped what was drawn. */
 void live_erase(struct screen *s, struct str *b)
 {
-	if (s->region)
-		str_addf(b, "\r\x1b[%dA\x1b[J", s->region);
+	size_t width = s->region ? (size_t)s->o.width(s->o.arg) : 1, rows = 0;
+
+	for (int i = 0; i < s->region; i++)
+		rows += s->columns[i] > width ? (s->columns[i] + width - 1) / width : 1;
+	if (rows)
+		str_addf(b, "\r\x1b[%zuA\x1b[J", rows);
 	s->region = 0;
 }
 
@@ -90,7 +93,6 @@ void live_draw(struct screen *s)
 {
 	size_t width = (size_t)s->o.width(s->o.arg), names = 7, busy = 0, shown = 0;
 	AUTO_STR all = {0};
-	int rows = 0;
 
 	for (size_t i = 0; i < s->view_count; i++) {
 		size_t n = text_columns(s->views[i]->name);
@@ -100,22 +102,23 @@ void live_draw(struct screen *s)
 	}
 	names = names > 24 ? 24 : names;
 	live_erase(s, &all);
-	for (size_t i = 0; i < s->view_count && shown < REGION_MAX; i++) {
+	for (size_t i = 0; i < s->view_count && shown < REGION_MAX - 1; i++) {
 		AUTO_STR line = {0};
+		size_t n;
 
 		if (!s->views[i]->busy)
 			continue;
 		add_view(s, s->views[i], &line, names);
-		str_addn(&all, line.s, text_fit(line.s, width > 1 ? width - 1 : 1));
-		str_addc(&all, '\n');
-		shown++;
-		rows++;
+		n = text_fit(line.s, width > 1 ? width - 1 : 1);
+		line.s[n] = '\0';
+		s->columns[shown++] = text_columns(line.s);
+		str_addf(&all, "%s\n", line.s);
 	}
+	s->region = (int)shown;
 	if (busy > shown) {
+		s->columns[s->region++] = 24;
 		str_addf(&all, "and %zu more at work\n", busy - shown);
-		rows++;
 	}
-	s->region = rows;
 	if (all.len) {
 		fwrite(all.s, 1, all.len, s->o.out);
 		fflush(s->o.out);

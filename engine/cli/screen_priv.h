@@ -31,6 +31,7 @@ struct view {			/* one machine */
 				   changes[], cost} in the order of arrival */
 };
 
+#define REGION_MAX 13		/* lines: machines at work, and how many more */
 struct screen {
 	struct screen_options o;
 	char *kind, *plan, *file, *run;
@@ -41,7 +42,8 @@ struct screen {
 	json_t *findings, *lost;	/* arrays of events */
 	json_t *hosts;			/* name -> last host event */
 	struct str line;		/* text on its way to the stream */
-	int region;			/* rows of the live region on the terminal */
+	int region;			/* lines of the live region on the terminal */
+	size_t columns[REGION_MAX];	/* their widths */
 	uint64_t drawn_ms;		/* clock, at the last redraw */
 };
 

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The screen: recorded events in, the whole text out.
+ */
+#include "engine/base/mem.h"
+#include "engine/cli/screen.h"
+
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct rig {
+	struct clock_fake clock;
+	struct screen_options o;
+	struct screen *s;
+	char *text;
+	size_t len;
+	int width;
+};
+
+static int width_of(void *arg)
+{
+	return ((struct rig *)arg)->width;
+}
+
+static struct rig *rig_new(bool live)
+{
+	struct rig *r = mem_alloc(sizeof(*r));
+
+	clock_fake_init(&r->clock);
+	r->width = 100;
+	r->o = (struct screen_options){ .out = open_memstream(&r->text, &r->len), .live = live,
+		.clock = &r->clock.clock, .width = width_of, .arg = r };
+	return r;
+}
+
+/* Feed events, one a line; the time is put in. */
+static void feed(struct rig *r, const char *const *lines)
+{
+	if (!r->s)
+		r->s = screen_new(&r->o);
+	for (; *lines; lines++) {
+		AUTO_ERR e = {0};
+		AUTO_JSON *ev = json_parse(*lines, strlen(*lines), &e);
+
+		if (!ev)
+			fail_msg("%s: %s", *lines, e.what);
+		jset_str(ev, "at", "2026-11-21T10:00:03Z");
+		screen_event(r->s, ev);
+	}
+}
+
+static void expect_end(struct rig *r, const char *want)
+{
+	screen_free(r->s);
+	fclose(r->o.out);
+	assert_string_equal(r->text, want);
+	free(r->text);
+	free(r);
+}
+
+/* ---- previews ------------------------------------------------------------ */
+
+static void a_preview_is_one_page(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	r->s = screen_new(&r->o);
+	screen_machine(r->s, "erp-db", "db1 -> kvm1");
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"preview\",\"plan\":\"erp\",\"file\":\"erp.yaml\",\"machines\":[\"erp-db\"],\"hosts\":[\"db1\",\"kvm1\"]}",
+		"{\"t\":\"serves\",\"machine\":\"erp-db\",\"who\":\"source\"}",
+		"{\"t\":\"finding\",\"machine\":\"erp-db\",\"severity\":\"warning\",\"code\":\"clock\",\"text\":\"db1 is 41 s ahead\"}",
+		"{\"t\":\"finding\",\"machine\":\"erp-db\",\"severity\":\"blocker\",\"code\":\"net.ip-in-use\",\"text\":\"10.1.0.6 answers\",\"remedy\":\"release it\"}",
+		"{\"t\":\"finding\",\"machine\":\"erp-db\",\"severity\":\"blocker\",\"code\":\"disk.old\",\"text\":\"old\",\"waived\":\"CHG123\"}",
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"assess\",\"step\":\"machine\",\"state\":\"done\"}",
+		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"mark\":\"+\",\"text\":\"root 40 GiB -> root.qcow2\"}",
+		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"mark\":\".\",\"text\":\"scratch is not copied\"}",
+		"{\"t\":\"cost\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"read\":42949672960,\"send\":12884901888,\"ms\":240000}",
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"done\"}",
+		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"mark\":\"~\",\"text\":\"/etc/fstab\",\"diff\":\"--- a\\n+++ b\\n@@ -1 +1 @@\\n-/dev/sda1 /\\n+UUID=1 /\\n\"}",
+		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"mark\":\"?\",\"text\":\"initramfs: at most +9 modules\"}",
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"state\":\"unknown\"}",
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"validate\",\"step\":\"boot\",\"state\":\"failed\",\"error\":\"cannot run 'qemu': not found\",\"hint\":\"apt install qemu-system-x86\",\"place\":\"erp.yaml:9:3\"}",
+		"{\"t\":\"end\",\"status\":1,\"next\":\"drover preview erp.yaml\"}", NULL });
+	expect_end(r,
+		"erp  run preview  erp.yaml  2 hosts asked, 0 changed\n"
+		"\n"
+		"BLOCKER  erp-db   net.ip-in-use: 10.1.0.6 answers\n"
+		"                  mend: release it\n"
+		"warning  erp-db   clock: db1 is 41 s ahead\n"
+		"accepted erp-db   disk.old: old\n"
+		"                  reason: CHG123\n"
+		"\n"
+		"erp-db  db1 -> kvm1, serves: source\n"
+		"  assess       machine  = nothing to change\n"
+		"  convert      disks    + root 40 GiB -> root.qcow2\n"
+		"                        . scratch is not copied\n"
+		"                        read 40.0 GiB, send 12.0 GiB, about 4m00s\n"
+		"  reconfigure  guest    ~ /etc/fstab  +1 -1\n"
+		"                            --- a\n"
+		"                            +++ b\n"
+		"                            @@ -1 +1 @@\n"
+		"                            -/dev/sda1 /\n"
+		"                            +UUID=1 /\n"
+		"                        ? initramfs: at most +9 modules\n"
+		"  validate     boot     FAILED: cannot run 'qemu': not found\n"
+		"                        apt install qemu-system-x86\n"
+		"                        the step stands at erp.yaml:9:3\n"
+		"\n"
+		"The cutover is NOT part of this run; preview it with: drover cutover erp.yaml --preview\n"
+		"\n"
+		"1 machine:  + 1  ~ 1  - 0  ? 1   12.0 GiB to send, about 4m00s\n"
+		"1 step could not be asked\n"
+		"1 blocker: a run will refuse\n"
+		"Next: drover preview erp.yaml\n");
+}
+
+static const char *const long_diff[] = {
+	"{\"t\":\"start\",\"kind\":\"rollback-preview\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"m\"],\"hosts\":[\"h\"]}",
+	"{\"t\":\"lost\",\"machine\":\"m\",\"text\":\"3 MiB written since 10:00\"}",
+	"{\"t\":\"change\",\"machine\":\"m\",\"phase\":\"convert\",\"step\":\"x\",\"mark\":\"~\",\"text\":\"f\",\"diff\":\"+1\\n+2\\n+3\\n+4\\n+5\\n+6\\n+7\\n+8\\n+9\\n+10\\n+11\\n+12\\n+13\\n\"}",
+	"{\"t\":\"end\",\"status\":0}", NULL };
+
+static void a_long_diff_is_shown_when_asked_for(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, long_diff);
+	expect_end(r,
+		"p  rollback preview  p.yaml  1 host asked, 0 changed\n"
+		"\n"
+		"LOST     m  3 MiB written since 10:00\n"
+		"\n"
+		"m\n"
+		"  convert      x       ~ f  +13 -0  [--diff]\n"
+		"\n"
+		"1 machine:  + 0  ~ 1  - 0  ? 0\n"
+		"--diff shows every diff whole\n");
+	r = rig_new(false);
+	r->o.diff = true;
+	feed(r, long_diff);
+	screen_free(r->s);
+	fclose(r->o.out);
+	assert_non_null(strstr(r->text, "+13 -0\n                           +1\n"));
+	assert_null(strstr(r->text, "--diff"));
+	free(r->text);
+	free(r);
+}
+
+static void control_characters_of_hosts_are_shown(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"preview\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"m\"],\"hosts\":[]}",
+		"{\"t\":\"change\",\"machine\":\"m\",\"phase\":\"convert\",\"step\":\"x\",\"mark\":\"+\",\"text\":\"a\\u001b]0;evil\\u0007\"}",
+		"{\"t\":\"end\",\"status\":0}", NULL });
+	expect_end(r,
+		"p  run preview  p.yaml  0 hosts asked, 0 changed\n"
+		"\n"
+		"m\n"
+		"  convert      x       + a\\x1b]0;evil\\x07\n"
+		"\n"
+		"The cutover is NOT part of this run; preview it with: drover cutover p.yaml --preview\n"
+		"\n"
+		"1 machine:  + 1  ~ 0  - 0  ? 0\n");
+}
+
+/* ---- runs ---------------------------------------------------------------- */
+
+static const char *const begin[] = {
+	"{\"t\":\"start\",\"kind\":\"run\",\"plan\":\"erp\",\"file\":\"erp.yaml\",\"run\":\"7f3a2c11\",\"machines\":[\"erp-db\",\"erp-web\"],\"hosts\":[\"db1\"]}",
+	"{\"t\":\"serves\",\"machine\":\"erp-db\",\"who\":\"source\"}",
+	"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"assess\",\"step\":\"machine\",\"state\":\"unchanged\",\"took_ms\":10}",
+	"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"running\"}", NULL };
+static const char *const progress[] = {
+	"{\"t\":\"progress\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"done\":11811160064,\"total\":42949672960,\"unit\":\"bytes\",\"what\":\"root\",\"rate\":222298112,\"left_ms\":140000}", NULL };
+
+static void a_run_without_a_terminal_is_plain_lines(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, begin);
+	feed(r, progress);		/* too early to be told */
+	r->clock.now_ms += 10000;
+	feed(r, progress);
+	feed(r, progress);		/* told a moment ago */
+	screen_tick(r->s);		/* nothing is redrawn */
+	feed(r, (const char *const []){
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"done\",\"took_ms\":192000}",
+		"{\"t\":\"finding\",\"machine\":\"erp-web\",\"severity\":\"warning\",\"code\":\"net.mtu\",\"text\":\"9000 here\"}",
+		"{\"t\":\"finding\",\"machine\":\"erp-web\",\"severity\":\"info\",\"code\":\"x\",\"text\":\"not told\"}",
+		"{\"t\":\"host\",\"host\":\"db1\",\"state\":\"down\",\"error\":\"link lost\",\"hint\":\"ssh db1\"}",
+		"{\"t\":\"step\",\"machine\":\"erp-web\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"failed\",\"attempt\":3,\"attempts\":3,\"error\":\"no space\",\"hint\":\"make room\"}",
+		"{\"t\":\"serves\",\"machine\":\"erp-db\",\"who\":\"target\"}",
+		"{\"t\":\"end\",\"status\":1,\"bytes\":42949672960,\"ms\":200000,\"next\":\"drover run erp.yaml\"}", NULL });
+	expect_end(r,
+		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"10:00:03  erp-db   convert.disks         root  11.0 GiB of 40.0 GiB  27%  212 MiB/s  2m20s left\n"
+		"10:00:03  erp-db   convert.disks         done in 3m12s\n"
+		"10:00:03  warning  erp-web  net.mtu: 9000 here\n"
+		"10:00:03  host db1  DOWN: link lost\n"
+		"          ssh db1\n"
+		"10:00:03  erp-web  convert.disks         FAILED (attempt 3 of 3): no space\n"
+		"          make room\n"
+		"10:00:03  erp-db   serves: target\n"
+		"\n"
+		"machine  assess  backup  convert  reconfigure  validate  cutover  serves   took\n"
+		"erp-db   as is   -       done     -            -         -        target   3m12s\n"
+		"erp-web  -       -       FAILED   -            -         -        -        -\n"
+		"\n"
+		"run: a step FAILED, 3m20s, 40.0 GiB moved\n"
+		"Next: drover run erp.yaml\n");
+}
+
+static void a_terminal_shows_progress_that_is_redrawn_in_place(void **state)
+{
+	struct rig *r = rig_new(true);
+
+	(void)state;
+	feed(r, begin);
+	screen_tick(r->s);
+	screen_tick(r->s);		/* too soon */
+	r->clock.now_ms += 2000;
+	screen_tick(r->s);
+	r->clock.now_ms += 1000;
+	feed(r, progress);
+	r->width = 62;
+	screen_tick(r->s);
+	r->width = 40;			/* made narrower: the line now takes two rows */
+	feed(r, (const char *const []){
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"done\"}", NULL });
+	expect_end(r,
+		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"erp-db   convert.disks         running\n"
+		"\r\x1b[1A\x1b[J"
+		"erp-db   convert.disks         running 2s\n"
+		"\r\x1b[1A\x1b[J"
+		"erp-db   convert.disks         root  11.0 GiB of 40.0 GiB  27\n"
+		"\r\x1b[2A\x1b[J"
+		"10:00:03  erp-db   convert.disks         done\n");
+}
+
+static void colours_are_there_when_asked_for(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	r->o.color = true;
+	feed(r, begin);
+	feed(r, (const char *const []){
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"done\"}", NULL });
+	expect_end(r,
+		"\x1b[1merp  run\x1b[0m  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"\x1b[2m10:00:03\x1b[0m  erp-db   convert.disks         \x1b[32mdone\x1b[0m\n");
+}
+
+static void wide_characters_keep_the_columns(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"run\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"日本語機械\",\"b\"],\"hosts\":[]}",
+		"{\"t\":\"step\",\"machine\":\"b\",\"phase\":\"convert\",\"step\":\"x\",\"state\":\"done\"}", NULL });
+	expect_end(r,
+		"p  run  p.yaml  2 machines, 0 hosts\n"
+		"10:00:03  b           convert.x             done\n");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_preview_is_one_page),
+		cmocka_unit_test(a_long_diff_is_shown_when_asked_for),
+		cmocka_unit_test(control_characters_of_hosts_are_shown),
+		cmocka_unit_test(a_run_without_a_terminal_is_plain_lines),
+		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
+		cmocka_unit_test(colours_are_there_when_asked_for),
+		cmocka_unit_test(wide_characters_keep_the_columns),
+	};
+
+	setlocale(LC_CTYPE, "C.UTF-8");
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
