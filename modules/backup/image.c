@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * image - a compressed image of each source disk at a place that the plan names,
+ * every chunk known by its digest; undo removes that backup.
+ *
+ * A backup appears whole or not at all; older ones are never touched.
+ */
+#include "modules/lib/backup.h"
+#include "modules/lib/copy.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct param params[] = {
+	{ "to", P_PLACE, true, NULL, NULL, "HOST:/directory where backups are kept", 0, 0 },
+	{ "freeze", P_ENUM, false, "none", "none|last",
+	  "hold the source's file systems still meanwhile", 0, 0 },
+	COPY_CHUNK_PARAM,
+	{ "compress", P_ENUM, false, "zstd", "auto|none|zstd",
+	  "auto measures which is faster", 0, 0 },
+	COPY_DISKS_PARAM,
+	{ .name = NULL },
+};
+
+static const char *const wants[] = { "machine", NULL };
+
+/* Where this backup lies; the name is kept, so that all attempts mean the same. */
+struct spot {
+	char *parent;		/* <place>/<machine> */
+	char *final;		/* NULL: it was never begun */
+	char *growing;		/* the same while it is written */
+};
+
+static void spot_free(struct spot *p)
+{
+	mem_free_ptr(&p->parent);
+	mem_free_ptr(&p->final);
+	mem_free_ptr(&p->growing);
+}
+
+#define AUTO_SPOT __attribute__((cleanup(spot_free))) struct spot
+
+static bool at_source(const struct ctx *c)
+{
+	return strcmp(ctx_role(c), "source") == 0;
+}
+
+static int spot_of(struct ctx *c, struct spot *p)
+{
+	const char *to = jstr(ctx_args(c), "to", ""), *colon = strchr(to, ':');
+	const char *machine = ctx_machine_name(c), *kept;
+	AUTO_FREE char *name = NULL;
+	size_t n = 0;
+
+	*p = (struct spot){ NULL };
+	if (!colon || colon[1] != '/' || !text_name_ok(machine))
+		return ctx_fail(c, "cannot keep backups at '%s': HOST:/directory is meant", to);
+	p->parent = mem_printf("%s/%s", colon + 1, machine);
+	kept = ctx_kept(c, "name", &n);
+	if (!kept)
+		return 0;
+	name = mem_strndup(kept, n);
+	if (!text_name_ok(name))
+		return ctx_fail(c, "cannot find the backup: its kept name is damaged");
+	p->final = mem_printf("%s/%s", p->parent, name);
+	p->growing = mem_printf("%s/.%s.new", p->parent, name);
+	return 0;
+}
+
+/* ---- probe --------------------------------------------------------------- */
+
+static void tell_fact(struct ctx *c, const char *dir, const json_t *index)
+{
+	json_t *fact = json_object();
+
+	jset_str(fact, "path", dir);
+	jset_str(fact, "to", jstr(ctx_args(c), "to", NULL));
+	json_object_set(fact, "disks", json_object_get(index, "disks"));
+	ctx_set_fact(c, "backup", fact, NULL);
+}
+
+static void say_change(struct ctx *c, const char *parent)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	const json_t *seen = json_object_get(ctx_fact(c, "machine"), "disks"), *d;
+	const char *name;
+	json_t *spec;
+	size_t i;
+
+	json_object_foreach((json_t *)disks, name, spec) {
+		uint64_t size = 0, used = 0;
+		char sz[24], us[24];
+
+		if (!copy_wants(c, name, spec))
+			continue;
+		json_array_foreach(seen, i, d)
+			if (strcmp(jstr(d, "name", ""), name) == 0) {
+				size = (uint64_t)jint(d, "size", 0);
+				used = (uint64_t)jint(d, "used", (int64_t)size);
+			}
+		text_size(size, sz);
+		text_size(used, us);
+		if (size)
+			ctx_change(c, '+', "%s %s, %s used -> %s, compressed", name, sz, us,
+				   parent);
+		else
+			ctx_change(c, '+', "%s -> %s, compressed", name, parent);
+		ctx_cost(c, 0, 0, used, 0);
+	}
+}
+
+static int probe_far(struct ctx *c, enum probe_state *state)
+{
+	AUTO_SPOT p = { NULL };
+	AUTO_JSON *index = NULL;
+	AUTO_ERR e = { 0 };
+
+	if (spot_of(c, &p) < 0)
+		return -1;
+	index = p.final ? backup_index(p.final, &e) : NULL;
+	if (!index && err_is(&e) && e.sys != ENOENT && e.sys != ENOTDIR)
+		return ctx_fail_err(c, &e);
+	ctx_stable(c, "to", json_string(jstr(ctx_args(c), "to", "")));
+	ctx_stable(c, "exists", json_boolean(index != NULL));
+	if (index) {
+		*state = STATE_DONE;
+		ctx_change(c, '=', "backup %s", p.final);
+		tell_fact(c, p.final, index);
+		return 0;
+	}
+	*state = p.growing && access(p.growing, F_OK) == 0 ? STATE_PARTIAL : STATE_ABSENT;
+	say_change(c, p.parent);
+	return 0;
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	if (!at_source(c))
+		return probe_far(c, state);
+	*state = STATE_DONE;	/* the far end says whether it is there */
+	return copy_probe_source(c);
+}
+
+/* ---- apply at the far end -------------------------------------------------- */
+
+struct keeping {
+	struct ctx *c;
+	const char *dir;
+	json_t *disks;		/* name -> line of index.json */
+	char name[72];		/* of the disk under way */
+};
+
+static struct sink *on_open(void *arg, const struct stream_offer *o, struct err *e)
+{
+	struct keeping *k = arg;
+	const json_t *spec = json_object_get(jget(ctx_machine(k->c), "source.disks"), o->disk);
+
+	if (!spec || !text_name_ok(o->disk) || !copy_wants(k->c, o->disk, spec)) {
+		err_set(e, ERR_STEP, "disk '%s' was offered, but it is not in the plan",
+			o->disk);
+		return NULL;
+	}
+	snprintf(k->name, sizeof(k->name), "%s", o->disk);
+	return backup_sink(k->dir, o, e);
+}
+
+static int on_close(void *arg, struct sink *s, const struct stream_stat *st, bool ok,
+		    struct err *e)
+{
+	struct keeping *k = arg;
+	json_t *line = backup_sink_end(s);
+
+	(void)st;
+	if (ok && line) {
+		jset(k->disks, k->name, line);
+		return 0;
+	}
+	json_decref(line);
+	return ok ? err_set(e, ERR_STEP, "the backup of disk '%s' is not whole", k->name) : 0;
+}
+
+static bool on_cancelled(void *arg)
+{
+	return ctx_cancelled(((struct keeping *)arg)->c);
+}
+
+/* Give it a name once and for all: the time, and the run that began it. */
+static int keep_name(struct ctx *c)
+{
+	int64_t now = clock_real.wall_s(clock_real.arg);
+	char iso[21], name[64];
+	size_t n = 0;
+
+	if (ctx_kept(c, "name", &n))
+		return 0;
+	clock_iso(now, iso);
+	/* No colon belongs in a file name: 20260201T100000Z. */
+	snprintf(name, sizeof(name), "%.4s%.2s%.2sT%.2s%.2s%.2sZ-%.8s", iso, iso + 5,
+		 iso + 8, iso + 11, iso + 14, iso + 17, jstr(ctx_run(c), "run", "run"));
+	return ctx_keep(c, "name", name, strlen(name));
+}
+
+static json_t *index_of(const struct ctx *c, json_t *disks)
+{
+	json_t *j = json_object();
+	char iso[21];
+
+	clock_iso(clock_real.wall_s(clock_real.arg), iso);
+	jset_int(j, "version", 1);
+	jset_str(j, "machine", ctx_machine_name(c));
+	jset_str(j, "plan", jstr(ctx_run(c), "plan", NULL));
+	jset_str(j, "lineage", jstr(ctx_run(c), "lineage", NULL));
+	jset_str(j, "source", jstr(ctx_machine(c), "source.host", NULL));
+	jset_str(j, "at", iso);
+	json_object_set(j, "disks", disks);
+	return j;
+}
+
+static int receive_all(struct ctx *c, const struct spot *p)
+{
+	AUTO_JSON *disks = json_object(), *index = NULL;
+	struct keeping k = { .c = c, .dir = p->growing, .disks = disks };
+	struct stream s = { .fd = ctx_stream(c), .cancelled = on_cancelled, .arg = &k };
+	struct stream_receiver r = { .open = on_open, .close = on_close, .arg = &k };
+	AUTO_ERR e = { 0 };
+	int rc;
+
+	/* What an earlier attempt left is worth nothing. */
+	if (io_remove_tree(p->growing) < 0 && errno != ENOENT)
+		rc = err_sys(&e, "cannot remove '%s'", p->growing);
+	else
+		rc = io_mkdirs(p->growing, 0700) < 0 ?
+			err_sys(&e, "cannot make directory '%s'", p->growing) : 1;
+	if (rc < 0)
+		stream_fail(&s, &e);
+	while (rc == 1)
+		rc = stream_recv(&s, &r, &e);
+	if (rc == 0) {
+		index = index_of(c, disks);
+		rc = backup_publish(p->growing, p->final, index, &e);
+	}
+	if (rc < 0)
+		return ctx_fail_err(c, &e);
+	tell_fact(c, p->final, index);
+	return 0;
+}
+
+static int apply_far(struct ctx *c)
+{
+	AUTO_SPOT p = { NULL };
+	json_t *detail;
+
+	if (keep_name(c) < 0 || spot_of(c, &p) < 0)
+		return -1;
+	detail = json_object();
+	jset_str(detail, "growing", p.growing);
+	if (ctx_ledger_add(c, "file", p.final, true, detail) < 0)
+		return -1;
+	return receive_all(c, &p);
+}
+
+static int apply(struct ctx *c)
+{
+	struct copy_how h = { .passes = 1,
+		.freeze_last = strcmp(jstr(ctx_args(c), "freeze", "none"), "last") == 0 };
+
+	if (copy_args(c, &h) < 0)
+		return -1;
+	if (!at_source(c))
+		return apply_far(c);
+	if (strcmp(jstr(ctx_args(c), "compress", "zstd"), "zstd") == 0)
+		h.zip = ZIP_ZSTD;
+	return copy_send(c, &h);
+}
+
+/* ---- undo ------------------------------------------------------------------ */
+
+static int undo(struct ctx *c)
+{
+	AUTO_SPOT p = { NULL };
+
+	if (at_source(c))
+		return 0;
+	if (spot_of(c, &p) < 0)
+		return -1;
+	if (!p.final)
+		return 0;
+	/* First out of sight, then away: half a backup must never look like one. */
+	if (access(p.final, F_OK) == 0 && (io_remove_tree(p.growing), true) &&
+	    rename(p.final, p.growing) < 0)
+		return ctx_fail_sys(c, "cannot remove backup '%s'", p.final);
+	if (io_remove_tree(p.growing) < 0 && errno != ENOENT)
+		return ctx_fail_sys(c, "cannot remove backup '%s'", p.growing);
+	rmdir(p.parent);	/* stays while other backups are in it */
+	return ctx_ledger_del(c, "file", p.final);
+}
+
+const struct module module_backup_image = {
+	.name = "backup.image",
+	.summary = "keep an image of each source disk at another place",
+	.place = ON_BOTH,
+	.flags = MOD_REVERSIBLE | MOD_LONG,
+	.params = params,
+	.wants = wants,
+	.far_end = "to",
+	.probe = probe,
+	.apply = apply,
+	.undo = undo,
+};
