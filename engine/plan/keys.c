@@ -247,7 +247,7 @@ static const struct key source_keys[] = {
 	ROW("memory", P_SIZE, "memory, for image files", .min = 1 << 20),
 	NAMED("nics", "network interfaces by name", &source_nic_row),
 	{ .p = { .name = "power", .type = P_ENUM, .words = "manual|libvirt", .summary =
-		 "how it is switched off: command, libvirt or manual (default)" },
+		 "how it is switched off: command, libvirt (default for a domain) or manual" },
 	  .form = FORM_MAP, .of = power_keys, .flags = KEY_VALUE },
 	END
 };

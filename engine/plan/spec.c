@@ -88,8 +88,10 @@ static void write_out_power(json_t *source)
 	const char *host = jstr(source, "host", NULL);
 	const char *word = json_string_value(power);
 
+	if (!power && !domain)
+		return;		/* cutover.off says what that means */
 	if (word || !power) {
-		AUTO_FREE char *key = mem_strdup(word ? word : domain ? "libvirt" : "manual");
+		AUTO_FREE char *key = mem_strdup(word ? word : "libvirt");
 		power = json_object();
 		jset(power, key, json_object());
 		jset(source, "power", power);

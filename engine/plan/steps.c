@@ -188,6 +188,49 @@ static bool check_hook_file(struct loader *l, const struct yaml_node *at,
 	return true;
 }
 
+/* A ready-made check: lua/NAME.lua. */
+static bool check_ready_made(struct loader *l, const struct yaml_node *at,
+			     const char *name)
+{
+	struct names known = { 0 };
+	bool found = false;
+
+	for (const struct drover_datum *d = drover_data; d->name; d++) {
+		size_t n = strlen(d->name);
+		if (strncmp(d->name, "lua/", 4) != 0 || n < 9)
+			continue;
+		char *ready = arena_strndup(l->arena, d->name + 4, n - 8);
+		*names_slot(&known, ready) = l;
+		found |= strcmp(ready, name) == 0 || strcmp(d->name, name) == 0 ||
+			 strcmp(d->name + 4, name) == 0;
+	}
+	if (!found) {
+		struct err *e = load_error(l, at, "no ready-made check is called '%s'", name);
+		const char *near = names_near(&known, name);
+		if (near)
+			hint_near(e, near);
+		else
+			err_hint(e, "`drover modules any.check` lists them; one of yours is a "
+				    "file: { file: checks/NAME.lua }");
+	}
+	names_free(&known);
+	return found;
+}
+
+/* A check is a file or a ready-made one. */
+static bool check_has_body(struct loader *l, const struct step_src *s,
+			   const struct module *m)
+{
+	bool file = yaml_get(s->args, "file"), use = yaml_get(s->args, "use");
+
+	if (m->place != IN_ENGINE || !row_named(m->params, "use") || file != use)
+		return true;
+	err_hint(load_error(l, s->node, file ? "a check has `file` or `use`, not both" :
+			    "the check says nothing to run"),
+		 "file: NAME.lua is yours, use: NAME a ready-made one");
+	return false;
+}
+
 /* What a parameter means beyond its type. */
 static bool check_param(struct loader *l, const struct module *m, const struct param *row,
 			const struct yaml_node *n, const json_t *v)
@@ -202,6 +245,8 @@ static bool check_param(struct loader *l, const struct module *m, const struct p
 	}
 	if (m->place == IN_ENGINE && strcmp(row->name, "file") == 0)
 		return check_hook_file(l, n, text);
+	if (m->place == IN_ENGINE && strcmp(row->name, "use") == 0)
+		return check_ready_made(l, n, text);
 	return true;
 }
 
@@ -379,6 +424,7 @@ const struct plan_step *step_compile(struct loader *l, struct step_src *s)
 			       sizeof(*priv->steps));
 	priv->steps[priv->step_count++] = step;
 	bool ok = type_args(l, s, m, step->args);
+	ok &= check_has_body(l, s, m);
 	ok &= type_at(l, s, step);
 	ok &= type_when(l, s, step);
 	ok &= type_needs(l, s, step);

@@ -61,21 +61,19 @@ return true
 erp: 2 machines, 4 hosts, 33 steps
 Next: drover preview plan.yaml
 
-=== a plan and its expansion mean the same
+=== a plan written out has its variables, short forms and defaults put in
 --- file plan.yaml
 plan: small
 hosts: { here: { local: true }, old: { ssh: root@old } }
 vars: { to: /srv/new }
 machines:
   one:
-    recipe: p2v
-    source: { host: old, disks: [/dev/sda, wwn-0x1] }
+    source: { host: old, disks: [/dev/sda, wwn-0x1], nics: { eth0: "52:54:00:12:34:56" } }
     target: { host: here, dir: "${to}/${machine}", memory: 4096MiB }
     downtime: 90s
-    validate: [ boot: { skip: true } ]
-    cutover: [ check: { id: up, file: up.lua, with: { port: 22, host: "${facts.guest.hostname}", price: "$${x}" }, when: facts.guest.os.id == debian } ]
---- file up.lua
-return true
+    assess: [ file: { path: /etc/hostname } ]
+    cutover:
+      - file: { id: "off", at: target, path: "/srv/${facts.guest.hostname}/$${x}", expect: absent, when: facts.guest.os.id == debian }
 --- run check --expand plan.yaml
 --- stdout
 plan: small
@@ -97,8 +95,9 @@ machines:
         disk1:
           id: wwn-0x1
           copy: true
-      power:
-        manual: {}
+      nics:
+        eth0:
+          mac: "52:54:00:12:34:56"
     target:
       host: here
       dir: "/srv/new/${machine}"
@@ -115,35 +114,87 @@ machines:
           size: 0
     downtime: 90s
     assess:
-      - host: {}
-      - machine: {}
-      - guest: {}
-    convert:
-      - disks:
-          passes: 2
-          freeze: last
-    reconfigure:
-      - guest: {}
-      - machine: {}
-    validate:
-      - disks: {}
+      - file:
+          path: /etc/hostname
+          expect: any
     cutover:
-      - drain: {}
-      - quiesce:
-          mode: freeze
-      - pass: {}
-      - proof: {}
-      - replay: {}
-      - "off": {}
-      - start: {}
-      - check:
-          id: up
+      - file:
+          id: "off"
+          at: target
           when: "facts.guest.os.id == debian"
-          file: up.lua
-          with:
-            port: 22
-            host: "${facts.guest.hostname}"
-            price: "$${x}"
+          path: "/srv/${facts.guest.hostname}/$${x}"
+          expect: absent
+
+=== a plan written out is a plan that means the same
+--- file plan.yaml
+plan: small
+hosts:
+  here:
+    local: true
+  old:
+    ssh:
+      user: root
+      host: old
+machines:
+  one:
+    source:
+      host: old
+      images:
+        root:
+          path: /srv/one.raw
+          format: raw
+          copy: true
+    target:
+      host: here
+      dir: "/srv/new/${machine}"
+      memory: 4GiB
+      format: qcow2
+      replace: false
+      start: auto
+      disks:
+        root:
+          format: qcow2
+          size: 0
+    downtime: 90s
+    assess:
+      - file:
+          path: /etc/hostname
+          expect: any
+--- run check --expand plan.yaml
+--- stdout
+plan: small
+hosts:
+  here:
+    local: true
+  old:
+    ssh:
+      user: root
+      host: old
+machines:
+  one:
+    source:
+      host: old
+      images:
+        root:
+          path: /srv/one.raw
+          format: raw
+          copy: true
+    target:
+      host: here
+      dir: "/srv/new/${machine}"
+      memory: 4GiB
+      format: qcow2
+      replace: false
+      start: auto
+      disks:
+        root:
+          format: qcow2
+          size: 0
+    downtime: 90s
+    assess:
+      - file:
+          path: /etc/hostname
+          expect: any
 
 === comments, quotes and order do not matter, units are what they mean
 --- file plan.yaml
@@ -206,17 +257,15 @@ plan.yaml:4:3: warning: host 'lost' is used by no machine and no step
 --- file plan.yaml
 plan: small
 hosts: { here: { local: true } }
-vars: { seconds: "20" }
+vars: { file: mine }
 defaults: { recipe: recipes/mine.yaml }
 machines:
   one: { source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
 --- file recipes/mine.yaml
 recipe: mine
-vars: { seconds: "10", id: settle }
-assess: [ machine ]
-convert:
-  - disks: { passes: 3 }
-  - command: { id: "${id}", argv: [sleep, "${seconds}"] }
+vars: { file: theirs, id: settled }
+assess:
+  - file: { id: "${id}", path: "/etc/${file}" }
 --- run check --expand plan.yaml
 --- stdout
 plan: small
@@ -232,8 +281,6 @@ machines:
           path: /srv/one.raw
           format: raw
           copy: true
-      power:
-        manual: {}
     target:
       host: here
       dir: /srv/new
@@ -245,36 +292,43 @@ machines:
           format: qcow2
           size: 0
     assess:
-      - machine: {}
-    convert:
-      - disks:
-          passes: 3
-          freeze: never
-      - command:
-          id: settle
-          argv: [sleep, "20"]
+      - file:
+          id: settled
+          path: /etc/mine
+          expect: any
 
 === defaults lay steps over the recipe, and a machine over both
 --- file plan.yaml
 plan: small
 hosts: { here: { local: true } }
 defaults:
-  recipe: v2v
+  recipe: mine.yaml
   target: { host: here, dir: /srv/new }
   cutover:
-    - command: { id: tell, after: start, argv: [tell, all] }
+    - file: { id: tell, after: start, path: /all }
 machines:
   one:
     source: { host: here, images: [/srv/one.raw] }
-    assess: [ guest: { skip: true } ]
+    assess: [ file: { id: guest, skip: true } ]
     backup: []
-    convert: [ disks: { passes: 5 } ]
+    convert: [ file: { id: disks, expect: present } ]
     cutover:
-      - command: { id: tell, argv: [tell, one] }
-      - command: { id: second, after: drain, argv: [a] }
-      - command: { id: third, after: drain, argv: [b], needs: [second, convert.disks] }
-      - command: { id: first, before: drain, argv: [c] }
-      - command: { id: last, argv: [d] }
+      - file: { id: tell, path: /one }
+      - file: { id: second, after: drain, path: /a }
+      - file: { id: third, after: drain, path: /b, needs: [second, convert.disks] }
+      - file: { id: first, before: cutover.drain, path: /c }
+      - file: { id: last, path: /d }
+      - file: { id: start, before: last }
+--- file mine.yaml
+recipe: mine
+assess:
+  - file: { id: host, path: /host }
+  - file: { id: guest, path: /guest }
+convert:
+  - file: { id: disks, path: /disks }
+cutover:
+  - file: { id: drain, path: /drain }
+  - file: { id: start, path: /start }
 --- run check --expand plan.yaml
 --- stdout
 plan: small
@@ -290,8 +344,6 @@ machines:
           path: /srv/one.raw
           format: raw
           copy: true
-      power:
-        manual: {}
     target:
       host: here
       dir: /srv/new
@@ -303,44 +355,45 @@ machines:
           format: qcow2
           size: 0
     assess:
-      - host: {}
-      - machine: {}
+      - file:
+          id: host
+          path: /host
+          expect: any
     convert:
-      - disks:
-          passes: 5
-          freeze: never
-    reconfigure:
-      - guest: {}
-      - machine: {}
-    validate:
-      - disks: {}
-      - boot:
-          timeout: 5m
+      - file:
+          id: disks
+          path: /disks
+          expect: present
     cutover:
-      - command:
+      - file:
           id: first
-          argv: [c]
-      - drain: {}
-      - command:
+          path: /c
+          expect: any
+      - file:
+          id: drain
+          path: /drain
+          expect: any
+      - file:
           id: second
-          argv: [a]
-      - command:
+          path: /a
+          expect: any
+      - file:
           id: third
           needs: [second, convert.disks]
-          argv: [b]
-      - quiesce:
-          mode: shutdown
-      - pass: {}
-      - proof: {}
-      - replay: {}
-      - "off": {}
-      - start: {}
-      - command:
+          path: /b
+          expect: any
+      - file:
           id: tell
-          argv: [tell, one]
-      - command:
+          path: /one
+          expect: any
+      - file:
+          id: start
+          path: /start
+          expect: any
+      - file:
           id: last
-          argv: [d]
+          path: /d
+          expect: any
 
 === errors are told to programs too
 --- file plan.yaml

@@ -232,6 +232,39 @@ plan.yaml:9:24: cannot read 'hooks/login.lua': No such file or directory
       |                        ^
   the path starts at the plan's folder
 
+=== a check that is no check
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    cutover:
+      - check: {}
+      - check: { id: a, use: prot }
+      - check: { id: b, use: port, file: b.lua }
+      - check: { id: c, use: port, with: { port: 22 }, at: target }
+--- file b.lua
+return true
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:9:9: the check says nothing to run
+    9 |       - check: {}
+      |         ^
+  file: NAME.lua is yours, use: NAME a ready-made one
+plan.yaml:10:30: no ready-made check is called 'prot'
+   10 |       - check: { id: a, use: prot }
+      |                              ^
+  did you mean 'port'?
+plan.yaml:11:9: a check has `file` or `use`, not both
+   11 |       - check: { id: b, use: port, file: b.lua }
+      |         ^
+  file: NAME.lua is yours, use: NAME a ready-made one
+3 errors
+
 === a wrong step in a recipe is told once, at the recipe
 --- file plan.yaml
 plan: steps
