@@ -155,11 +155,7 @@ int dir_reserve(const char *dir, struct err *e)
 	if (rc == 0)
 		return 0;
 	errno = rc;
-	err_sys(e, "cannot keep %d KiB of '%s' in reserve", RESERVE_BYTES >> 10, dir);
-	if (rc == ENOSPC)
-		return err_hint(e, "make room on that disk first: drover starts nothing that "
-				"it might not be able to record");
-	return -1;
+	return err_sys(e, "cannot keep %d KiB of '%s' in reserve", RESERVE_BYTES >> 10, dir);
 }
 
 void dir_reserve_drop(const char *dir)

@@ -9,6 +9,7 @@
 #include "engine/state/record.h"
 #include "engine/state/verify.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -224,6 +225,9 @@ struct state *state_open(const char *dir, const char *plan, enum state_mode mode
 	s = state_new(dir, plan, mode, loop);
 	if ((mode == STATE_WRITE ? open_write(s, e) : open_read(s, e)) == 0)
 		return s;
+	if (e && e->sys == ENOSPC && !e->hint)
+		err_hint(e, "make room on that disk first: drover starts nothing that it might "
+			 "not be able to record");
 	state_close(s, NULL);
 	return NULL;
 }

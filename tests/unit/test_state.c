@@ -9,11 +9,15 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -776,6 +780,83 @@ static void stale_locks_of_a_killed_writer_do_not_hinder(void **state)
 	}
 }
 
+/* ---- a full disk ------------------------------------------------------------------- */
+
+static char *append_and_hear(struct fix *f, struct state *s, const char *kind)
+{
+	struct heard h = { 0 };
+	struct record r = { .machine = "db", .kind = kind, .subject = kind };
+
+	state_append(s, &r, hear, &h);
+	while (h.n < 1)
+		loop_turn(f->loop, -1);
+	return h.error;
+}
+
+static void fill(const char *path)
+{
+	static const char zeros[65536];
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	for (size_t n = sizeof(zeros); n > 0;)
+		if (write(fd, zeros, n) < 0)
+			n /= 2;
+	close(fd);
+}
+
+/* In a mount namespace of its own, on a tmpfs of 3 MiB. 0, or the step that did
+ * not go as it must. */
+static int on_full_disk(struct fix *f)
+{
+	AUTO_FREE char *filler = mem_printf("%s/filler", f->root);
+	AUTO_FREE char *refused = NULL, *taken = NULL, *again = NULL;
+	AUTO_ERR e = { 0 };
+	struct state *s;
+	int n = 0;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", f->root, "tmpfs", 0, "size=3m") < 0)
+		return 77;
+	s = open_ok(f, STATE_WRITE);
+	fill(filler);
+	for (int i = 0; i < 100 && !refused; i++)	/* fill the file's last page */
+		refused = append_and_hear(f, s, "intent");
+	if (!refused || !strstr(refused, "cannot start anything more: the disk of"))
+		return 2;
+	taken = append_and_hear(f, s, "outcome");
+	if (taken)
+		return 3;
+	again = append_and_hear(f, s, "begin");
+	if (!again)
+		return 4;
+	state_close(s, NULL);		/* git may have found no room: the journal did */
+	fill(filler);
+	if (state_open(f->dir, "erp", STATE_WRITE, f->loop, &e) || e.sys != ENOSPC || !e.hint)
+		return 5;
+	unlink(filler);
+	s = open_ok(f, STATE_WRITE);
+	n = log_length(s, "db");
+	close_ok(s);
+	return n > 0 ? 0 : 6;
+}
+
+static void on_a_full_disk_nothing_starts_and_what_ends_is_recorded(void **state)
+{
+	struct fix *f = *state;
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();		/* needs to mount */
+	pid = fork();
+	if (pid == 0)
+		_exit(on_full_disk(f));
+	waitpid(pid, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
+}
+
 /* ---- killed at any moment ------------------------------------------------------------ */
 
 #define ROUNDS 60
@@ -797,8 +878,10 @@ static void write_until_killed(const char *dir, uint32_t from, int fd)
 {
 	struct loop *loop = loop_new(&clock_real);
 	AUTO_ERR e = { 0 };
-	struct state *s = state_open(dir, "erp", STATE_WRITE, loop, &e);
+	struct state *s;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	s = state_open(dir, "erp", STATE_WRITE, loop, &e);
 	if (!s) {
 		fprintf(stderr, "%s\n", e.what);
 		_exit(2);
@@ -904,6 +987,7 @@ int main(void)
 		T(without_its_journal_a_state_goes_on_from_git),
 		T(a_branch_moved_by_another_program_is_told),
 		T(stale_locks_of_a_killed_writer_do_not_hinder),
+		T(on_a_full_disk_nothing_starts_and_what_ends_is_recorded),
 		T(what_was_acknowledged_is_there_after_any_kill),
 	};
 

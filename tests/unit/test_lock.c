@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_lock - of any number that start at once, one proceeds.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/state/lock.h"
+#include "engine/state/state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define STARTS 20
+
+struct fix { char root[64], dir[96]; };
+
+static int setup(void **state)
+{
+	struct fix *f = mem_alloc(sizeof(*f));
+
+	strcpy(f->root, "/tmp/drover-test.XXXXXX");
+	assert_non_null(mkdtemp(f->root));
+	snprintf(f->dir, sizeof(f->dir), "%s/.drover", f->root);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fix *f = *state;
+
+	io_remove_tree(f->root);
+	free(f);
+	return 0;
+}
+
+/* A child that opens the state and tells how it went by one byte: 'w' it writes,
+ * 'h' it is held, 'e' anything else. The winner holds on until it is told. */
+static void contend(const char *dir, int go, int say, int end)
+{
+	struct loop *loop = loop_new(&clock_real);
+	AUTO_ERR e = { 0 };
+	struct state *s;
+	char c;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (read(go, &c, 1) != 0)	/* closed: everybody starts */
+		_exit(1);
+	s = state_open(dir, "erp", STATE_WRITE, loop, &e);
+	c = s ? 'w' : e.kind == ERR_HELD && strstr(e.what, "it is held by ") && e.hint ? 'h' : 'e';
+	if (c == 'e')
+		fprintf(stderr, "%s\n", e.what);
+	if (write(say, &c, 1) != 1)
+		_exit(1);
+	if (s && read(end, &c, 1) != 0)
+		_exit(1);
+	_exit(s && state_close(s, &e) < 0 ? 1 : 0);
+}
+
+static void of_twenty_starts_exactly_one_proceeds(void **state)
+{
+	struct fix *f = *state;
+	int go[2], say[2], end[2], count[256] = { 0 };
+
+	for (int round = 0; round < 3; round++) {	/* the first makes the state */
+		memset(count, 0, sizeof(count));
+		assert_true(pipe(go) == 0 && pipe(say) == 0 && pipe(end) == 0);
+		for (int i = 0; i < STARTS; i++)
+			if (fork() == 0) {
+				close(go[1]);
+				close(end[1]);
+				contend(f->dir, go[0], say[1], end[0]);
+			}
+		close(go[1]);
+		close(say[1]);
+		for (int i = 0; i < STARTS; i++) {
+			unsigned char c;
+
+			assert_int_equal(read(say[0], &c, 1), 1);
+			count[c]++;
+		}
+		close(end[1]);
+		for (int i = 0, status; i < STARTS; i++) {
+			assert_true(wait(&status) > 0);
+			assert_int_equal(status, 0);
+		}
+		close(go[0]);
+		close(say[0]);
+		close(end[0]);
+		assert_int_equal(count['w'], 1);
+		assert_int_equal(count['h'], STARTS - 1);
+	}
+}
+
+static void the_second_is_told_who_holds_it_and_since_when(void **state)
+{
+	struct fix *f = *state;
+	AUTO_ERR e = { 0 };
+	AUTO_FREE char *pid = mem_printf("it is held by pid %d on ", (int)getpid());
+	AUTO_FREE char *who = NULL;
+	int fd;
+
+	assert_int_equal(io_mkdirs(f->dir, 0700), 0);
+	assert_null(lock_holder(f->dir));
+	fd = lock_take(f->dir, "7f3a2c10", 1770000000, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(lock_take(f->dir, "00000000", 1770000001, &e), -1);
+	assert_int_equal(e.kind, ERR_HELD);
+	assert_non_null(strstr(e.what, pid));
+	assert_non_null(strstr(e.what, "run 7f3a2c10) since 2026-02-02T02:40:00Z"));
+	assert_non_null(strstr(e.hint, "drover status"));
+	who = lock_holder(f->dir);
+	assert_non_null(strstr(e.what, who));
+	lock_release(fd);
+	assert_null(lock_holder(f->dir));
+}
+
+static void a_killed_holder_holds_no_longer(void **state)
+{
+	struct fix *f = *state;
+	AUTO_ERR e = { 0 };
+	int p[2], fd;
+	pid_t pid;
+	char c;
+
+	assert_int_equal(io_mkdirs(f->dir, 0700), 0);
+	assert_int_equal(pipe(p), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (lock_take(f->dir, "7f3a2c10", 1, &e) < 0 || write(p[1], "x", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	assert_int_equal(read(p[0], &c, 1), 1);
+	assert_non_null(lock_holder(f->dir));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_null(lock_holder(f->dir));	/* its text is still there */
+	fd = lock_take(f->dir, "11111111", 2, &e);
+	assert_true(fd >= 0);
+	lock_release(fd);
+	close(p[0]);
+	close(p[1]);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(of_twenty_starts_exactly_one_proceeds),
+		T(the_second_is_told_who_holds_it_and_since_when),
+		T(a_killed_holder_holds_no_longer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
