@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PROOF_MS 3000
+#define PROOF_MS 2000
 #define LAUNCH_MS 60000
 
 /* ---- is KVM real? ---------------------------------------------------------------

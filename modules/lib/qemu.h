@@ -9,7 +9,7 @@
 
 /* Does this host's KVM run code, and at a machine's pace? /dev/kvm may open and
  * every guest hang nevertheless: a few million instructions in long mode must end in
- * time, or TCG it is. Costs a quarter of a second, or three where it is broken. */
+ * time, or TCG it is. Costs a quarter of a second, or two where it is broken. */
 bool qemu_kvm_works(void);
 
 /* Make run->dir, and the UEFI variables where there are none, and start it as a

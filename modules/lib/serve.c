@@ -198,7 +198,7 @@ static void unit_taps(struct str *out, const json_t *def, const char *ip)
 
 		str_addf(out, "ExecStartPre=-%s link del dev %s\n"
 			 "ExecStartPre=%s tuntap add dev %s mode tap\n"
-			 "ExecStartPre=%s link set %s master ", ip, tap, ip, tap, ip, tap);
+			 "ExecStartPre=%s link set %s master", ip, tap, ip, tap, ip, tap);
 		unit_word(out, jstr(nic, "network", ""));
 		str_addf(out, " up\nExecStopPost=-%s link del dev %s\n", ip, tap);
 	}

@@ -102,8 +102,9 @@ static int launch(struct ctx *c, const struct testcopy *t, const json_t *disks,
 	AUTO_FREE char *vars = mem_printf("%s/uefi-vars.fd", t->dir);
 	AUTO_ERR e = {0};
 	AUTO_FD netns = fence_open(t->fence, &e);
+	bool kvm = strcmp(jstr(t->def, "accel", ""), "kvm") == 0;
 	struct vm_run how = {
-		.accel = qemu_kvm_works() ? "kvm" : "tcg", .dir = t->run, .vars = vars,
+		.accel = kvm ? "kvm" : "tcg", .dir = t->run, .vars = vars,
 		.disks = disks, .cpus = cpus, .memory = memory,
 		.detached = true, .paused = true,
 	};
@@ -111,7 +112,7 @@ static int launch(struct ctx *c, const struct testcopy *t, const json_t *disks,
 	if (netns < 0)
 		return ctx_fail_err(c, &e);
 	ctx_volatile(c, "accel", json_string(how.accel));
-	if (strcmp(how.accel, "tcg") == 0)
+	if (!kvm)
 		ctx_log(c, "no working KVM here: the copy is emulated, and slow");
 	return qemu_launch(c, t->def, &how, netns);
 }

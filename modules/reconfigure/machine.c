@@ -15,7 +15,8 @@
 #include <string.h>
 
 static const struct param params[] = { { .name = NULL } };
-static const char *const wants[] = { "machine", "guest", "disks", "target.host", NULL };
+static const char *const wants[] = { "machine", "guest", "disks", "target.host",
+				   "definition", NULL };
 static const char *const tools[] = { "qemu-system-x86_64", NULL };
 
 struct made {
@@ -46,20 +47,32 @@ static int paths(struct ctx *c, struct made *m)
 	return 0;
 }
 
+/* The accelerator is proven once; after that the definition says what came of it. */
+static bool has_kvm(struct ctx *c, const struct made *m)
+{
+	const char *known = jstr(ctx_fact(c, "definition"), "accel", NULL);
+	AUTO_FREE char *text = known ? NULL : keepfile_read(m->json_path);
+	AUTO_JSON *file = text ? json_parse(text, strlen(text), NULL) : NULL;
+
+	known = jstr(file, "accel", known);
+	if (known)
+		return strcmp(known, "kvm") == 0;
+	return jbool(ctx_fact(c, "target.host"), "kvm", true) && qemu_kvm_works();
+}
+
 static int make(struct ctx *c, struct made *m, json_t *left_out)
 {
-	bool kvm = jbool(ctx_fact(c, "target.host"), "kvm", true);
 	struct vm_from from = {
 		.machine = ctx_machine(c), .fact = ctx_fact(c, "machine"),
 		.guest = ctx_fact(c, "guest"), .disks = ctx_fact(c, "disks"),
 		.lineage = jstr(ctx_run(c), "lineage", NULL),
-		.kvm = kvm && qemu_kvm_works(),
 	};
 	struct vm_run as_defined = { .accel = NULL };
 	AUTO_ERR e = {0};
 
 	if (paths(c, m) < 0)
 		return -1;
+	from.kvm = has_kvm(c, m);
 	m->def = vm_define(&from, left_out, &e);
 	if (!m->def)
 		return ctx_fail_err(c, &e);
