@@ -270,7 +270,6 @@ static void on_after(struct op *o, const json_t *result, void *arg)
 			fail(j, result);
 		return;
 	}
-	take_facts(j, j->applied);
 	take_facts(j, result);
 	if (findings_absorb(j->r, j->m, j->key, result))
 		findings_report(j->r, j->m, j->key);
@@ -290,6 +289,8 @@ static void on_applied(struct op *o, const json_t *result, void *arg)
 	json_decref(j->applied);
 	j->applied = json_incref((json_t *)result);
 	take_evidence(j, o->evidence);
+	if (result_ok(result))	/* the probe that follows may want what was just told */
+		take_facts(j, result);
 	j->m->world_gen++;
 	op_start(j->r, j->m, j->node, "probe", on_after, j)->quiet = true;
 }
