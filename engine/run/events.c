@@ -159,11 +159,13 @@ static void on_ledger(struct op_end *end, const json_t *ev)
 	journal(end, &c, "ledger", jint(ev, "ack", 0));
 }
 
-/* It rides with the step's outcome; without an outcome the step is done again. */
+/* A probe's rides with the step's outcome; an apply's is journalled as it comes, so
+ * that an engine that dies before the outcome does not lose it. */
 static void on_evidence(struct op_end *end, const json_t *ev)
 {
 	struct op *o = end->op;
 	const char *name = jstr(ev, "name", "evidence"), *text = jstr(ev, "text", "");
+	struct rec c;
 
 	if (strlen(text) > EVIDENCE_MAX || json_object_size(o->evidence) >= EVIDENCE_COUNT) {
 		AUTO_FREE char *key = step_key(o->step);
@@ -173,6 +175,12 @@ static void on_evidence(struct op_end *end, const json_t *ev)
 		return;
 	}
 	jset_str(o->evidence, name, text);
+	if (!o->r->writes || !strcmp(o->name, "probe"))
+		return;
+	rec_init(&c, o->r, o->m);
+	rec_evidence(&c, o->node, o->evidence);
+	json_object_clear(o->evidence);
+	journal(end, &c, "note", 0);
 }
 
 static void on_ask(struct op_end *end, const json_t *ev)
