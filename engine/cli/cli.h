@@ -147,7 +147,8 @@ int cli_width(const struct cli *c);	/* columns; 100 when it is no terminal */
 
 void help_all(FILE *out);
 void help_verb(FILE *out, const struct verb *v);
-void help_man(FILE *out, const struct verb *v);	/* an mdoc page */
+/* An mdoc page; v NULL: of drover itself. */
+void help_man(FILE *out, const struct verb *v);
 
 /* ---- the verbs ----------------------------------------------------------- */
 

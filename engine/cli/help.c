@@ -105,11 +105,11 @@ void help_verb(FILE *out, const struct verb *v)
 /* ---- mdoc ---------------------------------------------------------------- */
 
 /* Text for a roff line: backslashes, a dot or quote at the start. */
-static void man_text(FILE *out, const char *s)
+static void man_text(FILE *out, const char *text)
 {
 	bool start = true;
 
-	for (; *s; s++) {
+	for (const char *s = text; *s; s++) {
 		if (s[0] == '\n' && s[1] == '\n') {
 			fputs("\n.Pp\n", out);
 			s++;
@@ -118,6 +118,11 @@ static void man_text(FILE *out, const char *s)
 		}
 		if (start && (*s == '.' || *s == '\''))
 			fputs("\\&", out);
+		if (s[0] == ' ' && s != text && (s[-1] == '.' || s[-1] == ':')) {
+			fputc('\n', out);	/* a sentence, a line */
+			start = true;
+			continue;
+		}
 		if (*s == '\\')
 			fputs("\\e", out);
 		else if (*s == '-')
@@ -154,19 +159,58 @@ static const char *const exit_rows[] = {
 	NULL
 };
 
-void help_man(FILE *out, const struct verb *v)
+static void man_head(FILE *out, const char *name, const char *summary)
 {
-	char upper[32];
+	char upper[48];
 	size_t i = 0;
 
-	for (; v->name[i] && i < sizeof(upper) - 1; i++)
-		upper[i] = (char)toupper((unsigned char)v->name[i]);
+	for (; name[i] && i < sizeof(upper) - 1; i++)
+		upper[i] = (char)toupper((unsigned char)name[i]);
 	upper[i] = '\0';
 	fprintf(out, ".\\\" SPDX-License-Identifier: Apache-2.0\n"
-		".\\\" Made by `drover help --man %s`.\n"
-		".Dd November 21, 2026\n.Dt DROVER-%s 1\n.Os\n.Sh NAME\n.Nm drover-%s\n.Nd ",
-		v->name, upper, v->name);
-	man_text(out, v->summary);
+		".\\\" Made from the tables: drover help --man [VERB]\n"
+		".Dd November 21, 2026\n.Dt %s 1\n.Os\n.Sh NAME\n.Nm %s\n.Nd ", upper, name);
+	man_text(out, summary);
+}
+
+static void man_exits(FILE *out)
+{
+	fputs(".Sh EXIT STATUS\n.Bl -tag -width 100\n", out);
+	for (const char *const *r = exit_rows; *r; r += 2)
+		fprintf(out, ".It %s\n%s\n", r[0], r[1]);
+	fputs(".El\n", out);
+}
+
+static void man_main(FILE *out)
+{
+	man_head(out, "drover", "migrate machines as a plan says");
+	fputs("\n.Sh SYNOPSIS\n.Nm\n.Ar VERB\n.Op Ar options\n.Ar PLAN\n.Sh DESCRIPTION\n"
+	      "A plan in YAML says which machines move from where to where.\n"
+	      ".Nm\nlooks, previews, runs, records every step in git, and rolls back.\n.Pp\n"
+	      "The verbs are, each with a page of its own:\n.Bl -tag -width finalize\n", out);
+	for (const struct verb *v = verbs; v->name; v++) {
+		fprintf(out, ".It Xr drover-%s 1\n", v->name);
+		man_text(out, v->summary);
+		fputc('\n', out);
+	}
+	fputs(".El\n.Pp\nThe options shared by all verbs are:\n.Bl -tag -width Ds\n", out);
+	for (int o = 0; o < OPT_SHARED_COUNT; o++)
+		man_option(out, &option_rows[o]);
+	fputs(".El\n.Sh ENVIRONMENT\n.Bl -tag -width NO_COLOR\n.It Ev NO_COLOR\n"
+	      "when set, no colours unless\n.Fl \\-color Cm always\nasks for them\n.El\n", out);
+	man_exits(out);
+}
+
+void help_man(FILE *out, const struct verb *v)
+{
+	AUTO_FREE char *name = NULL;
+
+	if (!v) {
+		man_main(out);
+		return;
+	}
+	name = mem_printf("drover-%s", v->name);
+	man_head(out, name, v->summary);
 	fprintf(out, "\n.Sh SYNOPSIS\n.Nm drover %s\n.Op Ar options\n", v->name);
 	if (*v->args)
 		fprintf(out, ".Ar %s\n", v->args);
@@ -178,10 +222,9 @@ void help_man(FILE *out, const struct verb *v)
 			man_option(out, &option_rows[o]);
 	for (int o = 0; o < OPT_SHARED_COUNT; o++)
 		man_option(out, &option_rows[o]);
-	fputs(".El\n.Sh EXIT STATUS\n.Bl -tag -width 100\n", out);
-	for (const char *const *r = exit_rows; *r; r += 2)
-		fprintf(out, ".It %s\n%s\n", r[0], r[1]);
-	fputs(".El\n.Sh EXAMPLES\n.Bd -literal\n", out);
+	fputs(".El\n", out);
+	man_exits(out);
+	fputs(".Sh EXAMPLES\n.Bd -literal\n", out);
 	man_text(out, v->example);
 	fputs("\n.Ed\n.Sh SEE ALSO\n.Xr drover 1\n", out);
 }
@@ -205,7 +248,7 @@ int verb_help(struct cli *c)
 			err_hint(&e, "`drover help` lists the verbs");
 		return cli_fail(c, &e);
 	}
-	if (v && c->opt[OPT_MAN])
+	if (c->opt[OPT_MAN])
 		help_man(c->out, v);
 	else if (v)
 		help_verb(c->out, v);

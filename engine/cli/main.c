@@ -4,6 +4,7 @@
 #include "engine/cli/cli.h"
 #include "engine/hook/child.h"
 
+#include <langinfo.h>
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
@@ -17,6 +18,8 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], HOOK_CHILD_ARG) == 0)
 		return hook_child_main();
 	setlocale(LC_CTYPE, "");
+	if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+		setlocale(LC_CTYPE, "C.UTF-8");	/* widths; plans and hosts speak UTF-8 */
 	signal(SIGPIPE, SIG_IGN);
 	cli_init(&c);
 	if (cli_parse(&c, argc, argv, &e) < 0)

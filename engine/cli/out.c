@@ -84,12 +84,9 @@ void table_row(struct table *t, const char *const *cells)
 {
 	struct libscols_line *line = scols_table_new_line(t->t, NULL);
 
-	for (size_t i = 0; line && i < t->columns; i++) {
-		AUTO_STR safe = {0};
-
-		str_add_safe(&safe, cells[i] && *cells[i] ? cells[i] : "-");
-		scols_line_set_data(line, i, safe.s);
-	}
+	/* the library shows control characters as \x1b by itself */
+	for (size_t i = 0; line && i < t->columns; i++)
+		scols_line_set_data(line, i, cells[i] && *cells[i] ? cells[i] : "-");
 }
 
 /* Columns are padded to the end of the line by the library: cut that off. */

@@ -39,13 +39,11 @@ const struct option_row option_rows[OPT_COUNT] = {
 };
 
 const struct verb verbs[] = {
-#if __has_include("engine/cli/verb_check.c")
 	{ "check", "PLAN", 1, 1, "compile the plan; no host is touched",
 	  "Reads the plan and what it includes, checks every key, value, name and order, "
 	  "builds the graph of steps, and tells all errors that can be found, each with "
 	  "its place. Exit status 0 when the plan is right, 2 when it is not.",
 	  "drover check erp.yaml", { OPT_EXPAND }, verb_check },
-#endif
 	{ "preview", "PLAN", 1, 1, "what would happen, asked of the hosts; nothing is changed",
 	  "Connects to the hosts, lets every step's module look, and prints per machine and "
 	  "phase what would be created (+), changed (~), removed (-), is as wanted already "
@@ -86,29 +84,21 @@ const struct verb verbs[] = {
 	  "plan's name has to be typed, or given with --confirm; -y does not answer it.",
 	  "drover finalize erp.yaml\ndrover finalize erp.yaml --confirm erp",
 	  { OPT_CONFIRM }, verb_finalize },
-#if __has_include("engine/cli/verb_status.c")
 	{ "status", "PLAN", 1, 1, "machine by phase, and who serves",
 	  "Reads the recorded state; no host is touched.",
 	  "drover status erp.yaml", { 0 }, verb_status },
-#endif
-#if __has_include("engine/cli/verb_log.c")
 	{ "log", "PLAN", 1, 1, "the history of the machines, newest first",
 	  "One line per recorded transition: when, which machine, its id, what happened.",
 	  "drover log erp.yaml\ndrover log erp.yaml --machine erp-db -n 20",
 	  { OPT_LIMIT }, verb_log },
-#endif
-#if __has_include("engine/cli/verb_show.c")
 	{ "show", "PLAN [REV [PATH]]", 1, 3, "what was known of a machine at a point",
 	  "REV is HEAD, HEAD~3, the beginning of a commit's id, or a phase's name, which means "
 	  "its beginning. Without PATH the recorded files are listed.",
 	  "drover show erp.yaml -m erp-db\ndrover show erp.yaml HEAD description.json -m erp-db",
 	  { 0 }, verb_show },
-#endif
-#if __has_include("engine/cli/verb_diff.c")
 	{ "diff", "PLAN [REV [REV]]", 1, 3, "what changed between two points of the history",
 	  "REV is as for `drover show`. Without any the newest transition is shown.",
 	  "drover diff erp.yaml convert HEAD -m erp-db", { 0 }, verb_diff },
-#endif
 #if __has_include("engine/cli/verb_hosts.c")
 	{ "hosts", "PLAN", 1, 1, "ask each host: reachable, system, tools it has and lacks",
 	  "Connects to every host of the plan and starts the agent there; nothing is changed.",
