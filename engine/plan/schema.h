@@ -5,6 +5,7 @@
 #ifndef DROVER_SCHEMA_H
 #define DROVER_SCHEMA_H
 
+#include "engine/base/json.h"
 #include "engine/plan/yaml.h"
 #include "modules/module.h"
 

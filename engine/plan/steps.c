@@ -6,6 +6,7 @@
 #include "engine/base/io.h"
 #include "engine/base/text.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -384,7 +385,26 @@ static bool type_needs(struct loader *l, const struct step_src *s, struct plan_s
 	return true;
 }
 
-static void digest_step(struct step_src *s, const struct plan_step *step)
+/* A check is what its file says. */
+static void digest_file(const struct loader *l, const struct plan_step *step, json_t *all)
+{
+	const char *file = jstr(step->args, "file", NULL);
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *text = NULL;
+	char hex[SHA256_HEX];
+	size_t n;
+
+	if (step->module->place != IN_ENGINE || !file)
+		return;
+	path = *file == '/' ? mem_strdup(file) : mem_printf("%s/%s", l->plan->dir, file);
+	text = io_read_file(AT_FDCWD, path, 1 << 20, &n);
+	if (!text)
+		return;		/* a ready-made one */
+	sha256_hex(text, n, hex);
+	jset_str(all, "content", hex);
+}
+
+static void digest_step(const struct loader *l, struct step_src *s, const struct plan_step *step)
 {
 	AUTO_JSON *all = json_object();
 
@@ -398,6 +418,7 @@ static void digest_step(struct step_src *s, const struct plan_step *step)
 	for (size_t i = 0; step->needs && step->needs[i]; i++)
 		jadd(needs, json_string(step->needs[i]));
 	jset(all, "needs", needs);
+	digest_file(l, step, all);
 	AUTO_FREE char *text = json_canonical(all);
 	sha256_of(text, strlen(text), s->digest);
 }
@@ -430,7 +451,7 @@ const struct plan_step *step_compile(struct loader *l, struct step_src *s)
 	ok &= type_needs(l, s, step);
 	if (!ok)
 		return NULL;
-	digest_step(s, step);
+	digest_step(l, s, step);
 	s->step = step;
 	return step;
 }
