@@ -462,6 +462,8 @@ static void on_start(struct screen *s, const json_t *ev)
 static void on_end(struct screen *s, const json_t *ev)
 {
 	screen_hide(s);
+	if (!s->kind)
+		return;		/* it never began: the error says all */
 	if (s->preview)
 		preview_page(s, ev);
 	else

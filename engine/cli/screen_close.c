@@ -44,11 +44,20 @@ static void add_row(struct screen *s, const struct view *v, size_t names)
 	str_addf(&s->line, "  %s\n", took);
 }
 
-static const char *end_word(int64_t status)
+static bool any_failed(const struct screen *s)
+{
+	for (size_t i = 0; i < s->view_count; i++)
+		for (int p = 0; p < PHASE_COUNT; p++)
+			if (s->views[i]->marks[p] == MARK_FAILED)
+				return true;
+	return false;
+}
+
+static const char *end_word(const struct screen *s, int64_t status)
 {
 	switch (status) {
 	case 0: return "done";
-	case 1: return "a step FAILED";
+	case 1: return any_failed(s) ? "a step FAILED" : "refused";
 	case 3: return "stopped; the same command goes on with it";
 	case 5: return "the saved preview no longer fits";
 	case 6: return "waits for a person";
@@ -78,8 +87,8 @@ void close_page(struct screen *s, const json_t *end)
 		add_row(s, s->views[i], names);
 	trim(&s->line);
 	text_duration((uint64_t)jint(end, "ms", 0), text);
-	str_addf(&s->line, "\n%s%s%s: %s", paint(s, status ? P_RED : P_GREEN), s->kind ? s->kind : "run",
-		 paint(s, P_OFF), end_word(status));
+	str_addf(&s->line, "\n%s%s%s: %s", paint(s, status ? P_RED : P_GREEN), s->kind,
+		 paint(s, P_OFF), end_word(s, status));
 	str_addf(&s->line, ", %s", text);
 	if (bytes > 0) {
 		text_size((uint64_t)bytes, text);
