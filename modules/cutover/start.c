@@ -23,6 +23,8 @@ static const struct param params[] = {
 	  .summary = "the address for `port`; default: of its first NIC that has one" },
 	{ .name = "timeout", .type = P_DURATION, .dflt = "10m", .min = 1000, .max = 86400000,
 	  .summary = "it must be up within this time" },
+	{ .name = "grace", .type = P_DURATION, .dflt = "15s", .min = 0, .max = 3600000,
+	  .summary = "undo lets its system end in order for this time, then cuts its power" },
 	{ .name = NULL },
 };
 static const char *const wants[] = { "definition", NULL };
@@ -173,7 +175,7 @@ static int undo(struct ctx *c)
 	if (!def || !ctx_kept(c, "way", NULL))
 		return 0;
 	way = way_of(c);
-	return way ? way->end(c, def) : -1;
+	return way ? way->end(c, def, (unsigned)jint(ctx_args(c), "grace", 15000)) : -1;
 }
 
 const struct module module_cutover_start = {

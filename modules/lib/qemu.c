@@ -127,14 +127,47 @@ pid_t qemu_running(const char *dir)
 	return task_find(marker);
 }
 
+/* What QEMU printed before it gave up, without its name in front of every line. */
+static int told_why(struct ctx *c, const char *log, const char *what)
+{
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, log, 1u << 16, NULL);
+	size_t n = text ? strlen(text) : 0;
+
+	while (n && text[n - 1] == '\n')
+		text[--n] = '\0';
+	return ctx_fail(c, "cannot start '%s': %s", what, n ? text : "QEMU ended at once");
+}
+
+/* Its monitor is the first thing that works. */
+static int await_monitor(struct ctx *c, const json_t *def, const struct vm_run *run,
+			 const char *log)
+{
+	AUTO_FREE char *path = mem_printf("%s/qmp.sock", run->dir);
+	uint64_t until = clock_real.mono_ms(NULL) + LAUNCH_MS;
+	struct qmp *q;
+
+	while (qemu_running(run->dir)) {
+		AUTO_ERR e = {0};
+
+		if (access(path, F_OK) == 0 && (q = qmp_open(path, 1000, &e))) {
+			qmp_free(q);
+			return 0;
+		}
+		if (clock_real.mono_ms(NULL) > until)
+			return ctx_fail(c, "cannot start '%s': its monitor does not answer",
+					jstr(def, "name", ""));
+		task_sleep_ms(20);
+	}
+	return told_why(c, log, jstr(def, "name", ""));
+}
+
 int qemu_launch(struct ctx *c, const json_t *def, const struct vm_run *run, int netns_fd)
 {
 	AUTO_JSON *words = vm_argv(def, run);
 	AUTO_FREE const char **argv = qemu_argv(words);
-	struct proc p = { .argv = argv, .timeout_ms = LAUNCH_MS, .netns_fd = netns_fd };
 	AUTO_FREE char *program = proc_which(argv[0]);
+	AUTO_FREE char *log = mem_printf("%s/qemu.log", run->dir);
 	AUTO_ERR e = {0};
-	int rc;
 
 	if (!program)
 		return ctx_need_tool(c, argv[0]);
@@ -142,9 +175,9 @@ int qemu_launch(struct ctx *c, const json_t *def, const struct vm_run *run, int 
 		return ctx_fail_sys(c, "cannot make '%s'", run->dir);
 	if (make_vars(c, def, run) < 0)
 		return -1;
-	rc = proc_run(&p, &e);
-	proc_free(&p);
-	return rc < 0 ? ctx_fail_err(c, &e) : 0;
+	if (task_start(argv, log, netns_fd, &e) < 0)
+		return ctx_fail_err(c, &e);
+	return await_monitor(c, def, run, log);
 }
 
 void qemu_power_down(const char *dir, unsigned ms)
@@ -170,5 +203,6 @@ int qemu_end(struct ctx *c, const char *dir, unsigned power_down_ms)
 				"die", dir, (int)task_find(marker));
 	if (io_remove_tree(dir) < 0 && errno != ENOENT)
 		return ctx_fail_sys(c, "cannot remove '%s'", dir);
+	rmdir("/run/drover");	/* fine when another machine is there */
 	return 0;
 }

@@ -12,9 +12,9 @@
  * time, or TCG it is. Costs a quarter of a second, or two where it is broken. */
 bool qemu_kvm_works(void);
 
-/* Make run->dir, and the UEFI variables where there are none, and start it as a
- * daemon in the network namespace netns_fd (-1: ours). Known by the marker
- * "<run->dir>/qemu.pid". 0 once its sockets are there; -1 (told). */
+/* Make run->dir, and the UEFI variables where there are none, and start it on
+ * its own in the network namespace netns_fd (-1: ours). Known by the marker
+ * "<run->dir>/qemu.pid". 0 once its monitor answers; -1 (told). */
 int qemu_launch(struct ctx *c, const json_t *def, const struct vm_run *run, int netns_fd);
 /* The process of that run-time directory; 0: none. */
 pid_t qemu_running(const char *dir);

@@ -19,7 +19,6 @@
 
 #define TOOL_MS 60000
 #define ANSWER_MS 5000
-#define GRACE_MS 30000u		/* for an orderly end, before it is ended at once */
 
 static int run_input(const char *const *argv, unsigned ms, const char *input,
 		     struct str *out, struct err *e)
@@ -108,7 +107,7 @@ static int libvirt_begin(struct ctx *c, const json_t *def)
 	return 0;
 }
 
-static int libvirt_end(struct ctx *c, const json_t *def)
+static int libvirt_end(struct ctx *c, const json_t *def, unsigned grace_ms)
 {
 	const char *const shutdown[] = { "virsh", "-q", "shutdown", name_of(def), NULL };
 	const char *const destroy[] = { "virsh", "-q", "destroy", name_of(def), NULL };
@@ -117,9 +116,9 @@ static int libvirt_end(struct ctx *c, const json_t *def)
 	char state[32];
 
 	domain_state(def, state);
-	if (libvirt_running(def))
+	if (grace_ms && libvirt_running(def))
 		run(shutdown, NULL);
-	for (unsigned ms = 0; ms < GRACE_MS && libvirt_running(def); ms += 500)
+	for (unsigned ms = 0; ms < grace_ms && libvirt_running(def); ms += 500)
 		task_sleep_ms(500);
 	if (state[0] && libvirt_running(def) && run(destroy, &e) < 0)
 		return ctx_fail_err(c, &e);
@@ -250,7 +249,7 @@ static int systemd_begin(struct ctx *c, const json_t *def)
 	return 0;
 }
 
-static int systemd_end(struct ctx *c, const json_t *def)
+static int systemd_end(struct ctx *c, const json_t *def, unsigned grace_ms)
 {
 	static const char *const reload[] = { "systemctl", "daemon-reload", NULL };
 	AUTO_FREE char *unit = unit_name(def);
@@ -258,8 +257,8 @@ static int systemd_end(struct ctx *c, const json_t *def)
 	const char *const disable[] = { "systemctl", "disable", "--now", unit, NULL };
 	AUTO_ERR e = {0};
 
-	if (systemd_running(def))
-		qemu_power_down(jstr(def, "dir", ""), GRACE_MS);
+	if (grace_ms && systemd_running(def))
+		qemu_power_down(jstr(def, "dir", ""), grace_ms);
 	if (access(path, F_OK) == 0) {
 		if (run(disable, &e) < 0)
 			return ctx_fail_err(c, &e);
@@ -287,7 +286,7 @@ static int qemu_begin(struct ctx *c, const json_t *def)
 {
 	const char *dir = jstr(def, "dir", "");
 	AUTO_FREE char *marker = mem_printf("%s/qemu.pid", dir);
-	struct vm_run how = { .dir = dir, .detached = true };
+	struct vm_run how = { .dir = dir };
 
 	if (qemu_is_running(def))
 		return 0;
@@ -297,12 +296,12 @@ static int qemu_begin(struct ctx *c, const json_t *def)
 	return qemu_launch(c, def, &how, -1);
 }
 
-static int qemu_finish(struct ctx *c, const json_t *def)
+static int qemu_finish(struct ctx *c, const json_t *def, unsigned grace_ms)
 {
 	const char *dir = jstr(def, "dir", "");
 	AUTO_FREE char *marker = mem_printf("%s/qemu.pid", dir);
 
-	if (qemu_end(c, dir, GRACE_MS) < 0 || taps_remove(c, def) < 0 ||
+	if (qemu_end(c, dir, grace_ms) < 0 || taps_remove(c, def) < 0 ||
 	    ctx_ledger_del(c, "file", dir) < 0)
 		return -1;
 	return ctx_ledger_del(c, "process", marker);

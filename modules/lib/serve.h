@@ -14,9 +14,9 @@ struct serve_way {
 	/* Register and start; what is left of an earlier attempt is fine. What it
 	 * makes is entered in the ledger, lasting. 0, -1 (told). */
 	int (*begin)(struct ctx *c, const json_t *def);
-	/* Power off (orderly first, then at once) and take away what begin made. Fine
-	 * when nothing is there. 0, -1 (told). */
-	int (*end)(struct ctx *c, const json_t *def);
+	/* Power off (orderly for grace_ms, then at once) and take away what begin made.
+	 * Fine when nothing is there. 0, -1 (told). */
+	int (*end)(struct ctx *c, const json_t *def, unsigned grace_ms);
 	const char *lacks;		/* what is missing where it is not usable */
 	bool log;			/* its console goes to a file, not to a socket */
 };

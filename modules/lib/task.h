@@ -6,9 +6,15 @@
 #ifndef DROVER_TASK_H
 #define DROVER_TASK_H
 
+#include "engine/base/err.h"
+
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* Start a program that nothing of ours will end or wait for: in a session of its own,
+ * in the network namespace netns_fd (-1: ours), its output in the file `log`. 0 once
+ * it runs; -1 with e. */
+int task_start(const char *const *argv, const char *log, int netns_fd, struct err *e);
 /* The process that has `marker` as one of its arguments; 0: none. Zombies do not
  * count. */
 pid_t task_find(const char *marker);

@@ -106,7 +106,7 @@ static int launch(struct ctx *c, const struct testcopy *t, const json_t *disks,
 	struct vm_run how = {
 		.accel = kvm ? "kvm" : "tcg", .dir = t->run, .vars = vars,
 		.disks = disks, .cpus = cpus, .memory = memory,
-		.detached = true, .paused = true,
+		.paused = true,
 	};
 
 	if (netns < 0)

@@ -44,7 +44,6 @@ struct vm_run {
 	const char *vars;	/* UEFI: the variables file; NULL: beside the disks */
 	const json_t *disks;	/* {NAME: path of a qcow2 to use instead}; NULL: none */
 	int64_t cpus, memory;	/* 0: the definition's */
-	bool detached;		/* a daemon with a pid file */
 	bool paused;		/* wait for `cont` */
 };
 

@@ -216,10 +216,7 @@ static void argv_sockets(json_t *argv, const json_t *def, const struct vm_run *r
 	opt(argv, "-serial", "chardev:console");
 	opt(argv, "-chardev", "socket,id=monitor,path=%s/qmp.sock,server=on,wait=off", dir);
 	opt(argv, "-mon", "chardev=monitor,mode=control");
-	if (run->detached) {
-		jadd(argv, json_string("-daemonize"));
-		opt(argv, "-pidfile", "%s/qemu.pid", dir);
-	}
+	opt(argv, "-pidfile", "%s/qemu.pid", dir);
 	if (run->paused)
 		jadd(argv, json_string("-S"));
 }

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_boot - real machines, tiny ones: a boot sector that prints to the serial port
+ * is defined, booted behind a fence, started, and taken away again. In a network
+ * namespace of the test's own. Needs root and QEMU.
+ */
+#include "engine/base/io.h"
+#include "engine/base/proc.h"
+#include "modules/lib/fence.h"
+#include "modules/lib/task.h"
+#include "tests/unit/modtest.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* cli; cld; ds=0; si=msg; while ((al = *si++)) outb(0x3f8, al); hlt */
+static const unsigned char code[] = {
+	0xfa, 0xfc, 0x31, 0xc0, 0x8e, 0xd8, 0xbe, 0x17, 0x7c, 0xac, 0x84, 0xc0,
+	0x74, 0x06, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xf5, 0xf4, 0xeb, 0xfd,
+};
+#define DISK_BYTES (1 << 20)
+
+static bool can_run;
+
+struct world {
+	char dir[64];		/* target.dir */
+	char name[32];		/* of the machine, this test's own */
+	json_t *input;
+	json_t *events;		/* of all calls */
+};
+
+/* The base image of disk root: prints `text`, then halts. */
+static void make_base(struct world *w, const char *text)
+{
+	AUTO_FREE char *dir = mem_printf("%s/%s", w->dir, w->name);
+	AUTO_FREE char *path = mem_printf("%s/root.base.raw", dir);
+	AUTO_FREE unsigned char *disk = mem_alloc(DISK_BYTES);
+
+	memcpy(disk, code, sizeof(code));
+	snprintf((char *)disk + sizeof(code), 440 - sizeof(code), "%s", text);
+	disk[510] = 0x55;
+	disk[511] = 0xaa;
+	assert_int_equal(io_mkdirs(dir, 0700), 0);
+	assert_int_equal(io_write_file(AT_FDCWD, path, disk, DISK_BYTES, 0600), 0);
+}
+
+static json_t *spec_of(const struct world *w)
+{
+	json_t *spec = json_pack(
+		"{s:s, s:{s:s,s:s,s:{s:{s:s}}}, s:{s:s,s:s,s:s,s:s,s:i,s:i,"
+		"s:{s:{s:s,s:s,s:s}}}, s:{s:{},s:{}}}",
+		"name", w->name, "source", "host", "a", "kind", "image", "disks", "root",
+		"image", "/nowhere.raw", "target", "host", "b", "dir", w->dir, "format", "raw",
+		"start", "qemu", "cpus", 1, "memory", 64 << 20, "nics", "eth0", "network",
+		"brtest", "mac", "52:54:00:00:00:07", "address", "10.77.0.5/24", "maps",
+		"networks", "storage");
+
+	assert_non_null(spec);
+	return spec;
+}
+
+static int setup(void **state)
+{
+	struct world *w = mem_alloc(sizeof(*w));
+
+	snprintf(w->dir, sizeof(w->dir), "/tmp/drover-test.XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(w->name, sizeof(w->name), "t%d", (int)getpid());
+	w->input = json_pack("{s:{}, s:o, s:{s:{s:s}}, s:{s:s, s:b}}", "args", "machine",
+			     spec_of(w), "facts", "target.host", "kvm_note", "-", "run",
+			     "lineage", "l1", "preview", 0);
+	assert_non_null(w->input);
+	jset_bool(jget(w->input, "facts"), "x", false);
+	json_object_set_new(json_object_get(json_object_get(w->input, "facts"),
+					    "target.host"), "kvm", json_false());
+	w->events = json_array();
+	make_base(w, "\r\nhello\r\ntiny login: ");
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	io_remove_tree(w->dir);
+	json_decref(w->input);
+	json_decref(w->events);
+	free(w);
+	return 0;
+}
+
+static json_t *call(struct world *w, const char *module, const char *op)
+{
+	json_t *events = NULL;
+	json_t *result = modtest_call(module, op, w->input, &events);
+
+	modtest_keep(w->input, events);
+	json_array_extend(w->events, events);
+	json_decref(events);
+	return result;
+}
+
+static void args(struct world *w, const char *text)
+{
+	AUTO_ERR e = {0};
+
+	jset(w->input, "args", json_parse(text, strlen(text), &e));
+}
+
+static void must(struct world *w, const char *module, const char *op)
+{
+	AUTO_JSON *r = call(w, module, op);
+
+	if (!jbool(r, "ok", false))
+		fail_msg("%s %s: %s", module, op, jstr(r, "error.text", "?"));
+}
+
+static void fails(struct world *w, const char *module, const char *op, const char *text)
+{
+	AUTO_JSON *r = call(w, module, op);
+
+	assert_false(jbool(r, "ok", true));
+	assert_string_equal(jstr(r, "error.text", ""), text);
+}
+
+static void state_is(struct world *w, const char *module, const char *want)
+{
+	AUTO_JSON *r = call(w, module, "probe");
+
+	if (!jbool(r, "ok", false))
+		fail_msg("%s probe: %s", module, jstr(r, "error.text", "?"));
+	assert_string_equal(jstr(r, "state", ""), want);
+}
+
+/* Things in the ledger that were not struck. */
+static int ledger_left(const struct world *w)
+{
+	AUTO_JSON *left = json_object();
+	json_t *event;
+	size_t i;
+
+	json_array_foreach(w->events, i, event) {
+		AUTO_FREE char *key = mem_printf("%s:%s", jstr(event, "kind", ""),
+						 jstr(event, "name", ""));
+
+		if (strcmp(jstr(event, "e", ""), "ledger") != 0)
+			continue;
+		if (strcmp(jstr(event, "op", ""), "add") == 0)
+			jset_bool(left, key, true);
+		else
+			json_object_del(left, key);
+	}
+	return (int)json_object_size(left);
+}
+
+static const char *evidence(const struct world *w, const char *name)
+{
+	const char *text = "";
+	json_t *event;
+	size_t i;
+
+	json_array_foreach(w->events, i, event)
+		if (strcmp(jstr(event, "e", ""), "evidence") == 0 &&
+		    strcmp(jstr(event, "name", ""), name) == 0)
+			text = jstr(event, "text", "");
+	return text;
+}
+
+/* reconfigure.machine, and its fact for the steps after it. */
+static void define(struct world *w)
+{
+	AUTO_JSON *r = NULL;
+
+	must(w, "reconfigure.machine", "apply");
+	r = call(w, "reconfigure.machine", "probe");
+	assert_string_equal(jstr(r, "state", ""), "done");
+	json_object_set(jget(w->input, "facts"), "definition",
+			jget(r, "facts.definition.stable"));
+}
+
+static char *marker(const struct world *w, const char *prefix)
+{
+	return mem_printf("/run/drover/%s%s/qemu.pid", prefix, w->name);
+}
+
+static void nothing_is_left(struct world *w)
+{
+	AUTO_FREE char *copy = marker(w, "@"), *machine = marker(w, "");
+	AUTO_FREE char *boot = mem_printf("%s/%s/.boot", w->dir, w->name);
+	char fence[80];
+
+	fence_name(w->name, fence);
+	assert_int_equal(task_find(copy), 0);
+	assert_int_equal(task_find(machine), 0);
+	assert_false(fence_there(fence));
+	assert_int_not_equal(access(boot, F_OK), 0);
+}
+
+/* ---- reconfigure.machine ------------------------------------------------------------ */
+
+static void machine_writes_its_files_and_undo_takes_them_away(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *xml = mem_printf("%s/%s/%s.xml", w->dir, w->name, w->name);
+
+	state_is(w, "reconfigure.machine", "absent");
+	define(w);
+	assert_int_equal(access(xml, F_OK), 0);
+	must(w, "reconfigure.machine", "undo");
+	assert_int_not_equal(access(xml, F_OK), 0);
+	state_is(w, "reconfigure.machine", "absent");
+	assert_int_equal(ledger_left(w), 0);
+}
+
+static void machine_puts_back_a_file_that_was_there(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *xml = mem_printf("%s/%s/%s.xml", w->dir, w->name, w->name);
+	AUTO_FREE char *after = NULL;
+
+	assert_int_equal(io_write_file(AT_FDCWD, xml, "old\n", 4, 0640), 0);
+	must(w, "reconfigure.machine", "apply");
+	must(w, "reconfigure.machine", "apply");	/* a retry keeps the first copy */
+	must(w, "reconfigure.machine", "undo");
+	after = io_read_file(AT_FDCWD, xml, 4096, NULL);
+	assert_string_equal(after, "old\n");
+}
+
+/* ---- validate.boot ------------------------------------------------------------------- */
+
+static void boot_sees_the_prompt_and_leaves_nothing(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *r = NULL;
+
+	if (!can_run)
+		skip();
+	define(w);
+	state_is(w, "validate.boot", "absent");
+	must(w, "validate.boot", "apply");
+	assert_non_null(strstr(evidence(w, "console"), "hello\ntiny login: "));
+	nothing_is_left(w);
+	state_is(w, "validate.boot", "done");
+	/* another pass makes it a thing to test again */
+	r = json_pack("{s:{s:s}}", "root", "digest", "other");
+	json_object_set(jget(w->input, "facts"), "disks", r);
+	state_is(w, "validate.boot", "absent");
+	must(w, "reconfigure.machine", "undo");
+	assert_int_equal(ledger_left(w), 0);
+}
+
+static void boot_ends_early_when_the_console_says_it_is_hopeless(void **state)
+{
+	struct world *w = *state;
+
+	if (!can_run)
+		skip();
+	make_base(w, "\r\nKernel panic - not syncing: VFS: no root\r\n");
+	define(w);
+	fails(w, "validate.boot", "apply",
+	      "the machine does not come up: 'Kernel panic - not syncing'");
+	assert_non_null(strstr(evidence(w, "console"), "no root"));
+	nothing_is_left(w);
+	state_is(w, "validate.boot", "absent");
+}
+
+static void boot_gives_up_in_time_and_leaves_nothing(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *r = NULL;
+
+	if (!can_run)
+		skip();
+	args(w, "{\"pattern\":\"never said\",\"timeout\":1000}");
+	define(w);
+	r = call(w, "validate.boot", "apply");
+	assert_false(jbool(r, "ok", true));
+	assert_non_null(strstr(jstr(r, "error.text", ""),
+			       "'never said' was not seen on the console within"));
+	assert_string_equal(jstr(r, "error.hint", ""), "its last console line: tiny login:");
+	nothing_is_left(w);
+}
+
+static void boot_refuses_a_pattern_that_is_none(void **state)
+{
+	struct world *w = *state;
+
+	args(w, "{\"pattern\":\"a(\"}");
+	define(w);
+	fails(w, "validate.boot", "apply", "cannot use the pattern 'a(': Unmatched ( or \\(");
+	nothing_is_left(w);
+}
+
+static void boot_keeps_the_copy_for_checks_until_release(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *copy = marker(w, "@");
+
+	if (!can_run)
+		skip();
+	args(w, "{\"keep\":true}");
+	define(w);
+	must(w, "validate.boot", "apply");
+	assert_int_not_equal(task_find(copy), 0);
+	state_is(w, "validate.boot", "done");
+	state_is(w, "validate.release", "absent");
+	must(w, "validate.release", "apply");
+	nothing_is_left(w);
+	state_is(w, "validate.release", "done");
+}
+
+static void cleanup_takes_away_what_a_killed_boot_left(void **state)
+{
+	struct world *w = *state;
+	json_t *event;
+	size_t i;
+
+	if (!can_run)
+		skip();
+	args(w, "{\"keep\":true}");
+	define(w);
+	must(w, "validate.boot", "apply");
+	for (i = json_array_size(w->events); i-- > 0;) {
+		event = json_array_get(w->events, i);
+		if (strcmp(jstr(event, "e", ""), "ledger") != 0 ||
+		    strcmp(jstr(event, "op", ""), "add") != 0 || jbool(event, "lasting", false))
+			continue;
+		jset(w->input, "args", json_pack("{s:s,s:s}", "kind", jstr(event, "kind", ""),
+						 "name", jstr(event, "name", "")));
+		must(w, "call.cleanup", "apply");
+	}
+	nothing_is_left(w);
+}
+
+/* ---- cutover.start --------------------------------------------------------------------- */
+
+static void make_overlay(struct world *w)
+{
+	AUTO_FREE char *base = mem_printf("%s/%s/root.base.raw", w->dir, w->name);
+	AUTO_FREE char *path = mem_printf("%s/%s/root.qcow2", w->dir, w->name);
+	const char *const argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-b", base,
+				     "-F", "raw", path, NULL };
+	struct proc p = { .argv = argv };
+	AUTO_ERR e = {0};
+
+	if (proc_run(&p, &e) < 0)
+		fail_msg("%s", e.what);
+	proc_free(&p);
+}
+
+static int ip_tool(const char *a, const char *b, const char *c, const char *d, const char *e)
+{
+	const char *const argv[] = { "ip", a, b, c, d, e, NULL };
+	struct proc p = { .argv = argv };
+	int rc = proc_run(&p, NULL);
+
+	proc_free(&p);
+	return rc;
+}
+
+static void start_runs_the_machine_and_undo_takes_it_away(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *machine = marker(w, "");
+	AUTO_JSON *r = NULL;
+
+	if (!can_run)
+		skip();
+	define(w);
+	make_overlay(w);
+	args(w, "{\"grace\":0}");	/* there is no system that could end in order */
+	ip_tool("link", "add", "brtest", "type", "bridge");
+	state_is(w, "cutover.start", "absent");
+	must(w, "cutover.start", "apply");
+	assert_int_not_equal(task_find(machine), 0);
+	assert_non_null(strstr(evidence(w, "console"), "tiny login: "));
+	r = call(w, "cutover.start", "probe");
+	assert_string_equal(jstr(r, "state", ""), "done");
+	assert_int_equal(jint(r, "volatile.target_writes", -1), 0);
+	must(w, "cutover.start", "undo");
+	must(w, "cutover.start", "undo");	/* may itself be retried */
+	nothing_is_left(w);
+	must(w, "reconfigure.machine", "undo");
+	assert_int_equal(ledger_left(w), 0);
+	ip_tool("link", "del", "brtest", NULL, NULL);
+}
+
+static void start_says_which_network_the_host_lacks(void **state)
+{
+	struct world *w = *state;
+
+	if (!can_run)
+		skip();
+	define(w);
+	make_overlay(w);
+	fails(w, "cutover.start", "apply",
+	      "cannot join network 'brtest': this host has no such bridge");
+	must(w, "cutover.start", "undo");
+	nothing_is_left(w);
+}
+
+static void start_wants_the_overlay_first(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *text = mem_printf("cannot start '%s': disk '%s/%s/root.qcow2': No such "
+					  "file or directory", w->name, w->dir, w->name);
+
+	define(w);
+	fails(w, "cutover.start", "apply", text);
+}
+
+/* ---- fence ------------------------------------------------------------------------------- */
+
+static void fence_stands_beside_the_guest_in_its_subnet(void **state)
+{
+	static const struct { const char *address, *gateway, *want; } rows[] = {
+		{ "10.1.0.5/24", "10.1.0.1", "10.1.0.1/24" },
+		{ "10.1.0.5/24", NULL, "10.1.0.1/24" },
+		{ "10.1.0.1/24", NULL, "10.1.0.2/24" },
+		{ "10.1.0.5/24", "10.2.0.1", "10.1.0.1/24" },
+		{ "10.1.0.5", NULL, "10.1.0.1/24" },
+		{ "fd00::5/64", NULL, "fd00::1/64" },
+		{ "10.1.0.5/32", NULL, NULL },
+		{ "dhcp", NULL, NULL },
+		{ NULL, NULL, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char out[80] = "";
+		bool got = fence_beside(rows[i].address, rows[i].gateway, out);
+
+		assert_int_equal(got, rows[i].want != NULL);
+		if (got)
+			assert_string_equal(out, rows[i].want);
+	}
+}
+
+/* What connect(2) says from inside. */
+static int errno_inside(int ns, const char *address, int port)
+{
+	AUTO_FD home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	AUTO_FD fd = -1;
+	int rc;
+
+	inet_pton(AF_INET, address, &a.sin_addr);
+	assert_int_equal(setns(ns, CLONE_NEWNET), 0);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	rc = connect(fd, (struct sockaddr *)&a, sizeof(a));
+	return rc < 0 ? errno : 0;
+}
+
+static void fence_has_no_way_out(void **state)
+{
+	AUTO_JSON *nics = json_pack("[{s:s,s:s,s:s}]", "name", "eth0", "tap", "drvtest0",
+				    "address", "10.77.0.5/24");
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t n = sizeof(a);
+	AUTO_FD outside = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	AUTO_FD ns = -1;
+	AUTO_ERR e = {0};
+	char name[80];
+
+	(void)state;
+	if (!can_run)
+		skip();
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(outside, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(outside, 4), 0);
+	assert_int_equal(getsockname(outside, (struct sockaddr *)&a, &n), 0);
+	fence_name("fence-test", name);
+	if (fence_make(name, nics, &e) < 0)
+		fail_msg("%s", e.what);
+	ns = fence_open(name, &e);
+	assert_true(ns >= 0);
+	assert_int_equal(errno_inside(ns, "127.0.0.1", ntohs(a.sin_port)), ECONNREFUSED);
+	assert_int_equal(errno_inside(ns, "192.0.2.1", 80), ENETUNREACH);
+	assert_int_equal(fence_remove(name, &e), 0);
+	assert_false(fence_there(name));
+	assert_int_equal(fence_remove(name, &e), 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(machine_writes_its_files_and_undo_takes_them_away),
+		T(machine_puts_back_a_file_that_was_there),
+		T(boot_sees_the_prompt_and_leaves_nothing),
+		T(boot_ends_early_when_the_console_says_it_is_hopeless),
+		T(boot_gives_up_in_time_and_leaves_nothing),
+		T(boot_refuses_a_pattern_that_is_none),
+		T(boot_keeps_the_copy_for_checks_until_release),
+		T(cleanup_takes_away_what_a_killed_boot_left),
+		T(start_runs_the_machine_and_undo_takes_it_away),
+		T(start_says_which_network_the_host_lacks),
+		T(start_wants_the_overlay_first),
+		cmocka_unit_test(fence_stands_beside_the_guest_in_its_subnet),
+		cmocka_unit_test(fence_has_no_way_out),
+	};
+	AUTO_FREE char *qemu = proc_which("qemu-system-x86_64");
+
+	can_run = qemu && geteuid() == 0 && unshare(CLONE_NEWNET) == 0 &&
+		  ip_tool("link", "set", "lo", "up", NULL) == 0;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
