@@ -3,6 +3,7 @@
  */
 #include "engine/state/repo.h"
 #include "engine/base/mem.h"
+#include "engine/state/giterr.h"
 #include "engine/state/record.h"
 #include "engine/state/tree.h"
 
@@ -75,62 +76,97 @@ static json_t *file_extract(json_t *doc, const char *file)
 	return out;
 }
 
-static int file_load(struct repo *r, json_t *doc, const char *file, struct err *e)
+static int file_parse(const struct repo *r, json_t *doc, const char *file, const char *text,
+		      size_t n, struct err *e)
 {
-	size_t n;
-	AUTO_FREE char *text = git_oid_is_zero(&r->meta.id) ? NULL :
-		tree_file(r->git, &r->meta.tree, file, &n, e);
-	AUTO_JSON *content = text ? json_loadb(text, n, 0, NULL) : NULL;
+	AUTO_JSON *content = json_loadb(text, n, 0, NULL);
 
-	if (err_is(e))
-		return -1;
-	if (text && !json_is_object(content))
+	if (!json_is_object(content))
 		return err_set(e, ERR_SYSTEM, "cannot read '%s' in '%s' of state '%s': "
 			       "it is no JSON object", file, r->meta.ref, r->dir);
-	if (content)
-		file_insert(doc, file, content);
+	file_insert(doc, file, content);
 	return 0;
 }
 
 json_t *repo_meta(struct repo *r, struct err *e)
 {
-	AUTO_JSON *doc = json_object(), *paths = NULL;
-	AUTO_ERR own = { 0 };
-	size_t i;
-	json_t *v;
+	AUTO_JSON *doc = json_object(), *files = NULL;
+	const char *file;
+	json_t *text;
 
 	if (!git_oid_is_zero(&r->meta.id)) {
-		paths = tree_list(r->git, &r->meta.tree, e);
-		if (!paths)
+		files = tree_read(r->git, &r->meta.tree, e);
+		if (!files)
 			return NULL;
 	}
-	json_array_foreach(paths, i, v)
-		if (file_load(r, doc, json_string_value(v), &own) < 0) {
-			err_move(e, &own);
+	json_object_foreach(files, file, text)
+		if (file_parse(r, doc, file, json_string_value(text),
+			       json_string_length(text), e) < 0)
 			return NULL;
-		}
 	meta_apply(doc, r->meta_edits);
 	return json_incref(doc);
+}
+
+/* The two folders of the meta tree, opened once for many files. */
+struct folders { git_tree *root, *machines; };
+
+static int folders_open(struct repo *r, struct folders *f, struct err *e)
+{
+	const git_tree_entry *m;
+
+	*f = (struct folders){ 0 };
+	if (git_oid_is_zero(&r->meta.id))
+		return 0;
+	if (git_tree_lookup(&f->root, r->git, &r->meta.tree) < 0)
+		return giterr(e, "cannot read '%s' of state '%s'", r->meta.ref, r->dir);
+	m = git_tree_entry_byname(f->root, "machines");
+	if (m && git_tree_lookup(&f->machines, r->git, git_tree_entry_id(m)) < 0)
+		return giterr(e, "cannot read '%s' of state '%s'", r->meta.ref, r->dir);
+	return 0;
+}
+
+static void folders_close(struct folders *f)
+{
+	git_tree_free(f->root);
+	git_tree_free(f->machines);
+}
+
+static int file_load(struct repo *r, const struct folders *f, json_t *doc, const char *file,
+		     struct err *e)
+{
+	bool machine = strncmp(file, MACHINES, strlen(MACHINES)) == 0;
+	git_tree *tree = machine ? f->machines : f->root;
+	const git_tree_entry *entry = tree ? git_tree_entry_byname(tree,
+		file + (machine ? strlen(MACHINES) : 0)) : NULL;
+	AUTO_GIT(git_blob) *blob = NULL;
+
+	if (!entry)
+		return 0;
+	if (git_blob_lookup(&blob, r->git, git_tree_entry_id(entry)) < 0)
+		return giterr(e, "cannot read '%s' in '%s' of state '%s'", file, r->meta.ref,
+			      r->dir);
+	return file_parse(r, doc, file, git_blob_rawcontent(blob),
+			  (size_t)git_blob_rawsize(blob), e);
 }
 
 /* Load what the edits touch, apply them, take the files out again. */
 static int meta_files(struct repo *r, json_t *set, json_t *del, struct err *e)
 {
 	AUTO_JSON *doc = json_object(), *files = json_object();
-	AUTO_ERR own = { 0 };
+	__attribute__((cleanup(folders_close))) struct folders folders;
 	const char *key, *pointer;
 	json_t *v;
 
+	if (folders_open(r, &folders, e) < 0)
+		return -1;
 	json_object_foreach(r->meta_edits, pointer, v) {
 		AUTO_FREE char *file = file_of(pointer, v);
 
 		if (json_object_get(files, file))
 			continue;
 		jset(files, file, json_true());
-		if (file_load(r, doc, file, &own) < 0) {
-			err_move(e, &own);
+		if (file_load(r, &folders, doc, file, e) < 0)
 			return -1;
-		}
 	}
 	meta_apply(doc, r->meta_edits);
 	json_object_foreach(files, key, v) {
