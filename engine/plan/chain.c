@@ -276,6 +276,29 @@ static bool check_needs(struct loader *l, const struct chain *c, uint32_t i,
 	return ok;
 }
 
+/* A step behind the fence needs the copy that validate.boot keeps there. */
+static bool check_fence(struct loader *l, const struct chain *c, uint32_t i,
+			const struct step_src *src)
+{
+	bool there = false;
+
+	if (!c->steps[i]->at || strcmp(c->steps[i]->at, "fence") != 0)
+		return true;
+	for (uint32_t k = 0; k < i; k++) {
+		const char *name = c->steps[k]->module->name;
+		if (strcmp(name, "validate.boot") == 0)
+			there = jbool(c->steps[k]->args, "keep", false);
+		else if (strcmp(name, "validate.release") == 0)
+			there = false;
+	}
+	if (!there)
+		err_hint(load_error(l, yaml_get(src->args, "at"), "nothing runs behind the "
+				    "fence when step '%s' comes", src->id),
+			 "keep the test copy: validate: [ boot: { keep: true }, %s: { after: "
+			 "boot, at: fence, ... }, release ]", src->verb);
+	return there;
+}
+
 bool chain_compile(struct loader *l, struct chain *c)
 {
 	struct sha256 *h;
@@ -307,7 +330,7 @@ bool chain_compile(struct loader *l, struct chain *c)
 	sha256_end(h, c->digest);
 	c->steps = steps;
 	for (uint32_t i = 0; i < c->step_count; i++)
-		ok &= check_needs(l, c, i, from[i]);
+		ok &= check_needs(l, c, i, from[i]) & check_fence(l, c, i, from[i]);
 	if (!ok)
 		c->steps = NULL;
 	return ok;

@@ -403,8 +403,5 @@ machines:
   one: { recipe: v2w, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
 --- run check --json plan.yaml
 --- status 2
---- stderr
-plan.yaml:4:18: no recipe is called 'v2w'
-    4 |   one: { recipe: v2w, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
-      |                  ^
-  did you mean 'v2v'?
+--- stdout
+{"v":1,"t":"error","at":"NOW","file":"plan.yaml","line":4,"column":18,"error":"no recipe is called 'v2w'","hint":"did you mean 'v2v'?"}

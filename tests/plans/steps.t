@@ -184,7 +184,7 @@ machines:
     convert:
       - disks: { at: here }
     cutover:
-      - command: { id: a, at: fence, argv: [a], when: "facts.guest.os.id == debian" }
+      - command: { id: a, at: target, argv: [a], when: "facts.guest.os.id == debian" }
       - command: { id: b, at: hree, argv: [a], when: debian }
       - command: { id: c, argv: [a], when: "machine == one" }
       - command: { id: d, argv: [a], skip: sometimes }
@@ -231,6 +231,34 @@ plan.yaml:9:24: cannot read 'hooks/login.lua': No such file or directory
     9 |       - check: { file: hooks/login.lua }
       |                        ^
   the path starts at the plan's folder
+
+=== behind the fence there is only what boot keeps
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+defaults: { recipe: v2v, target: { host: here, dir: /srv/new } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    validate: [ command: { at: fence, argv: [a] } ]
+  two:
+    source: { host: here, images: [/srv/two.raw] }
+    validate: [ boot: { keep: true }, release, command: { after: boot, at: fence, argv: [a] } ]
+  tri:
+    source: { host: here, images: [/srv/tri.raw] }
+    validate: [ boot: { keep: true }, release, command: { at: fence, argv: [a] } ]
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:7:32: nothing runs behind the fence when step 'command' comes
+    7 |     validate: [ command: { at: fence, argv: [a] } ]
+      |                                ^
+  keep the test copy: validate: [ boot: { keep: true }, command: { after: boot, at: fence, ... }, release ]
+plan.yaml:13:63: nothing runs behind the fence when step 'command' comes
+   13 |     validate: [ boot: { keep: true }, release, command: { at: fence, argv: [a] } ]
+      |                                                               ^
+  keep the test copy: validate: [ boot: { keep: true }, command: { after: boot, at: fence, ... }, release ]
+2 errors
 
 === a check that is no check
 --- file plan.yaml
