@@ -7,29 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void go(struct run *r, struct mach *m)
+/* The first phase from `from` on that began: one left out (no step, --only) did nothing,
+ * so before it is the same as before the next one. */
+static int first_begun(const struct run *r, const struct mach *m, int from)
 {
 	const json_t *phases = json_object_get(meta_of(r, m), "phases");
-	bool begun = false;
 
-	for (int ph = r->o->phase; ph < PHASE_COUNT; ph++)
-		begun = begun || json_object_get(phases, phase_names[ph]);
-	if (!begun) {
+	while (from < PHASE_COUNT && !json_object_get(phases, phase_names[from]))
+		from++;
+	return from;
+}
+
+static void go(struct run *r, struct mach *m)
+{
+	int to = first_begun(r, m, r->o->phase);
+
+	if (to == PHASE_COUNT) {
 		report_log(r, m, NULL, "'%s' is before %s already", m->name,
 			   phase_names[r->o->phase]);
 		rollback_machine_over(r, m, true);
-	} else if (!json_object_get(phases, phase_names[r->o->phase])) {
-		/* --until or --only left this phase out: nothing marks its beginning. */
-		AUTO_ERR e = { 0 };
-
-		err_set(&e, ERR_STEP, "cannot roll '%s' back to before %s: it never began "
-			"that phase", m->name, phase_names[r->o->phase]);
-		run_error(r, &e);
-		rollback_machine_over(r, m, false);
 	} else if (r->kind == RUN_ROLLBACK_PREVIEW) {
 		undo_preview(r, m);
 	} else {
-		undo_start(r, m, r->o->phase, false);
+		undo_start(r, m, to, false);
 	}
 }
 
