@@ -5,6 +5,7 @@
 #include "engine/base/mem.h"
 #include "modules/lib/devname.h"
 #include "modules/lib/fstab.h"
+#include "modules/lib/qemunbd.h"
 
 #include <string.h>
 
@@ -86,7 +87,7 @@ int guestfs_open(const json_t *spec, const json_t *machine, struct guestfs *g,
 	return 0;
 }
 
-int guestfs_open_overlays(const json_t *machine, const json_t *paths, bool writable,
+int guestfs_open_overlays(const json_t *machine, const json_t *overlays, bool writable,
 			  struct guestfs *g, struct err *e)
 {
 	size_t i;
@@ -95,11 +96,11 @@ int guestfs_open_overlays(const json_t *machine, const json_t *paths, bool writa
 	memset(g, 0, sizeof(*g));
 	g->tree = gtree_union();
 	json_array_foreach(jget(machine, "disks"), i, disk) {
-		const char *path = json_string_value(
-			json_object_get(paths, jstr(disk, "name", "")));
+		json_t *o = json_object_get(overlays, jstr(disk, "name", ""));
+		const char *path = jstr(o, "path", NULL);
 
-		if (path && take_disk(g, disk_open_image(path, "qcow2",
-							 writable ? DISK_WRITE : 0, e),
+		if (path && take_disk(g, qemunbd_open_overlay(path, jstr(o, "base", ""),
+							      writable ? DISK_WRITE : 0, e),
 				      disk, writable, e) < 0)
 			return guestfs_close(g, NULL), -1;
 	}

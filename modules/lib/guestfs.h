@@ -20,8 +20,9 @@ struct guestfs {
 /* At the source, read only. -1 with e. `spec` is the machine as the plan says. */
 int guestfs_open(const json_t *spec, const json_t *machine, struct guestfs *g,
 		 struct err *e);
-/* At the target: {disk name: path} of qcow2 files. Disks without one are left out. */
-int guestfs_open_overlays(const json_t *machine, const json_t *paths, bool writable,
+/* At the target: {disk name: {path, base}} as overlay.h has them. Disks without one
+ * are left out. */
+int guestfs_open_overlays(const json_t *machine, const json_t *overlays, bool writable,
 			  struct guestfs *g, struct err *e);
 /* Flushes what was written; reports the first fault. Safe when zero. */
 int guestfs_close(struct guestfs *g, struct err *e);

@@ -103,7 +103,9 @@ static bool bwrap_works(const char *bwrap)
 	return ok;
 }
 
-static void add_sandbox(struct argv *a, const char *bwrap, const char *path, bool write)
+/* An overlay names its base by path: both keep their own. */
+static void add_sandbox(struct argv *a, const char *bwrap, const char *path,
+			const char *base, bool write)
 {
 	const char *words[] = { bwrap, "--unshare-all", "--as-pid-1", "--clearenv",
 		"--setenv", "LISTEN_FDS", "1", "--setenv", "LISTEN_PID", "1",
@@ -111,9 +113,14 @@ static void add_sandbox(struct argv *a, const char *bwrap, const char *path, boo
 		"--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64",
 		"--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache",
 		"--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp",
-		write ? "--bind" : "--ro-bind", path, "/image", "--chdir", "/", "--", NULL };
+		"--chdir", "/", write ? "--bind" : "--ro-bind", path, base ? path : "/image",
+		NULL };
+	const char *below[] = { "--ro-bind", base, base, NULL };
 
 	add(a, words);
+	if (base)
+		add(a, below);
+	add(a, (const char *[]){ "--", NULL });
 }
 
 static void add_program(struct argv *a, const char *program, const char *path,
@@ -156,8 +163,8 @@ static void become(const struct argv *a, int listening, int noise, bool confine)
 	_exit(127);
 }
 
-static pid_t start(const char *path, const char *format, unsigned flags, int listening,
-		   int noise, const char **sandbox, struct err *e)
+static pid_t start(const char *path, const char *base, const char *format, unsigned flags,
+		   int listening, int noise, const char **sandbox, struct err *e)
 {
 	AUTO_FREE char *program = proc_which("qemu-nbd");
 	AUTO_FREE char *bwrap = proc_which("bwrap");
@@ -173,8 +180,8 @@ static pid_t start(const char *path, const char *format, unsigned flags, int lis
 	}
 	*sandbox = wrapped ? in_bwrap : geteuid() == 0 ? in_netns : in_nothing;
 	if (wrapped)
-		add_sandbox(&a, bwrap, path, flags & DISK_WRITE);
-	add_program(&a, program, wrapped ? "/image" : path, format, flags);
+		add_sandbox(&a, bwrap, path, base, flags & DISK_WRITE);
+	add_program(&a, program, wrapped && !base ? "/image" : path, format, flags);
 	pid = fork();
 	if (pid == 0)
 		become(&a, listening, noise, !wrapped);
@@ -279,8 +286,8 @@ static void explain(const char *path, int noise, struct err *e)
 		said ? said : why.what ? why.what : "qemu-nbd ended");
 }
 
-struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
-			  struct err *e)
+static struct disk *open_image(const char *path, const char *base, const char *format,
+			       unsigned flags, struct err *e)
 {
 	AUTO_FREE char *real = realpath(path, NULL);
 	int listening = -1, client = -1, noise[2] = { -1, -1 };
@@ -295,7 +302,7 @@ struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
 	if (pipe2(noise, O_CLOEXEC) < 0)
 		err_sys(e, "cannot make a pipe");
 	else if (socket_pair(&listening, &client, e) == 0)
-		pid = start(real, format, flags, listening, noise[1], &sandbox, e);
+		pid = start(real, base, format, flags, listening, noise[1], &sandbox, e);
 	mem_close_fd(&listening);
 	mem_close_fd(&noise[1]);
 	if (pid < 0) {
@@ -318,4 +325,22 @@ struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
 		.size = nbd_size(q->nbd), .sector = 512,
 		.direct = flags & DISK_DIRECT, .sandbox = sandbox };
 	return &q->d;
+}
+
+struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
+			  struct err *e)
+{
+	return open_image(path, NULL, format, flags, e);
+}
+
+struct disk *qemunbd_open_overlay(const char *path, const char *base, unsigned flags,
+				  struct err *e)
+{
+	AUTO_FREE char *real = realpath(base, NULL);
+
+	if (!real) {
+		err_sys(e, "cannot open base '%s'", base);
+		return NULL;
+	}
+	return open_image(path, real, "qcow2", flags, e);
 }

@@ -16,4 +16,9 @@
 struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
 			  struct err *e);
 
+/* An overlay that we made on a base of ours (overlay.h): both are within reach, the
+ * base read only. */
+struct disk *qemunbd_open_overlay(const char *path, const char *base, unsigned flags,
+				  struct err *e);
+
 #endif
