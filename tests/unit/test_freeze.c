@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_freeze - the freeze and its watchdog, on file systems of the test's own: two
+ * loop devices, one mounted below the other, in a mount namespace of its own. Needs
+ * root. The machine's own file systems are never touched.
+ */
+#include "engine/agent/ctx.h"
+#include "engine/base/io.h"
+#include "engine/base/proc.h"
+#include "modules/lib/freeze.h"
+#include "tests/unit/modtest.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool can_run;
+
+struct world {
+	char dir[64];
+	char *loop[2];		/* /dev/loopN */
+	char *mount[2];		/* dir/a, dir/a/b */
+	json_t *input;
+};
+
+static int run(const char *const *argv, struct str *out)
+{
+	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	int rc = proc_run(&p, NULL);
+
+	if (out) {
+		*out = p.out;
+		p.out = (struct str){0};
+	}
+	proc_free(&p);
+	return rc;
+}
+
+static void make_disk(struct world *w, int i, const char *where)
+{
+	AUTO_FREE char *file = mem_printf("%s/disk%d", w->dir, i);
+	const char *const mkfs[] = { "mkfs.ext4", "-q", "-O", "^has_journal", file, NULL };
+	const char *const setup[] = { "losetup", "-f", "--show", file, NULL };
+	AUTO_STR out = {0};
+	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_int_equal(ftruncate(fd, 8 << 20), 0);
+	close(fd);
+	assert_int_equal(run(mkfs, NULL), 0);
+	assert_int_equal(run(setup, &out), 0);
+	out.s[strcspn(out.s, "\n")] = '\0';
+	w->loop[i] = mem_strdup(out.s);
+	w->mount[i] = mem_printf("%s/%s", w->dir, where);
+	assert_int_equal(io_mkdirs(w->mount[i], 0700), 0);
+	assert_int_equal(mount(w->loop[i], w->mount[i], "ext4", 0, NULL), 0);
+}
+
+static json_t *fact_disk(const char *name, const char *path)
+{
+	return json_pack("{s:s,s:s,s:s}", "name", name, "path", path, "kind", "block");
+}
+
+static int setup(void **state)
+{
+	struct world *w = mem_alloc(sizeof(*w));
+
+	*state = w;
+	snprintf(w->dir, sizeof(w->dir), "/tmp/drover-test.XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	if (!can_run)
+		return 0;
+	make_disk(w, 0, "a");
+	make_disk(w, 1, "a/b");
+	w->input = json_pack("{s:{s:i}, s:{s:s,s:{s:s,s:s}}, s:{s:{s:[o,o]}}, s:{s:b}}",
+			     "args", "hold", 60000, "machine", "name", "m", "source", "host",
+			     "a", "kind", "block", "facts", "machine", "disks",
+			     fact_disk("root", w->loop[0]), fact_disk("data", w->loop[1]),
+			     "run", "preview", 0);
+	assert_non_null(w->input);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 1; i >= 0; i--) {
+		const char *const detach[] = { "losetup", "-d", w->loop[i], NULL };
+
+		if (!w->loop[i])
+			continue;
+		umount2(w->mount[i], MNT_DETACH);
+		run(detach, NULL);
+		free(w->loop[i]);
+		free(w->mount[i]);
+	}
+	io_remove_tree(w->dir);
+	json_decref(w->input);
+	free(w);
+	return 0;
+}
+
+/* A second freeze is refused where there is one; else it is taken back at once. */
+static bool frozen(const char *dir)
+{
+	AUTO_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	if (ioctl(fd, FIFREEZE, 0) < 0) {
+		assert_int_equal(errno, EBUSY);
+		return true;
+	}
+	assert_int_equal(ioctl(fd, FITHAW, 0), 0);
+	return false;
+}
+
+/* A write waits as long as the file system is frozen: no clock is needed. */
+static void wait_for_thaw(const char *dir)
+{
+	AUTO_FREE char *path = mem_printf("%s/written", dir);
+
+	alarm(60);
+	assert_int_equal(io_write_file(AT_FDCWD, path, "x", 1, 0600), 0);
+	alarm(0);
+}
+
+static json_t *call(struct world *w, const char *op)
+{
+	json_t *events = NULL;
+	json_t *r = modtest_call("cutover.quiesce", op, w->input, &events);
+
+	modtest_keep(w->input, events);
+	json_decref(events);
+	return r;
+}
+
+static void must(struct world *w, const char *op)
+{
+	AUTO_JSON *r = call(w, op);
+
+	if (!jbool(r, "ok", false))
+		fail_msg("%s: %s", op, jstr(r, "error.text", "?"));
+}
+
+static void state_is(struct world *w, const char *want)
+{
+	AUTO_JSON *r = call(w, "probe");
+
+	assert_true(jbool(r, "ok", false));
+	assert_string_equal(jstr(r, "state", ""), want);
+}
+
+static void freeze_holds_all_file_systems_until_undo(void **state)
+{
+	struct world *w = *state;
+
+	if (!can_run)
+		skip();
+	state_is(w, "absent");
+	must(w, "apply");
+	assert_true(frozen(w->mount[0]));
+	assert_true(frozen(w->mount[1]));
+	state_is(w, "done");
+	must(w, "apply");	/* a retry takes the same freeze on */
+	must(w, "undo");
+	assert_false(frozen(w->mount[0]));
+	assert_false(frozen(w->mount[1]));
+	state_is(w, "absent");
+	must(w, "undo");
+}
+
+static void freeze_lists_the_deepest_first(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *list = NULL;
+	AUTO_FREE char *first = NULL, *last = NULL;
+
+	if (!can_run)
+		skip();
+	list = freeze_list(jget(w->input, "facts.machine"));
+	first = mem_printf("%s (ext4)", w->mount[1]);
+	last = mem_printf("%s (ext4)", w->mount[0]);
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(json_string_value(json_array_get(list, 0)), first);
+	assert_string_equal(json_string_value(json_array_get(list, 1)), last);
+}
+
+static void freeze_is_let_go_when_the_agent_is_killed(void **state)
+{
+	struct world *w = *state;
+	int up[2];
+	char ok = 0;
+	pid_t agent;
+
+	if (!can_run)
+		skip();
+	assert_int_equal(pipe(up), 0);
+	agent = fork();
+	if (agent == 0) {	/* whose child the step is */
+		AUTO_JSON *r = call(w, "apply");
+
+		ok = jbool(r, "ok", false);
+		io_write_full(up[1], &ok, 1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(io_read_full(up[0], &ok, 1), 1);
+	assert_int_equal(ok, 1);
+	assert_true(frozen(w->mount[0]));
+	kill(agent, SIGKILL);
+	waitpid(agent, NULL, 0);
+	wait_for_thaw(w->mount[0]);
+	wait_for_thaw(w->mount[1]);
+	close(up[0]);
+	close(up[1]);
+}
+
+static void freeze_ends_at_its_deadline_and_says_so(void **state)
+{
+	struct world *w = *state;
+	struct ctx *c;
+	struct freeze *f = NULL;
+	AUTO_JSON *r = NULL;
+
+	if (!can_run)
+		skip();
+	jset_int(jget(w->input, "args"), "hold", 1000);
+	r = call(w, "apply");
+	assert_true(jbool(r, "ok", false));
+	c = ctx_new(-1, 1, w->input, -1);
+	freeze_attach(c, &f);
+	assert_non_null(f);
+	wait_for_thaw(w->mount[1]);
+	wait_for_thaw(w->mount[0]);
+	assert_int_equal(freeze_end(c, f), -1);
+	assert_string_equal(c->text, "the freeze had ended before it was let go: what was "
+			    "read since then is not one instant");
+	ctx_free(c);
+	state_is(w, "absent");
+}
+
+static void freeze_takes_all_or_nothing(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *r = NULL;
+	AUTO_FREE char *text = NULL;
+	AUTO_FD fd = -1;
+
+	if (!can_run)
+		skip();
+	fd = open(w->mount[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(ioctl(fd, FIFREEZE, 0), 0);
+	r = call(w, "apply");
+	text = mem_printf("cannot freeze '%s': somebody froze it already", w->mount[0]);
+	assert_false(jbool(r, "ok", true));
+	assert_string_equal(jstr(r, "error.text", ""), text);
+	assert_int_equal(ioctl(fd, FITHAW, 0), 0);
+	assert_false(frozen(w->mount[1]));
+}
+
+/* In a PID namespace reboot(2) ends that namespace alone: its first process dies of
+ * SIGINT, which is what Linux does there for RB_POWER_OFF. */
+static _Noreturn void first_process(struct world *w)
+{
+	struct freeze *f = NULL;
+	struct ctx *c;
+	AUTO_JSON *r = call(w, "apply");
+
+	c = ctx_new(-1, 1, w->input, -1);
+	if (getpid() != 1 || !jbool(r, "ok", false))
+		_exit(3);
+	freeze_attach(c, &f);
+	if (f)
+		freeze_power_off(c, f);
+	_exit(4);
+}
+
+static void freeze_can_cut_the_power(void **state)
+{
+	struct world *w = *state;
+	int st = 0;
+	pid_t pid;
+
+	if (!can_run)
+		skip();
+	pid = fork();
+	if (pid == 0) {
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(2);
+		pid = fork();
+		if (pid == 0)
+			first_process(w);
+		waitpid(pid, &st, 0);
+		_exit(WIFSIGNALED(st) && WTERMSIG(st) == SIGINT ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &st, 0), pid);
+	assert_int_equal(WEXITSTATUS(st), 0);
+	/* cut off together with its watchdog; a machine that lost power has no freeze,
+	 * this one still has: let go of it for the next test */
+	for (int i = 0; i < 2; i++) {
+		AUTO_FD fd = open(w->mount[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		assert_int_equal(ioctl(fd, FITHAW, 0), 0);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(freeze_holds_all_file_systems_until_undo),
+		T(freeze_lists_the_deepest_first),
+		T(freeze_is_let_go_when_the_agent_is_killed),
+		T(freeze_ends_at_its_deadline_and_says_so),
+		T(freeze_takes_all_or_nothing),
+		T(freeze_can_cut_the_power),
+	};
+	AUTO_FREE char *losetup = proc_which("losetup"), *mkfs = proc_which("mkfs.ext4");
+
+	can_run = geteuid() == 0 && losetup && mkfs && unshare(CLONE_NEWNS) == 0 &&
+		  mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
