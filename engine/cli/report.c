@@ -6,7 +6,9 @@
 #include "engine/base/mem.h"
 #include "engine/cli/screen.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +17,19 @@
 #define TICK_MS 200
 #define PREVIEW_MAX (64u << 20)
 
+struct question {
+	char *text;			/* owned */
+	void (*answered)(void *who, int answer);
+	void *who;
+	struct question *next;
+};
+
 struct session {
 	struct cli *c;
 	struct screen *screen;		/* NULL with --json */
 	struct loop_timer *tick;	/* NULL: no live region */
+	struct question *questions;	/* the first one is on the screen */
+	struct loop_fd *typing;		/* while there is a question */
 };
 
 static bool is_preview(enum run_kind k)
@@ -43,27 +54,74 @@ static void on_tick(void *arg)
 {
 	struct session *s = arg;
 
-	screen_tick(s->screen);
+	if (!s->questions)
+		screen_tick(s->screen);
 	s->tick = loop_timer_add(s->c->loop, TICK_MS, on_tick, s);
 }
 
-/* What no program can prove is asked of a person; -y does not answer it. */
-static int on_ask(void *arg, const char *question)
-{
-	struct session *s = arg;
-	AUTO_FREE char *line = NULL;
-	AUTO_STR safe = {0};
-	size_t cap = 0;
+/* ---- questions that no program can answer; -y does not either ------------- */
 
-	if (!s->c->tty_in || !s->screen)
-		return -1;
+static void show_question(struct session *s)
+{
+	AUTO_STR safe = {0};
+
 	screen_hide(s->screen);
-	str_add_safe(&safe, question);
+	str_add_safe(&safe, s->questions->text);
 	fprintf(s->c->out, "\n%s\n  only 'yes' is accepted: ", safe.s ? safe.s : "");
 	fflush(s->c->out);
-	if (getline(&line, &cap, s->c->in) < 0)
-		return -1;
-	return strcmp(line, "yes\n") == 0;
+}
+
+/* A line was typed, or the terminal is gone. */
+static void on_typed(void *arg, short revents)
+{
+	struct session *s = arg;
+	struct question *q = s->questions;
+	char line[256];
+	ssize_t n = read(fileno(s->c->in), line, sizeof(line) - 1);
+
+	(void)revents;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	line[n > 0 ? n : 0] = '\0';
+	s->questions = q->next;
+	if (s->questions) {
+		show_question(s);
+	} else {
+		loop_fd_del(s->typing);
+		s->typing = NULL;
+	}
+	q->answered(q->who, n <= 0 ? -1 : strcmp(line, "yes\n") == 0);
+	free(q->text);
+	free(q);
+}
+
+static void say_nobody(void *arg)
+{
+	struct question *q = arg;
+
+	q->answered(q->who, -1);
+	free(q->text);
+	free(q);
+}
+
+static void on_ask(void *arg, const char *text, void (*answered)(void *who, int answer),
+		   void *who)
+{
+	struct session *s = arg;
+	struct question *q = mem_alloc(sizeof(*q)), **at = &s->questions;
+
+	*q = (struct question){ mem_strdup(text), answered, who, NULL };
+	if (!s->c->tty_in || !s->screen) {
+		loop_post(s->c->loop, say_nobody, q);
+		return;
+	}
+	while (*at)
+		at = &(*at)->next;
+	*at = q;
+	if (q != s->questions)
+		return;		/* one after the other */
+	show_question(s);
+	s->typing = loop_fd_add(s->c->loop, fileno(s->c->in), POLLIN, on_typed, s);
 }
 
 static int width_of(void *arg)
@@ -107,6 +165,12 @@ static void session_begin(struct session *s, struct cli *c, enum run_kind kind)
 static void session_end(struct session *s)
 {
 	loop_timer_del(s->tick);
+	loop_fd_del(s->typing);
+	for (struct question *q = s->questions, *next; q; q = next) {
+		next = q->next;
+		free(q->text);
+		free(q);
+	}
 	screen_free(s->screen);
 }
 
@@ -137,7 +201,7 @@ int cli_run(struct cli *c, struct run_options *o, json_t **preview_out)
 {
 	struct session s = {0};
 	struct sigaction old[2];
-	struct run_seams seams = { .make_host = c->make_host, .ask = on_ask,
+	struct run_seams seams = { .make_host = c->make_host, .ask_later = on_ask,
 				   .report = on_report, .arg = &s };
 	AUTO_ERR e = {0};
 	int status;

@@ -183,19 +183,54 @@ static void on_evidence(struct op_end *end, const json_t *ev)
 	journal(end, &c, "note", 0);
 }
 
-static void on_ask(struct op_end *end, const json_t *ev)
-{
-	struct op *o = end->op;
-	const struct run_seams *seams = o->r->seams;
-	int answer = seams->ask && !run_is_preview(o->r) ?
-		seams->ask(seams->arg, jstr(ev, "question", "")) : -1;
+/* ---- questions to a person ----------------------------------------------------------------- */
 
+struct question {
+	struct op_end *end;
+	int64_t number;
+};
+
+static void take_answer(struct op_end *end, int64_t number, int answer)
+{
 	if (answer >= 0) {
-		send_ack(end, jint(ev, "ack", 0), answer > 0);
+		send_ack(end, number, answer > 0);
 		return;
 	}
-	o->waiting = true;
-	op_stop(o);
+	end->op->waiting = true;
+	op_stop(end->op);
+}
+
+static void on_answered(void *who, int answer)
+{
+	struct question *q = who;
+	struct op *o = q->end->op;
+
+	take_answer(q->end, q->number, answer);
+	o->acks--;
+	op_unlink_free(o);
+	free(q);
+}
+
+/* The operation stays, like one with records on their way, until it is answered. */
+static void on_ask(struct op_end *end, const json_t *ev)
+{
+	const struct run_seams *seams = end->op->r->seams;
+	const char *text = jstr(ev, "question", "");
+	int64_t number = jint(ev, "ack", 0);
+	struct question *q;
+
+	if (run_is_preview(end->op->r) || (!seams->ask && !seams->ask_later)) {
+		take_answer(end, number, -1);
+		return;
+	}
+	if (!seams->ask_later) {
+		take_answer(end, number, seams->ask(seams->arg, text));
+		return;
+	}
+	q = mem_alloc(sizeof(*q));
+	*q = (struct question){ end, number };
+	end->op->acks++;
+	seams->ask_later(seams->arg, text, on_answered, q);
 }
 
 void op_event(struct op_end *end, const json_t *ev)

@@ -39,6 +39,11 @@ struct run_seams {
 	void (*stop_check)(void *arg, struct call *c);
 	/* Ask a person; 1 yes, 0 no, -1 nobody there. NULL: nobody. */
 	int (*ask)(void *arg, const char *question);
+	/* The same without waiting, used instead when given: the hosts are served while
+	 * a person thinks. answered(who, 1 | 0 | -1) comes from the loop, once, and not
+	 * after run_plan() has returned. */
+	void (*ask_later)(void *arg, const char *question,
+			  void (*answered)(void *who, int answer), void *who);
 	/* Every report event; borrowed. */
 	void (*report)(void *arg, const json_t *event);
 	void *arg;
