@@ -5,17 +5,15 @@
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
-#include "engine/base/proc.h"
 #include "modules/lib/fence.h"
 #include "modules/lib/layout.h"
+#include "modules/lib/overlay.h"
 #include "modules/lib/qemu.h"
 #include "modules/lib/task.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
-
-#define TOOL_MS 120000
 
 int testcopy_of(struct ctx *c, struct testcopy *t)
 {
@@ -70,7 +68,7 @@ static int enter(struct ctx *c, const struct testcopy *t)
 	return ctx_ledger_add(c, "process", t->marker, false, NULL);
 }
 
-/* {DISK: path of its overlay}; NULL (told). */
+/* {DISK: {path, base, base_format}}; NULL (told). */
 static json_t *overlays(struct ctx *c, const struct testcopy *t)
 {
 	AUTO_JSON *made = json_object();
@@ -78,22 +76,43 @@ static json_t *overlays(struct ctx *c, const struct testcopy *t)
 	size_t i;
 
 	json_array_foreach(jget(t->def, "disks"), i, disk) {
-		const char *name = jstr(disk, "name", "");
+		const char *name = jstr(disk, "name", ""), *base = jstr(disk, "base", "");
+		const char *format = jstr(disk, "base_format", "raw");
 		AUTO_FREE char *path = mem_printf("%s/%s.qcow2", t->dir, name);
-		const char *const argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-b",
-			jstr(disk, "base", ""), "-F", jstr(disk, "base_format", "raw"), path, NULL };
-		struct proc p = { .argv = argv, .timeout_ms = TOOL_MS };
-		AUTO_ERR e = {0};
-		int rc = proc_run(&p, &e);
+		json_t *o = json_object();
 
-		proc_free(&p);
-		if (rc < 0) {
-			ctx_fail_err(c, &e);
+		jset(made, name, o);
+		jset_str(o, "path", path);
+		jset_str(o, "base", base);
+		jset_str(o, "base_format", format);
+		if (overlay_make(c, base, format, path) < 0)
 			return NULL;
-		}
-		jset_str(made, name, path);
 	}
 	return json_incref(made);
+}
+
+/* Was the source serving while it was copied? Then what was copied is no instant, and
+ * a test of it must bear that. */
+static bool is_fuzzy(const struct ctx *c)
+{
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk)
+		if (jbool(disk, "mounted", false))
+			return true;
+	return false;
+}
+
+static int change(struct ctx *c, const json_t *disks)
+{
+	const json_t *changes = ctx_fact(c, "changeset"), *machine = ctx_fact(c, "machine");
+
+	if (!changes || json_array_size(jget(changes, "edits")) == 0)
+		return 0;
+	if (overlay_mend(c, machine, disks, is_fuzzy(c)) < 0)
+		return -1;
+	return changeset_apply(c, changes, machine, disks, NULL);
 }
 
 static int launch(struct ctx *c, const struct testcopy *t, const json_t *disks,
@@ -102,15 +121,20 @@ static int launch(struct ctx *c, const struct testcopy *t, const json_t *disks,
 	AUTO_FREE char *vars = mem_printf("%s/uefi-vars.fd", t->dir);
 	AUTO_ERR e = {0};
 	AUTO_FD netns = fence_open(t->fence, &e);
+	AUTO_JSON *paths = json_object();
+	const char *name;
+	json_t *disk;
 	bool kvm = strcmp(jstr(t->def, "accel", ""), "kvm") == 0;
 	struct vm_run how = {
 		.accel = kvm ? "kvm" : "tcg", .dir = t->run, .vars = vars,
-		.disks = disks, .cpus = cpus, .memory = memory,
+		.disks = paths, .cpus = cpus, .memory = memory,
 		.paused = true,
 	};
 
 	if (netns < 0)
 		return ctx_fail_err(c, &e);
+	json_object_foreach((json_t *)disks, name, disk)
+		jset_str(paths, name, jstr(disk, "path", ""));
 	ctx_volatile(c, "accel", json_string(how.accel));
 	if (!kvm)
 		ctx_log(c, "no working KVM here: the copy is emulated, and slow");
@@ -127,7 +151,7 @@ int testcopy_begin(struct ctx *c, const struct testcopy *t, int64_t cpus, int64_
 	if (io_mkdirs(t->dir, 0700) < 0)
 		return ctx_fail_sys(c, "cannot make '%s'", t->dir);
 	disks = overlays(c, t);
-	if (!disks)
+	if (!disks || change(c, disks) < 0)
 		return -1;
 	if (fence_make(t->fence, jget(t->def, "nics"), &e) < 0)
 		return ctx_fail_err(c, &e);
