@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Keys that every step may have, beside its module's parameters. */
 static const struct param controls[] = {
@@ -173,15 +172,18 @@ static bool check_hook_file(struct loader *l, const struct yaml_node *at,
 	for (const struct drover_datum *d = drover_data; d->name; d++)
 		if (strcmp(d->name, file) == 0 || strcmp(d->name, ready) == 0)
 			return true;
-	if (access(path, R_OK) < 0) {
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 1 << 20, NULL);
+	if (!text) {
 		err_hint(load_error(l, at, "cannot read '%s': %m", file),
 			 "the path starts at the plan's folder");
 		return false;
 	}
 	if (l->options && l->options->check_hook &&
 	    l->options->check_hook(path, &e) < 0) {
-		struct err *told = load_error(l, at, "the check '%s' is not Lua: %s", file,
-					      e.what);
+		size_t n = strlen(path);	/* as the plan names it, not in full */
+		bool named = strncmp(e.what, path, n) == 0;
+		struct err *told = load_error(l, at, "the check is not Lua: %s%s",
+					      named ? file : "", e.what + (named ? n : 0));
 		if (e.hint)
 			err_hint(told, "%s", e.hint);
 		return false;

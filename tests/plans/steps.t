@@ -25,7 +25,7 @@ plan.yaml:8:21: the phase assess has no verb 'disks'
 plan.yaml:9:15: backup.image needs 'to'
     9 |     backup: [ image: { too: "here:/b" } ]
       |               ^
-  to: HOST:/path
+  to: HOST:/directory where backups are kept
 plan.yaml:9:24: backup.image has no parameter 'too'
     9 |     backup: [ image: { too: "here:/b" } ]
       |                        ^
@@ -259,6 +259,42 @@ plan.yaml:13:63: nothing runs behind the fence when step 'command' comes
       |                                                               ^
   keep the test copy: validate: [ boot: { keep: true }, command: { after: boot, at: fence, ... }, release ]
 2 errors
+
+=== a check that is not Lua
+--- file plan.yaml
+plan: steps
+hosts: { here: { local: true } }
+defaults: { recipe: v2v, target: { host: here, dir: /srv/new } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    cutover:
+      - check: { id: open, file: checks/open.lua }
+      - check: { id: compiled, file: checks/compiled.lua }
+      - check: { id: folder, file: checks }
+      - check: { id: fine, file: checks/fine.lua }
+--- file checks/open.lua
+local up = true
+if up then
+  return
+--- file checks/fine.lua
+return true
+--- make
+printf '\033Lua' >checks/compiled.lua
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:8:34: the check is not Lua: checks/open.lua:4: 'end' expected (to close 'if' at line 2) near <eof>
+    8 |       - check: { id: open, file: checks/open.lua }
+      |                                  ^
+plan.yaml:9:38: the check is not Lua: checks/compiled.lua: compiled Lua is not accepted, only text
+    9 |       - check: { id: compiled, file: checks/compiled.lua }
+      |                                      ^
+plan.yaml:10:36: cannot read 'checks': Is a directory
+   10 |       - check: { id: folder, file: checks }
+      |                                    ^
+  the path starts at the plan's folder
+3 errors
 
 === a check that is no check
 --- file plan.yaml
