@@ -23,10 +23,19 @@ static bool is_done(const char *status)
 		!strcmp(status, "skipped");
 }
 
+/* "intent": it was begun, and has not ended. */
 static bool is_under_way(const char *status)
 {
-	return !strcmp(status, "running") || !strcmp(status, "probing") ||
-		!strcmp(status, "undoing");
+	return !strcmp(status, "intent") || !strcmp(status, "running") ||
+		!strcmp(status, "probing") || !strcmp(status, "undoing");
+}
+
+/* What people read: begun by a run that is gone means interrupted. */
+static const char *status_word(const char *status, bool held)
+{
+	if (!status || !is_under_way(status))
+		return status;
+	return !held ? "interrupted" : !strcmp(status, "intent") ? "running" : status;
 }
 
 /* Failed before unknown before under way: the step a person must hear of. */
@@ -100,7 +109,7 @@ static struct row row_make(const struct plan_machine *m, const json_t *meta)
 
 /* ---- printing ------------------------------------------------------------------ */
 
-static void row_json(struct cli *c, const struct row *r, const json_t *meta)
+static void row_json(struct cli *c, const struct row *r, const json_t *meta, bool held)
 {
 	json_t *o = json_object();
 
@@ -110,7 +119,7 @@ static void row_json(struct cli *c, const struct row *r, const json_t *meta)
 	jset_int(o, "done", r->done);
 	jset_int(o, "steps", r->total);
 	jset_str(o, "step", r->step);
-	jset_str(o, "state", r->status);
+	jset_str(o, "state", status_word(r->status, held));
 	jset_str(o, "error", r->error);
 	jset_str(o, "hint", r->hint);
 	jset_str(o, "next", r->next);
@@ -128,9 +137,8 @@ static const char *serves_word(const char *serves)
 static void row_print(struct table *t, const struct row *r, bool held)
 {
 	AUTO_FREE char *count = mem_printf("%d/%d", r->done, r->total);
-	const char *status = r->status && !held && is_under_way(r->status) ? "interrupted" :
-		r->status;
-	AUTO_FREE char *step = r->step ? mem_printf("%s %s", r->step, status) : NULL;
+	AUTO_FREE char *step = r->step ? mem_printf("%s %s", r->step,
+						    status_word(r->status, held)) : NULL;
 	const char *cells[] = { r->name, serves_word(r->serves), r->phase, count,
 		step ? step : r->next ? "-" : "finalized", r->error };
 
@@ -247,7 +255,7 @@ int verb_status(struct cli *c)
 			continue;
 		v[n] = row_make(&c->plan->machines[i], meta);
 		if (c->json)
-			row_json(c, &v[n], meta);
+			row_json(c, &v[n], meta, holder != NULL);
 		n++;
 	}
 	if (!c->json)
