@@ -76,7 +76,8 @@ int ctx_fail_err(struct ctx *c, struct err *e)
 {
 	bool first = !c->text;
 
-	ctx_set_failure(c, e->kind == ERR_WAITING ? "waiting" : "failed", e->sys,
+	ctx_set_failure(c, e->kind == ERR_WAITING ? "waiting" :
+			e->kind == ERR_STOPPED ? "cancelled" : "failed", e->sys,
 			e->what ? e->what : "failed for no given reason");
 	if (first && e->hint)
 		ctx_hint(c, "%s", e->hint);

@@ -9,9 +9,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#define LINGER_NS 2000000000u	/* to let the last words get across */
 
 struct wire {
 	uint8_t type, flags;
@@ -92,7 +95,7 @@ int record_failure(int fd, const struct record *r, struct err *e)
 
 	if (!j)
 		return -1;
-	err_set(e, ERR_STEP, "the other end stopped: %s", jstr(j, "text", "no reason given"));
+	err_set(e, ERR_STOPPED, "the other end stopped: %s", jstr(j, "text", "no reason given"));
 	if (jstr(j, "hint", NULL))
 		err_hint(e, "%s", jstr(j, "hint", ""));
 	return -1;
@@ -108,12 +111,30 @@ void stream_fail(const struct stream *s, const struct err *e)
 	record_write_json(s->fd, REC_FAIL, j);
 }
 
+void record_linger(int fd)
+{
+	uint64_t until = record_now_ns() + LINGER_NS;
+	char junk[65536];
+
+	shutdown(fd, SHUT_WR);	/* also lets go of whoever waits in writing */
+	while (record_now_ns() < until) {
+		int n = record_wait(fd);
+
+		if (n < 0 || (n > 0 && read(fd, junk, sizeof(junk)) <= 0))
+			return;
+	}
+}
+
+int record_broke(struct err *e)
+{
+	return err_set(e, ERR_STOPPED, "the stream to the other end broke");
+}
+
 int stream_bye(const struct stream *s, struct err *e)
 {
 	struct record r = { .type = REC_BYE };
 
-	return record_write(s->fd, &r, NULL, 0, NULL, 0) < 0 ?
-		err_set(e, ERR_STEP, "the stream to the other end broke") : 0;
+	return record_write(s->fd, &r, NULL, 0, NULL, 0) < 0 ? record_broke(e) : 0;
 }
 
 int record_wait(int fd)

@@ -36,10 +36,16 @@ int record_read(int fd, struct record *r);
 /* A JSON payload: written with type; read with a bound. */
 int record_write_json(int fd, enum record_type type, const json_t *j);
 json_t *record_read_json(int fd, const struct record *r, struct err *e);
-/* Read a FAIL's payload into e. Always -1. */
+/* Read a FAIL's payload into e; ERR_STOPPED: the cause lies at the other end, which
+ * tells it itself. Always -1. */
 int record_failure(int fd, const struct record *r, struct err *e);
 /* 1: readable, 0: TICK_MS went by, -1: hang-up without data, or error. */
 int record_wait(int fd);
+/* After the last record: end our side, drop what still comes, for 2 s at most, so
+ * that a close does not overtake what was written. */
+void record_linger(int fd);
+/* The pipe broke: the other end, or what lies between, knows why. Always -1. */
+int record_broke(struct err *e);
 unsigned record_threads(void);
 uint64_t record_now_ns(void);
 

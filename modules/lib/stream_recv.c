@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <zstd.h>
 
@@ -258,7 +257,7 @@ static int answer_want(struct receiver *x, const struct record *r, struct err *e
 	pthread_mutex_lock(&x->writing);
 	rc = record_write(x->s->fd, &have, d, (size_t)r->count * SHA256_LEN, NULL, 0);
 	pthread_mutex_unlock(&x->writing);
-	return rc < 0 ? err_set(e, ERR_STEP, "the stream to the other end broke") : 0;
+	return rc < 0 ? record_broke(e) : 0;
 }
 
 static int check_job(struct receiver *x, const struct record *r, struct err *e)
@@ -300,7 +299,7 @@ static int queue_job(struct receiver *x, const struct record *r, struct err *e)
 		if (io_read_full(x->s->fd, j->digest, SHA256_LEN) <= 0 ||
 		    io_read_full(x->s->fd, j->payload, r->length - SHA256_LEN) <= 0) {
 			job_free(j);
-			return err_set(e, ERR_STEP, "the stream to the other end broke");
+			return record_broke(e);
 		}
 	}
 	pthread_mutex_lock(&x->lock);
@@ -341,7 +340,7 @@ static int on_record(struct receiver *x, struct err *e)
 	struct record r;
 
 	if (record_read(x->s->fd, &r) <= 0)
-		return err_set(e, ERR_STEP, "the stream to the other end broke");
+		return record_broke(e);
 	switch (r.type) {
 	case REC_WANT:
 		return answer_want(x, &r, e);
@@ -390,10 +389,12 @@ static void end_threads(struct receiver *x, pthread_t *t, unsigned n, bool faile
 	struct job *j;
 
 	pthread_mutex_lock(&x->lock);
-	x->flush = x->end = true;
+	x->flush = true;
+	pthread_cond_broadcast(&x->cond);
 	/* A cut stream is no fault of the disk: let the threads finish their work. */
 	while (failed && !x->stop && (x->first || x->busy || x->dones || x->syncing))
 		pthread_cond_wait(&x->cond, &x->lock);
+	x->end = true;
 	pthread_cond_broadcast(&x->cond);
 	pthread_mutex_unlock(&x->lock);
 	for (unsigned i = 0; i < n; i++)
@@ -435,7 +436,7 @@ static int answer_open(struct receiver *x, struct err *e)
 	jset_int(j, "pass", x->k->pass);
 	x->st.pass = x->k->pass;
 	return record_write_json(x->s->fd, REC_READY, j) < 0 ?
-		err_set(e, ERR_STEP, "the stream to the other end broke") : 0;
+		record_broke(e) : 0;
 }
 
 static int take_offer(struct receiver *x, const json_t *j, struct stream_offer *o,
@@ -464,7 +465,7 @@ static int send_root(struct receiver *x, struct err *e)
 	io_hex(x->st.root, SHA256_LEN, hex);
 	jset_str(j, "root", hex);
 	return record_write_json(x->s->fd, REC_DONE, j) < 0 ?
-		err_set(e, ERR_STEP, "the stream to the other end broke") : 0;
+		record_broke(e) : 0;
 }
 
 static int one_pass(struct receiver *x, const struct stream_receiver *how,
@@ -498,7 +499,7 @@ static int next_offer(const struct stream *s, struct record *r, struct err *e)
 		if (s->cancelled && s->cancelled(s->arg))
 			return err_set(e, ERR_STOPPED, "stopped");
 	if (n < 0 || record_read(s->fd, r) <= 0)
-		return err_set(e, ERR_STEP, "the stream to the other end broke");
+		return record_broke(e);
 	if (r->type == REC_FAIL)
 		return record_failure(s->fd, r, e);
 	if (r->type != REC_OPEN && r->type != REC_BYE)
@@ -526,7 +527,7 @@ int stream_recv(const struct stream *s, const struct stream_receiver *r, struct 
 	rc = hello ? one_pass(&x, r, hello, e) : -1;
 	if (rc < 0) {
 		stream_fail(s, e);
-		shutdown(s->fd, SHUT_WR);
+		record_linger(s->fd);
 	}
 	err_clear(&x.err);
 	return rc < 0 ? -1 : 1;

@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <zstd.h>
 
@@ -335,7 +334,8 @@ static size_t compress(struct worker *w, size_t len)
 	n = ZSTD_compressCCtx(w->cctx, w->zip, w->zip_cap, w->buf, len, ZIP_LEVEL);
 	if (!ZSTD_isError(n) && n < len - len / 16)
 		return n;
-	w->rest = 3;		/* what does not shrink has neighbours that do not */
+	if (x->s->zip == ZIP_AUTO)
+		w->rest = 3;	/* what does not shrink has neighbours that do not */
 	return 0;
 }
 
@@ -437,7 +437,7 @@ static int on_have(struct sender *x, const struct record *r, struct err *e)
 			       "asked for");
 	/* Nobody looks at this slot: it was last used BATCHES batches ago. */
 	if (io_read_full(x->s->fd, x->have[b % BATCHES], r->length) <= 0)
-		return err_set(e, ERR_STEP, "the stream to the other end broke");
+		return record_broke(e);
 	pthread_mutex_lock(&x->lock);
 	x->have_loaded++;
 	pthread_cond_broadcast(&x->cond);
@@ -466,7 +466,7 @@ static int on_record(struct sender *x, struct err *e)
 	int n = record_read(x->s->fd, &r);
 
 	if (n <= 0)
-		return err_set(e, ERR_STEP, "the stream to the other end broke");
+		return record_broke(e);
 	switch (r.type) {
 	case REC_CREDIT:
 		pthread_mutex_lock(&x->lock);
@@ -530,13 +530,13 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 	jset_int(j, "size", (int64_t)x->d->size);
 	jset_int(j, "chunk", o->chunk);
 	if (record_write_json(x->s->fd, REC_OPEN, j) < 0)
-		return err_set(e, ERR_STEP, "the stream to the other end broke");
+		return record_broke(e);
 	while ((n = record_wait(x->s->fd)) == 0)
 		if (x->s->cancelled && x->s->cancelled(x->s->arg))
 			return err_set(e, ERR_STOPPED, "stopped");
 	n = record_read(x->s->fd, &r);
 	if (n <= 0)
-		return err_set(e, ERR_STEP, "the stream to the other end broke");
+		return record_broke(e);
 	if (r.type == REC_FAIL)
 		return record_failure(x->s->fd, &r, e);
 	if (r.type != REC_READY || !(answer = record_read_json(x->s->fd, &r, e)))
@@ -583,7 +583,7 @@ static void give_up(struct sender *x, struct err *e)
 		stream_fail(x->s, e);
 		pthread_mutex_unlock(&x->writing);
 	}
-	shutdown(x->s->fd, SHUT_RDWR);	/* lets go of whoever waits in it */
+	record_linger(x->s->fd);
 }
 
 static int run_workers(struct sender *x, struct err *e)
