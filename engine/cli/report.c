@@ -129,9 +129,11 @@ static int width_of(void *arg)
 	return cli_width(arg);
 }
 
-/* "db1 -> kvm1" above a machine's steps. */
+/* "db1 -> kvm1" above a machine's steps, and who serves. */
 static void add_titles(struct cli *c, struct screen *screen)
 {
+	const json_t *machines = jget(state_meta(c->state), "machines");
+
 	for (uint32_t i = 0; i < c->plan->machine_count; i++) {
 		const struct plan_machine *m = &c->plan->machines[i];
 		AUTO_FREE char *title = NULL;
@@ -141,7 +143,8 @@ static void add_titles(struct cli *c, struct screen *screen)
 			continue;
 		title = mem_printf("%s -> %s", c->plan->hosts[m->source_host].name,
 				   c->plan->hosts[m->target_host].name);
-		screen_machine(screen, m->name, title);
+		screen_machine(screen, m->name, title,
+			       jstr(json_object_get(machines, m->name), "serves", NULL));
 	}
 }
 

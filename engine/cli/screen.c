@@ -160,9 +160,13 @@ void screen_free(struct screen *s)
 	free(s);
 }
 
-void screen_machine(struct screen *s, const char *name, const char *title)
+void screen_machine(struct screen *s, const char *name, const char *title,
+		    const char *serves)
 {
-	replace(&screen_view(s, name)->title, title);
+	struct view *v = screen_view(s, name);
+
+	replace(&v->title, title);
+	replace(&v->serves, serves);
 }
 
 /* ---- lines that stay ----------------------------------------------------- */
@@ -395,9 +399,18 @@ static void on_cost(struct screen *s, const json_t *ev)
 
 static void on_log(struct screen *s, const json_t *ev)
 {
-	if (s->preview || s->o.verbose < 1)
+	const char *step = jstr(ev, "step", NULL);
+
+	/* A step's own words are details; what the run itself says is not. */
+	if (s->preview || (step && s->o.verbose < 1))
 		return;
-	begin_step_line(s, ev);
+	if (step) {
+		begin_step_line(s, ev);
+	} else {
+		begin_line(s, ev);
+		add_cell(&s->line, jstr(ev, "machine", ""), name_width(s), false);
+		str_add(&s->line, "  ");
+	}
 	str_add_safe(&s->line, jstr(ev, "text", ""));
 	end_line(s);
 }

@@ -29,8 +29,10 @@ struct screen_options {
 
 struct screen *screen_new(const struct screen_options *o);
 void screen_free(struct screen *s);		/* NULL is harmless */
-/* What the plan says of a machine before its first event: "db1 -> kvm1". */
-void screen_machine(struct screen *s, const char *name, const char *title);
+/* What is known of a machine before its first event: "db1 -> kvm1", and who served
+ * when it was last recorded (NULL: nothing is recorded). */
+void screen_machine(struct screen *s, const char *name, const char *title,
+		    const char *serves);
 void screen_event(struct screen *s, const json_t *event);
 /* A few times a second: redraw the live region. */
 void screen_tick(struct screen *s);

@@ -70,7 +70,7 @@ static void a_preview_is_one_page(void **state)
 
 	(void)state;
 	r->s = screen_new(&r->o);
-	screen_machine(r->s, "erp-db", "db1 -> kvm1");
+	screen_machine(r->s, "erp-db", "db1 -> kvm1", "source");
 	feed(r, (const char *const []){
 		"{\"t\":\"start\",\"kind\":\"preview\",\"plan\":\"erp\",\"file\":\"erp.yaml\",\"machines\":[\"erp-db\"],\"hosts\":[\"db1\",\"kvm1\"]}",
 		"{\"t\":\"serves\",\"machine\":\"erp-db\",\"who\":\"source\"}",
