@@ -20,6 +20,8 @@ int qmp_call(struct qmp *q, const char *command, json_t *args, json_t **out,
 	     struct err *e);
 /* Does QEMU still answer? False once it has ended. */
 bool qmp_alive(struct qmp *q);
+/* Does it have the file open as a disk? 1, 0, -1 with e. */
+int qmp_uses(struct qmp *q, const char *path, struct err *e);
 /* Merge what `node`'s file `top` holds into its backing file `base`, while the
  * machine runs, and let it go on from the base. tick (may be NULL) is told bytes
  * done and total; it returns false to give up. */

@@ -92,17 +92,34 @@ static bool libvirt_running(const json_t *def)
 	return strcmp(state, "running") == 0;
 }
 
-static int libvirt_begin(struct ctx *c, const json_t *def)
+static bool libvirt_known(const json_t *def)
+{
+	char state[32];
+
+	domain_state(def, state);
+	return state[0] != '\0';
+}
+
+static int libvirt_define(struct ctx *c, const json_t *def)
 {
 	static const char *const define[] = { "virsh", "-q", "define", "/dev/stdin", NULL };
+	AUTO_ERR e = {0};
+
+	if (run_input(define, TOOL_MS, jstr(def, "xml", ""), NULL, &e) < 0)
+		return ctx_fail_err(c, &e);
+	return 0;
+}
+
+static int libvirt_begin(struct ctx *c, const json_t *def)
+{
 	const char *const start[] = { "virsh", "-q", "start", name_of(def), NULL };
 	const char *const enable[] = { "virsh", "-q", "autostart", name_of(def), NULL };
 	AUTO_ERR e = {0};
 
-	if (ctx_ledger_add(c, "domain", name_of(def), true, NULL) < 0)
+	if (ctx_ledger_add(c, "domain", name_of(def), true, NULL) < 0 ||
+	    libvirt_define(c, def) < 0)
 		return -1;
-	if (run_input(define, TOOL_MS, jstr(def, "xml", ""), NULL, &e) < 0 ||
-	    (!libvirt_running(def) && run(start, &e) < 0) || run(enable, &e) < 0)
+	if ((!libvirt_running(def) && run(start, &e) < 0) || run(enable, &e) < 0)
 		return ctx_fail_err(c, &e);
 	return 0;
 }
@@ -232,34 +249,50 @@ static bool systemd_running(const json_t *def)
 	return run(argv, NULL) == 0;
 }
 
-static int systemd_begin(struct ctx *c, const json_t *def)
+static char *unit_path(const json_t *def)
+{
+	return mem_printf("/etc/systemd/system/drover-%s.service", name_of(def));
+}
+
+static bool systemd_known(const json_t *def)
+{
+	AUTO_FREE char *path = unit_path(def);
+
+	return access(path, F_OK) == 0;
+}
+
+static int systemd_define(struct ctx *c, const json_t *def)
 {
 	static const char *const reload[] = { "systemctl", "daemon-reload", NULL };
-	AUTO_FREE char *unit = unit_name(def), *text = serve_unit(def);
-	AUTO_FREE char *path = mem_printf("/etc/systemd/system/%s", unit);
+	AUTO_FREE char *path = unit_path(def), *text = serve_unit(def);
+	AUTO_ERR e = {0};
+
+	if (io_write_file(AT_FDCWD, path, text, strlen(text), 0644) < 0)
+		return ctx_fail_sys(c, "cannot write '%s'", path);
+	return run(reload, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
+static int systemd_begin(struct ctx *c, const json_t *def)
+{
+	AUTO_FREE char *unit = unit_name(def);
 	const char *const enable[] = { "systemctl", "enable", "--now", unit, NULL };
 	AUTO_ERR e = {0};
 
-	if (ctx_ledger_add(c, "unit", unit, true, NULL) < 0)
+	if (ctx_ledger_add(c, "unit", unit, true, NULL) < 0 || systemd_define(c, def) < 0)
 		return -1;
-	if (io_write_file(AT_FDCWD, path, text, strlen(text), 0644) < 0)
-		return ctx_fail_sys(c, "cannot write '%s'", path);
-	if (run(reload, &e) < 0 || run(enable, &e) < 0)
-		return ctx_fail_err(c, &e);
-	return 0;
+	return run(enable, &e) < 0 ? ctx_fail_err(c, &e) : 0;
 }
 
 static int systemd_end(struct ctx *c, const json_t *def, unsigned grace_ms)
 {
 	static const char *const reload[] = { "systemctl", "daemon-reload", NULL };
-	AUTO_FREE char *unit = unit_name(def);
-	AUTO_FREE char *path = mem_printf("/etc/systemd/system/%s", unit);
+	AUTO_FREE char *unit = unit_name(def), *path = unit_path(def);
 	const char *const disable[] = { "systemctl", "disable", "--now", unit, NULL };
 	AUTO_ERR e = {0};
 
 	if (grace_ms && systemd_running(def))
 		qemu_power_down(jstr(def, "dir", ""), grace_ms);
-	if (access(path, F_OK) == 0) {
+	if (systemd_known(def)) {
 		if (run(disable, &e) < 0)
 			return ctx_fail_err(c, &e);
 		if (unlink(path) < 0)
@@ -280,6 +313,13 @@ static bool qemu_usable(void)
 static bool qemu_is_running(const json_t *def)
 {
 	return qemu_running(jstr(def, "dir", "")) != 0;
+}
+
+static int qemu_define(struct ctx *c, const json_t *def)
+{
+	(void)c;
+	(void)def;
+	return 0;	/* registered nowhere: its file is all there is */
 }
 
 static int qemu_begin(struct ctx *c, const json_t *def)
@@ -310,12 +350,21 @@ static int qemu_finish(struct ctx *c, const json_t *def, unsigned grace_ms)
 /* ---- the table ------------------------------------------------------------------ */
 
 static const struct serve_way ways[] = {
-	{ "libvirt", libvirt_usable, libvirt_running, libvirt_begin, libvirt_end,
-	  "libvirt does not answer there (virsh uri)", true },
-	{ "systemd", systemd_usable, systemd_running, systemd_begin, systemd_end,
-	  "systemd does not run there", false },
-	{ "qemu", qemu_usable, qemu_is_running, qemu_begin, qemu_finish, "", false },
+	{ "libvirt", libvirt_usable, libvirt_known, libvirt_running, libvirt_define,
+	  libvirt_begin, libvirt_end, "libvirt does not answer there (virsh uri)", true },
+	{ "systemd", systemd_usable, systemd_known, systemd_running, systemd_define,
+	  systemd_begin, systemd_end, "systemd does not run there", false },
+	{ "qemu", qemu_usable, qemu_is_running, qemu_is_running, qemu_define,
+	  qemu_begin, qemu_finish, "", false },
 };
+
+const struct serve_way *serve_found(const json_t *def)
+{
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++)
+		if (ways[i].usable() && ways[i].known(def))
+			return &ways[i];
+	return NULL;
+}
 
 const struct serve_way *serve_way(struct ctx *c, const char *wanted)
 {

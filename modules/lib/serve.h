@@ -10,7 +10,10 @@
 struct serve_way {
 	const char *name;		/* as target.start says it */
 	bool (*usable)(void);		/* does this host have it? */
+	bool (*known)(const json_t *def);	/* is it registered there? */
 	bool (*running)(const json_t *def);
+	/* Register what the definition says, instead of what was; no start. */
+	int (*define)(struct ctx *c, const json_t *def);
 	/* Register and start; what is left of an earlier attempt is fine. What it
 	 * makes is entered in the ledger, lasting. 0, -1 (told). */
 	int (*begin)(struct ctx *c, const json_t *def);
@@ -24,6 +27,8 @@ struct serve_way {
 /* By target.start: "libvirt", "systemd", "qemu"; "auto" takes the first that the
  * host has. NULL (told): no such way here. */
 const struct serve_way *serve_way(struct ctx *c, const char *wanted);
+/* The way in which it is registered on this host; NULL: in none. */
+const struct serve_way *serve_found(const json_t *def);
 /* The file that libvirt writes the console to. Caller frees. */
 char *serve_log(const json_t *def);
 /* The systemd unit of a definition; caller frees. */

@@ -420,6 +420,84 @@ static void start_wants_the_overlay_first(void **state)
 	fails(w, "cutover.start", "apply", text);
 }
 
+/* ---- call.finalize --------------------------------------------------------------------- */
+
+/* Bytes at the disk's end, written into the overlay from outside while nothing runs. */
+static void write_overlay(struct world *w, const char *pattern)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s/root.qcow2", w->dir, w->name);
+	AUTO_FREE char *cmd = mem_printf("write -P %s 512k 64k", pattern);
+	const char *const argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, path, NULL };
+	struct proc p = { .argv = argv };
+	AUTO_ERR e = {0};
+
+	if (proc_run(&p, &e) < 0)
+		fail_msg("%s", e.what);
+	proc_free(&p);
+}
+
+static void base_has(struct world *w, int want)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s/root.base.raw", w->dir, w->name);
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	unsigned char byte = 0;
+
+	assert_int_equal(io_pread_full(fd, &byte, 1, 512 << 10), 0);
+	assert_int_equal(byte, want);
+}
+
+static void overlay_is_gone_and_files_name_the_base(struct world *w)
+{
+	AUTO_FREE char *overlay = mem_printf("%s/%s/root.qcow2", w->dir, w->name);
+	AUTO_FREE char *path = mem_printf("%s/%s/%s.xml", w->dir, w->name, w->name);
+	AUTO_FREE char *xml = io_read_file(AT_FDCWD, path, 1 << 20, NULL);
+
+	assert_int_not_equal(access(overlay, F_OK), 0);
+	assert_non_null(strstr(xml, "root.base.raw'/>"));
+	assert_non_null(strstr(xml, "<driver name='qemu' type='raw'"));
+}
+
+static void finalize_merges_the_overlay_of_a_machine_that_stands(void **state)
+{
+	struct world *w = *state;
+
+	if (!can_run)
+		skip();
+	define(w);
+	make_overlay(w);
+	write_overlay(w, "0x5a");
+	base_has(w, 0);
+	must(w, "call.finalize", "apply");
+	base_has(w, 0x5a);
+	overlay_is_gone_and_files_name_the_base(w);
+	must(w, "call.finalize", "apply");	/* once more is fine */
+}
+
+static void finalize_merges_while_the_machine_runs(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *machine = marker(w, "");
+	pid_t pid;
+
+	if (!can_run)
+		skip();
+	define(w);
+	make_overlay(w);
+	write_overlay(w, "0x6b");
+	args(w, "{\"grace\":0}");
+	ip_tool("link", "add", "brtest", "type", "bridge");
+	must(w, "cutover.start", "apply");
+	pid = task_find(machine);
+	must(w, "call.finalize", "apply");
+	base_has(w, 0x6b);
+	overlay_is_gone_and_files_name_the_base(w);
+	assert_int_equal(task_find(machine), pid);	/* it ran on */
+	must(w, "call.finalize", "apply");
+	must(w, "cutover.start", "undo");
+	ip_tool("link", "del", "brtest", NULL, NULL);
+	nothing_is_left(w);
+}
+
 /* ---- fence ------------------------------------------------------------------------------- */
 
 static void fence_stands_beside_the_guest_in_its_subnet(void **state)
@@ -509,6 +587,8 @@ int main(void)
 		T(start_runs_the_machine_and_undo_takes_it_away),
 		T(start_says_which_network_the_host_lacks),
 		T(start_wants_the_overlay_first),
+		T(finalize_merges_the_overlay_of_a_machine_that_stands),
+		T(finalize_merges_while_the_machine_runs),
 		cmocka_unit_test(fence_stands_beside_the_guest_in_its_subnet),
 		cmocka_unit_test(fence_has_no_way_out),
 	};

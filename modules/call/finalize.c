@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * call.finalize - end the way back: merge each overlay into its base, while the target
+ * runs or stands, and let the definition name the base. Cannot be undone; asked for by
+ * `drover finalize` alone.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "modules/lib/layout.h"
+#include "modules/lib/qmp.h"
+#include "modules/lib/serve.h"
+#include "modules/lib/vm.h"
+#include "modules/module.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONNECT_MS 10000
+
+static const struct param params[] = { { .name = NULL } };
+static const char *const wants[] = { "definition", "disks", NULL };
+static const char *const tools[] = { "qemu-img", "virsh", NULL };
+
+static bool on_tick(void *arg, uint64_t done, uint64_t total)
+{
+	struct ctx *c = arg;
+
+	ctx_progress(c, done, total, "bytes", "merging");
+	return !ctx_cancelled(c);
+}
+
+static int run(struct ctx *c, const char *const *argv)
+{
+	struct proc p = { .argv = argv };
+	AUTO_ERR e = {0};
+	int rc = proc_run(&p, &e);
+
+	proc_free(&p);
+	return rc < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
+/* ---- three ways to merge one disk ------------------------------------------------- */
+
+/* Where an earlier attempt merged it, the machine no longer has the overlay open. */
+static int merge_by_monitor(struct ctx *c, const json_t *def, const json_t *disk, size_t i)
+{
+	AUTO_FREE char *node = mem_printf("disk%zu", i);
+	AUTO_ERR e = {0};
+	struct qmp *q = qmp_open(jstr(def, "monitor", ""), CONNECT_MS, &e);
+	int rc = q ? qmp_uses(q, jstr(disk, "path", ""), &e) : -1;
+
+	if (rc > 0)
+		rc = qmp_commit(q, node, jstr(disk, "base", ""), on_tick, c, &e);
+	qmp_free(q);
+	return rc < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
+static int merge_by_libvirt(struct ctx *c, const json_t *def, const json_t *disk)
+{
+	const char *name = jstr(def, "name", ""), *path = jstr(disk, "path", "");
+	const char *const list[] = { "virsh", "-q", "domblklist", name, NULL };
+	const char *const commit[] = { "virsh", "-q", "blockcommit", name, path, "--active",
+				       "--pivot", "--wait", NULL };
+	struct proc p = { .argv = list };
+	AUTO_ERR e = {0};
+	bool uses = proc_run(&p, &e) == 0 && p.out.s && strstr(p.out.s, path);
+
+	proc_free(&p);
+	if (err_is(&e))
+		return ctx_fail_err(c, &e);
+	return uses ? run(c, commit) : 0;
+}
+
+static int merge_file(struct ctx *c, const json_t *disk)
+{
+	const char *const argv[] = { "qemu-img", "commit", "-q", "-f", "qcow2", "-d",
+				     jstr(disk, "path", ""), NULL };
+
+	return run(c, argv);
+}
+
+static int merge(struct ctx *c, const json_t *def, const struct serve_way *way,
+		 const json_t *disk, size_t i)
+{
+	if (!way || !way->running(def))
+		return merge_file(c, disk);
+	return strcmp(way->name, "libvirt") == 0 ? merge_by_libvirt(c, def, disk) :
+						   merge_by_monitor(c, def, disk, i);
+}
+
+/* ---- the definition that names the bases ------------------------------------------- */
+
+static json_t *merged(const json_t *def)
+{
+	struct vm_run plain = { .accel = NULL };
+	AUTO_FREE char *xml = NULL;
+	json_t *out = json_deep_copy(def), *disk;
+	size_t i;
+
+	json_array_foreach(jget(out, "disks"), i, disk) {
+		jset_str(disk, "path", jstr(disk, "base", ""));
+		jset_str(disk, "format", jstr(disk, "base_format", "raw"));
+	}
+	xml = vm_xml(out);
+	jset_str(out, "xml", xml);
+	jset(out, "argv", vm_argv(out, &plain));
+	return out;
+}
+
+static int write_text(struct ctx *c, const char *dir, const char *name, const char *ext,
+		      const char *text)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s.%s", dir, name, ext);
+
+	if (io_write_file(AT_FDCWD, path, text, strlen(text), 0600) < 0)
+		return ctx_fail_sys(c, "cannot write '%s'", path);
+	return 0;
+}
+
+static int write_definition(struct ctx *c, const json_t *def, const struct layout *place)
+{
+	AUTO_JSON *plain = json_copy((json_t *)def);
+	AUTO_FREE char *json = NULL;
+	const char *name = jstr(def, "name", "");
+
+	json_object_del(plain, "xml");
+	json = json_pretty(plain);
+	if (write_text(c, place->dir, name, "xml", jstr(def, "xml", "")) < 0)
+		return -1;
+	return write_text(c, place->dir, name, "json", json);
+}
+
+/* Overlays that are merged, and what was only for further passes. */
+static int drop_files(struct ctx *c, const json_t *def)
+{
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(jget(def, "disks"), i, disk) {
+		AUTO_LAYOUT_DISK d = {0};
+		AUTO_ERR e = {0};
+
+		if (layout_of_disk(ctx_machine(c), jstr(disk, "name", ""), &d, &e) < 0)
+			return ctx_fail_err(c, &e);
+		if ((unlink(jstr(disk, "path", "")) < 0 && errno != ENOENT) ||
+		    (unlink(d.map) < 0 && errno != ENOENT))
+			return ctx_fail_sys(c, "cannot remove what is merged of '%s'",
+					    jstr(disk, "name", ""));
+	}
+	return 0;
+}
+
+static int apply(struct ctx *c)
+{
+	const json_t *def = ctx_fact(c, "definition"), *disk;
+	const struct serve_way *way = def ? serve_found(def) : NULL;
+	AUTO_LAYOUT place = {0};
+	AUTO_JSON *now = NULL;
+	AUTO_ERR e = {0};
+	size_t i;
+
+	if (!def)
+		return ctx_fail(c, "cannot finalize '%s': it was never defined",
+				ctx_machine_name(c));
+	if (layout_of(ctx_machine(c), &place, &e) < 0)
+		return ctx_fail_err(c, &e);
+	json_array_foreach(jget(def, "disks"), i, disk) {
+		if (access(jstr(disk, "path", ""), F_OK) < 0)
+			continue;	/* merged by an earlier attempt */
+		if (merge(c, def, way, disk, i) < 0)
+			return -1;
+	}
+	now = merged(def);
+	if (write_definition(c, now, &place) < 0 || (way && way->define(c, now) < 0))
+		return -1;
+	return drop_files(c, def);
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	const json_t *def = ctx_fact(c, "definition"), *disk;
+	size_t i, left = 0;
+
+	json_array_foreach(jget(def, "disks"), i, disk)
+		if (access(jstr(disk, "path", ""), F_OK) == 0) {
+			ctx_change(c, '-', "%s is merged into %s", jstr(disk, "path", ""),
+				   jstr(disk, "base", ""));
+			left++;
+		}
+	*state = left ? STATE_ABSENT : STATE_DONE;
+	return 0;
+}
+
+const struct module module_call_finalize = {
+	.name = "call.finalize",
+	.summary = "merge the overlays; there is no way back",
+	.place = ON_TARGET,
+	.flags = MOD_LONG,
+	.params = params,
+	.wants = wants,
+	.tools = tools,
+	.probe = probe,
+	.apply = apply,
+};
