@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copying, proving, backing up and restoring disks through the modules, both ends
+ * as the agent runs them.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "modules/lib/map.h"
+#include "tests/unit/modtest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MIB (1u << 20)
+#define SIZE (24u * MIB + 512)		/* no multiple of a chunk */
+#define LINEAGE "0123456789abcdef0123456789abcdef"
+
+struct rig {
+	char dir[64];
+	char *src, *target, *base, *map;
+	const char *format;
+	json_t *facts;
+	json_t *kept;
+	json_t *args;
+	json_t *more;		/* for target; merged */
+};
+
+/* ---- files ----------------------------------------------------------------------- */
+
+static void put(const char *path, uint64_t at, const void *p, size_t n)
+{
+	AUTO_FD fd = open(path, O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(io_pwrite_full(fd, p, n, at), 0);
+}
+
+static void fill(const char *path, uint64_t at, size_t n, unsigned seed)
+{
+	AUTO_FREE char *p = mem_alloc(n);
+
+	srand(seed);
+	for (size_t i = 0; i < n; i++)
+		p[i] = (char)(rand() % 23);
+	put(path, at, p, n);
+}
+
+static void make_source(struct rig *r)
+{
+	AUTO_FD fd = open(r->src, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	fill(r->src, 0, 2 * MIB, 1);
+	fill(r->src, 5 * MIB + 77, MIB, 2);
+	fill(r->src, SIZE - 600, 600, 3);
+}
+
+static void run_ok(const char *const *argv)
+{
+	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	AUTO_ERR e = { 0 };
+
+	if (proc_run(&p, &e) < 0)
+		fail_msg("%s", e.what);
+	proc_free(&p);
+}
+
+static void assert_same(struct rig *r)
+{
+	const char *argv[] = { "qemu-img", "compare", "-q", "-f", "raw", "-F", r->format,
+		r->src, r->base, NULL };
+
+	run_ok(argv);
+}
+
+static int set_up_as(void **state, const char *format)
+{
+	struct rig *r = mem_alloc(sizeof(*r));
+
+	strcpy(r->dir, "/tmp/drover-test.convert.XXXXXX");
+	assert_non_null(mkdtemp(r->dir));
+	r->src = mem_printf("%s/src.raw", r->dir);
+	r->target = mem_printf("%s/images", r->dir);
+	r->base = mem_printf("%s/erp/root.base.%s", r->target, format);
+	r->map = mem_printf("%s/erp/root.map", r->target);
+	r->format = format;
+	r->facts = json_object();
+	r->kept = json_object();
+	r->args = json_pack("{s:i,s:s,s:i,s:s}", "passes", 1, "freeze", "none", "chunk",
+			    (int)MIB, "compress", "auto");
+	r->more = json_object();
+	assert_int_equal(mkdir(r->target, 0700), 0);
+	make_source(r);
+	*state = r;
+	return 0;
+}
+
+static int set_up_raw(void **state)
+{
+	return set_up_as(state, "raw");
+}
+
+static int set_up_qcow2(void **state)
+{
+	return set_up_as(state, "qcow2");
+}
+
+static int tear_down(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(io_remove_tree(r->dir), 0);
+	free(r->src);
+	free(r->target);
+	free(r->base);
+	free(r->map);
+	json_decref(r->facts);
+	json_decref(r->kept);
+	json_decref(r->args);
+	json_decref(r->more);
+	free(r);
+	return 0;
+}
+
+/* ---- calls ------------------------------------------------------------------------- */
+
+static json_t *input(struct rig *r, const char *role)
+{
+	json_t *target = json_pack("{s:s,s:s,s:s,s:b,s:{}}", "host", "b", "dir", r->target,
+				   "format", r->format, "replace", 0, "disks");
+
+	json_object_update(target, r->more);
+	return json_pack("{s:O,s:O,s:O,s:s,s:{s:s,s:{s:s,s:s,s:{s:{s:s,s:s,s:b}}},s:o},"
+			 "s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b}}",
+			 "args", r->args, "facts", r->facts, "kept", r->kept, "role", role,
+			 "machine", "name", "erp",
+			 "source", "host", "a", "kind", "image", "disks",
+			 "root", "image", r->src, "format", "raw", "copy", 1,
+			 "target", target,
+			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
+			 "lineage", LINEAGE, "step", "convert.disks", "preview", 0);
+}
+
+static json_t *at(struct rig *r, const char *role, const char *module, const char *op)
+{
+	AUTO_JSON *in = input(r, role);
+
+	return modtest_call(module, op, in, NULL);
+}
+
+struct end { const char *module; json_t *in, *out, *events; int fd; };
+
+static void *end_runs(void *arg)
+{
+	struct end *e = arg;
+
+	e->out = modtest_call_with(e->module, "apply", e->in, e->fd, -1, &e->events);
+	close(e->fd);
+	return NULL;
+}
+
+/* Both ends of one apply; the target's result, the source's in *source. */
+static json_t *both(struct rig *r, const char *module, json_t **source)
+{
+	struct end end[2] = { { module, input(r, "source"), NULL, NULL, -1 },
+			      { module, input(r, "target"), NULL, NULL, -1 } };
+	pthread_t t;
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	end[0].fd = fd[0];
+	end[1].fd = fd[1];
+	assert_int_equal(pthread_create(&t, NULL, end_runs, &end[0]), 0);
+	end_runs(&end[1]);
+	pthread_join(t, NULL);
+	for (int i = 0; i < 2; i++) {
+		AUTO_JSON *keep = end[i].in;
+
+		modtest_keep(keep, end[i].events);
+		if (i == 1)
+			json_object_update(r->kept, json_object_get(keep, "kept"));
+		json_decref(end[i].events);
+	}
+	if (source)
+		*source = end[0].out;
+	else
+		json_decref(end[0].out);
+	return end[1].out;
+}
+
+static void take_facts(struct rig *r, json_t *result)
+{
+	json_t *fact;
+	const char *name;
+
+	if (!jbool(result, "ok", false))
+		fail_msg("%s", jstr(result, "error.text", "?"));
+	json_object_foreach(json_object_get(result, "facts"), name, fact)
+		json_object_set(r->facts, name, json_object_get(fact, "stable"));
+}
+
+static void do_both(struct rig *r, const char *module)
+{
+	AUTO_JSON *out = both(r, module, NULL);
+
+	take_facts(r, out);
+}
+
+static void do_at(struct rig *r, const char *role, const char *module, const char *op)
+{
+	AUTO_JSON *out = at(r, role, module, op);
+
+	take_facts(r, out);
+}
+
+static void assert_error(json_t *result, const char *text, const char *hint)
+{
+	assert_false(jbool(result, "ok", true));
+	assert_string_equal(jstr(result, "error.text", ""), text);
+	assert_string_equal(jstr(result, "error.hint", ""), hint);
+	json_decref(result);
+}
+
+static void assert_state(struct rig *r, const char *role, const char *module, const char *state)
+{
+	AUTO_JSON *out = at(r, role, module, "probe");
+
+	if (!jbool(out, "ok", false))
+		fail_msg("%s", jstr(out, "error.text", "?"));
+	assert_string_equal(jstr(out, "state", ""), state);
+}
+
+/* ---- converting ---------------------------------------------------------------------- */
+
+static void a_copy_is_equal_and_probed_as_done(void **s)
+{
+	struct rig *r = *s;
+
+	assert_state(r, "source", "convert.disks", "done");
+	assert_state(r, "target", "convert.disks", "absent");
+	do_both(r, "convert.disks");
+	assert_same(r);
+	assert_state(r, "target", "convert.disks", "done");
+	assert_int_equal(jint(r->facts, "disks.root.pass", 0), 1);
+	assert_int_equal(jint(r->facts, "disks.root.size", 0), SIZE);
+}
+
+static void undo_brings_back_the_same_answer_and_an_empty_place(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *dir = mem_printf("%s/erp", r->target);
+	AUTO_JSON *before = at(r, "target", "convert.disks", "probe"), *after = NULL;
+
+	do_both(r, "convert.disks");
+	do_at(r, "target", "convert.disks", "undo");
+	after = at(r, "target", "convert.disks", "probe");
+	assert_true(json_equal(json_object_get(before, "stable"),
+			       json_object_get(after, "stable")));
+	assert_int_equal(access(dir, F_OK), -1);
+	do_at(r, "target", "convert.disks", "undo");
+}
+
+static void undo_leaves_what_is_not_ours(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *dir = mem_printf("%s/erp", r->target);
+	AUTO_FREE char *marker = mem_printf("%s/.drover", dir);
+
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(io_write_file(AT_FDCWD, r->base, "mine", 4, 0600), 0);
+	do_at(r, "target", "convert.disks", "undo");
+	assert_int_equal(access(r->base, F_OK), 0);
+}
+
+static void later_passes_bring_what_changed(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *out = NULL;
+	const json_t *pass;
+
+	json_object_set_new(r->args, "passes", json_integer(2));
+	do_both(r, "convert.disks");
+	fill(r->src, 9 * MIB + 5, 10, 9);
+	fill(r->src, 0, MIB, 10);
+	out = both(r, "cutover.pass", &source);
+	take_facts(r, out);
+	assert_same(r);
+	assert_int_equal(jint(r->facts, "pass.root.pass", 0), 3);
+	pass = json_array_get(jget(source, "volatile.passes.root"), 0);
+	assert_int_equal(jint(pass, "data", 0), 2 * MIB);
+	assert_int_equal(jint(pass, "same", 0), SIZE - 2 * MIB);
+	assert_state(r, "target", "cutover.pass", "done");
+}
+
+static void a_foreign_directory_is_refused_unless_it_may_be_replaced(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *dir = mem_printf("%s/erp", r->target);
+	AUTO_FREE char *text = mem_printf("cannot write to '%s': it holds files that drover did "
+					  "not make", dir);
+	AUTO_FREE char *far = mem_printf("the other end stopped: %s", text);
+	const char *hint = "move it away, choose another target.dir, or say target: "
+			   "{ replace: true } to overwrite it";
+	AUTO_JSON *source = NULL;
+
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(io_write_file(AT_FDCWD, r->base, "mine", 4, 0600), 0);
+	assert_error(at(r, "target", "convert.disks", "probe"), text, hint);
+	assert_error(both(r, "convert.disks", &source), text, hint);
+	assert_string_equal(jstr(source, "error.kind", ""), "cancelled");
+	json_object_set_new(r->more, "replace", json_true());
+	do_both(r, "convert.disks");
+	assert_same(r);
+}
+
+static void another_states_copy_is_refused(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *marker = mem_printf("%s/erp/.drover", r->target);
+	AUTO_FREE char *text = mem_printf("cannot write to '%s/erp': it was made from another "
+					  "state directory", r->target);
+	const char *other = "{\"lineage\":\"ffff\",\"machine\":\"erp\",\"plan\":\"p\"}";
+
+	do_both(r, "convert.disks");
+	assert_int_equal(io_write_file(AT_FDCWD, marker, other, strlen(other), 0600), 0);
+	assert_error(both(r, "convert.disks", NULL), text, "move it away, choose another "
+		     "target.dir, or say target: { replace: true } to overwrite it");
+}
+
+static void a_source_that_grew_or_shrank_is_refused(void **s)
+{
+	struct rig *r = *s;
+	const char *hint = "drover rollback before convert, then run again";
+
+	do_both(r, "convert.disks");
+	assert_int_equal(truncate(r->src, SIZE + MIB), 0);
+	assert_error(both(r, "cutover.pass", NULL), "cannot go on with disk 'root': it has "
+		     "26214912 bytes now, the copy was begun with 25166336", hint);
+	assert_error(at(r, "source", "convert.disks", "probe"), "cannot go on with disk 'root': "
+		     "it has 26214912 bytes now, the copy was begun with 25166336", hint);
+	assert_int_equal(truncate(r->src, MIB), 0);
+	assert_error(both(r, "cutover.pass", NULL), "cannot go on with disk 'root': it has "
+		     "1048576 bytes now, the copy was begun with 25166336", hint);
+}
+
+static void a_missing_source_is_named(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *text = mem_printf("cannot find disk 'root': '%s': No such file or "
+					  "directory", r->src);
+
+	unlink(r->src);
+	assert_error(at(r, "source", "convert.disks", "probe"), text, "");
+}
+
+static void a_base_that_vanished_is_told(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *text = mem_printf("cannot go on with disk 'root': '%s' is gone, its map "
+					  "is there", r->base);
+
+	do_both(r, "convert.disks");
+	unlink(r->base);
+	assert_error(both(r, "cutover.pass", NULL), text,
+		     "drover rollback before convert, then run again");
+}
+
+static void chunks_of_an_odd_size_are_refused(void **s)
+{
+	struct rig *r = *s;
+
+	json_object_set_new(r->args, "chunk", json_integer(100000));
+	assert_error(at(r, "target", "convert.disks", "apply"), "cannot copy in chunks of 100000 "
+		     "bytes: it is no multiple of 4096 that is allowed", "from 64KiB to 4MiB");
+}
+
+static void a_disk_that_is_not_in_the_plan_is_refused(void **s)
+{
+	struct rig *r = *s;
+
+	json_object_set_new(r->args, "disks", json_pack("[s]", "rooot"));
+	assert_error(at(r, "source", "convert.disks", "probe"), "cannot copy disk 'rooot': the "
+		     "machine has none of that name",
+		     "the machine's disks are the keys of source.disks");
+}
+
+/* ---- the proof --------------------------------------------------------------------------- */
+
+static void a_proof_finds_one_changed_byte_and_says_where(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *text = mem_printf("disk 'root' is not what was sent: byte 5242880, length "
+					  "1048576 of '%s' (written by the last pass)", r->base);
+
+	do_both(r, "convert.disks");
+	assert_state(r, "target", "validate.disks", "absent");
+	do_at(r, "target", "validate.disks", "apply");
+	assert_state(r, "target", "validate.disks", "done");
+	put(r->base, 5 * MIB + 1000, "!", 1);
+	assert_error(at(r, "target", "validate.disks", "apply"), text, "the target's storage "
+		     "lost or changed it; `drover rollback` before convert and copy again, to "
+		     "other storage");
+}
+
+static void the_last_proof_reads_what_the_last_pass_wrote(void **s)
+{
+	struct rig *r = *s;
+
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	fill(r->src, 9 * MIB, 100, 4);
+	do_both(r, "cutover.pass");
+	assert_state(r, "target", "cutover.proof", "absent");
+	/* Proven before and not written since: not read again. */
+	put(r->base, 0, "!", 1);
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_string_equal(jstr(r->facts, "final.root.digest", "a"),
+			    jstr(r->facts, "pass.root.digest", "b"));
+	assert_state(r, "target", "cutover.proof", "done");
+	/* Written by the last pass: read. */
+	put(r->base, 9 * MIB, "!", 1);
+	AUTO_JSON *out = at(r, "target", "cutover.proof", "apply");
+	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 9437184, length 1048576"));
+}
+
+static void a_copy_that_was_cut_off_is_not_proven(void **s)
+{
+	struct rig *r = *s;
+	AUTO_ERR e = { 0 };
+
+	do_both(r, "convert.disks");
+	struct map *m = map_open(r->map, true, &e);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	map_close(m);
+	assert_state(r, "target", "convert.disks", "partial");
+	assert_error(at(r, "target", "validate.disks", "apply"),
+		     "disk 'root' is not whole: pass 2 was interrupted", "");
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+}
+
+/* ---- backups ------------------------------------------------------------------------------- */
+
+static json_t *backups(struct rig *r, const char *op, json_t *args)
+{
+	json_t *old = r->args, *out;
+
+	r->args = args;
+	out = at(r, "at", "call.backups", op);
+	r->args = old;
+	json_decref(args);
+	return out;
+}
+
+static void a_backup_is_listed_verified_restored_and_undone(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = mem_printf("%s/backup", r->dir);
+	AUTO_FREE char *to = mem_printf("b:%s", place);
+	AUTO_FREE char *restored = mem_printf("%s/restored", r->dir);
+	AUTO_FREE char *data = NULL, *text = NULL, *path = NULL, *exists = NULL;
+	json_t *out;
+
+	json_object_set_new(r->args, "to", json_string(to));
+	json_object_set_new(r->args, "compress", json_string("zstd"));
+	assert_state(r, "target", "backup.image", "absent");
+	do_both(r, "backup.image");
+	assert_state(r, "target", "backup.image", "done");
+
+	out = backups(r, "probe", json_pack("{s:s,s:s}", "do", "list", "path", place));
+	assert_int_equal(json_array_size(jget(out, "volatile.backups")), 1);
+	path = mem_strdup(jstr(json_array_get(jget(out, "volatile.backups"), 0), "path", ""));
+	json_decref(out);
+	out = backups(r, "probe", json_pack("{s:s,s:s}", "do", "verify", "path", path));
+	assert_true(jbool(out, "ok", false));
+	json_decref(out);
+	out = backups(r, "apply", json_pack("{s:s,s:s,s:s,s:s}", "do", "restore", "path", path,
+					    "disk", "root", "to", restored));
+	assert_true(jbool(out, "ok", false));
+	json_decref(out);
+	const char *cmp[] = { "cmp", r->src, restored, NULL };
+	run_ok(cmp);
+	exists = mem_printf("cannot restore to '%s': it exists already", restored);
+	assert_error(backups(r, "apply", json_pack("{s:s,s:s,s:s,s:s}", "do", "restore", "path",
+						   path, "disk", "root", "to", restored)),
+		     exists, "name a file that is not there yet, or a device");
+
+	data = mem_printf("%s/root.data", path);
+	put(data, 50, "!!", 2);
+	out = backups(r, "probe", json_pack("{s:s,s:s}", "do", "verify", "path", path));
+	text = mem_printf("backup '%s' is damaged at byte ", data);
+	assert_true(strncmp(jstr(out, "error.text", ""), text, strlen(text)) == 0);
+	json_decref(out);
+
+	do_at(r, "target", "backup.image", "undo");
+	assert_int_equal(access(path, F_OK), -1);
+	assert_state(r, "target", "backup.image", "absent");
+}
+
+static void half_a_backup_is_not_seen_and_is_begun_again(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = mem_printf("%s/backup", r->dir);
+	AUTO_FREE char *to = mem_printf("b:%s", place);
+	AUTO_FREE char *growing = mem_printf("%s/erp/.20260101T000000Z-abcd.new", place);
+	AUTO_FREE char *junk = mem_printf("%s/root.data", growing);
+	AUTO_JSON *out = NULL;
+
+	json_object_set_new(r->args, "to", json_string(to));
+	json_object_set_new(r->kept, "name", json_pack("{s:s}", "text", "20260101T000000Z-abcd"));
+	assert_int_equal(io_mkdirs(growing, 0700), 0);
+	assert_int_equal(io_write_file(AT_FDCWD, junk, "junk", 4, 0600), 0);
+	assert_state(r, "target", "backup.image", "partial");
+	out = backups(r, "probe", json_pack("{s:s,s:s}", "do", "list", "path", place));
+	assert_int_equal(json_array_size(jget(out, "volatile.backups")), 0);
+	do_both(r, "backup.image");
+	assert_state(r, "target", "backup.image", "done");
+	assert_int_equal(access(growing, F_OK), -1);
+}
+
+int main(void)
+{
+#define RAW(f) cmocka_unit_test_setup_teardown(f, set_up_raw, tear_down)
+#define QCOW2(f) { #f "_as_qcow2", f, set_up_qcow2, tear_down, NULL }
+	const struct CMUnitTest tests[] = {
+		RAW(a_copy_is_equal_and_probed_as_done),
+		QCOW2(a_copy_is_equal_and_probed_as_done),
+		RAW(undo_brings_back_the_same_answer_and_an_empty_place),
+		QCOW2(undo_brings_back_the_same_answer_and_an_empty_place),
+		RAW(undo_leaves_what_is_not_ours),
+		RAW(later_passes_bring_what_changed),
+		QCOW2(later_passes_bring_what_changed),
+		RAW(a_foreign_directory_is_refused_unless_it_may_be_replaced),
+		RAW(another_states_copy_is_refused),
+		RAW(a_source_that_grew_or_shrank_is_refused),
+		RAW(a_missing_source_is_named),
+		RAW(a_base_that_vanished_is_told),
+		RAW(chunks_of_an_odd_size_are_refused),
+		RAW(a_disk_that_is_not_in_the_plan_is_refused),
+		RAW(a_proof_finds_one_changed_byte_and_says_where),
+		RAW(the_last_proof_reads_what_the_last_pass_wrote),
+		RAW(a_copy_that_was_cut_off_is_not_proven),
+		QCOW2(a_copy_that_was_cut_off_is_not_proven),
+		RAW(a_backup_is_listed_verified_restored_and_undone),
+		RAW(half_a_backup_is_not_seen_and_is_begun_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
