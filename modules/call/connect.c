@@ -131,7 +131,8 @@ static void talk(struct ctx *c, int fd, const struct target *t)
 static int probe(struct ctx *c, enum probe_state *state)
 {
 	const json_t *args = ctx_args(c);
-	const char *netns = jstr(args, "netns", NULL);
+	char fence[80];
+	const char *netns = netns_wanted(c, fence);
 	struct target t = { .until = now() + (uint64_t)jint(args, "timeout", 5000) };
 	uint64_t began = now();
 	AUTO_FD fd = -1;

@@ -59,7 +59,8 @@ static void tell(struct ctx *c, const struct proc *p)
 static int apply(struct ctx *c)
 {
 	const json_t *args = ctx_args(c), *list = json_object_get(args, "argv");
-	const char *netns = jstr(args, "netns", NULL);
+	char fence[80];
+	const char *netns = netns_wanted(c, fence);
 	const char *input = jstr(args, "input", NULL);
 	AUTO_FREE const char **argv = NULL;
 	AUTO_FREE char *found = NULL;

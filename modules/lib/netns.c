@@ -5,9 +5,21 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/fence.h"
 #include "modules/module.h"
 
 #include <fcntl.h>
+#include <string.h>
+
+const char *netns_wanted(const struct ctx *c, char buf[80])
+{
+	const char *netns = jstr(ctx_args(c), "netns", NULL), *role = ctx_role(c);
+
+	if (netns || !role || strcmp(role, "fence") != 0)
+		return netns;
+	fence_name(ctx_machine_name(c), buf);
+	return buf;
+}
 
 int netns_open(struct ctx *c, const char *name)
 {
