@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- port: a TCP port is open. with: {port: 443, host: 10.1.0.5 (default 127.0.0.1)}
+-- port: a TCP port is open. with: {port: 443, address: 10.1.0.5 (default 127.0.0.1)}
 local port = math.tointeger(tonumber(drover.with.port))
 if not port then
 	error("with.port is missing: the TCP port that must be open", 0)
 end
-local host = drover.with.host or "127.0.0.1"
+local host = drover.with.address or "127.0.0.1"
 local answer, why = drover.connect(host, port)
 
 if not answer then

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- ports-same: every TCP port that the guest listened on when it was assessed (fact
--- guest.listening) is open. with: {host: 10.1.0.5 (default 127.0.0.1),
+-- guest.listening) is open. with: {address: 10.1.0.5 (default 127.0.0.1),
 -- except: "22,111"}
 local guest = drover.facts.guest
 if not guest or not guest.listening then
 	error("the fact guest.listening is not known: assess the guest first", 0)
 end
-local host = drover.with.host or "127.0.0.1"
+local host = drover.with.address or "127.0.0.1"
 local except, seen, asked, closed = {}, {}, 0, {}
 
 for port in tostring(drover.with.except or ""):gmatch("%d+") do
