@@ -115,10 +115,15 @@ int changeset_put(struct changeset *s, const char *path, const char *text, mode_
 	AUTO_FREE char *real = real_path(s->tree, path);
 	struct edit *e = find(s, real);
 
-	if (!e && !(e = add(s, real)))
+	bool fresh = !e;
+
+	if (fresh && !(e = add(s, real)))
 		return -1;
-	if (same(e->text, text))
+	if (same(e->text, text)) {
+		if (fresh)
+			edit_clear(&s->edits[--s->count]);
 		return 0;
+	}
 	free(e->text);
 	e->text = mem_strdup(text);
 	if (!e->was)

@@ -26,7 +26,8 @@
 #define SHOWN_MS 20000		/* until the partition must be there */
 
 /* What e2fsck may end with: see its manual. */
-enum { FSCK_OK = 0, FSCK_MENDED = 1, FSCK_MENDED_REBOOT = 2, FSCK_LEFT = 4 };
+enum { FSCK_OK = 0, FSCK_MENDED = 1, FSCK_MENDED_REBOOT = 2, FSCK_LEFT = 4,
+       NOT_SHOWN = 64 };
 
 static pid_t show(const json_t *overlay, const json_t *part, const char *at)
 {
@@ -85,29 +86,48 @@ static int fsck(const char *at, bool fuzzy)
 	return status < FSCK_LEFT ? FSCK_MENDED_REBOOT : status;
 }
 
+static bool lies_in(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return strncmp(path, dir, n) == 0 && path[n] == '/';
+}
+
+/* A file in a place that no other process sees, and that hides neither image. */
+static char *private_file(const json_t *overlay)
+{
+	static const char *const dirs[] = { "/tmp", "/mnt", "/media", "/opt", "/srv" };
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+		AUTO_FREE char *at = mem_printf("%s/part", dirs[i]);
+		AUTO_FD fd = -1;
+
+		if (lies_in(jstr(overlay, "path", ""), dirs[i]) ||
+		    lies_in(jstr(overlay, "base", ""), dirs[i]) ||
+		    mount("tmpfs", dirs[i], "tmpfs", 0, "size=1m") < 0)
+			continue;
+		fd = open(at, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+		if (fd >= 0)
+			return mem_strdup(at);
+	}
+	return NULL;
+}
+
 /* In a child with mounts of its own. Exit status: e2fsck's; 64: not shown. */
 static int mend_here(const json_t *overlay, const json_t *part, bool fuzzy)
 {
-	char at[] = "/tmp/part";
-	AUTO_FD fd = -1;
+	AUTO_FREE char *at = NULL;
+	int status = NOT_SHOWN;
 	pid_t pid;
-	int status = 64;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (unshare(CLONE_NEWNS) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return 65;
-	/* A place that no other process sees, unless the overlay itself lies there. */
-	if (strncmp(jstr(overlay, "path", ""), "/tmp/", 5) != 0 &&
-	    strncmp(jstr(overlay, "base", ""), "/tmp/", 5) != 0 &&
-	    mount("tmpfs", "/tmp", "tmpfs", 0, "size=1m") == 0)
-		fd = open(at, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-	else if (mount("tmpfs", "/mnt", "tmpfs", 0, "size=1m") == 0)
-		fd = open(strcpy(at, "/mnt/part"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-	mem_close_fd(&fd);
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    !(at = private_file(overlay)))
+		return NOT_SHOWN;
 	pid = show(overlay, part, at);
 	if (pid < 0)
-		return 64;
+		return NOT_SHOWN;
 	if (wait_shown(pid, at, (off_t)jint(part, "size", 0)) == 0)
 		status = fsck(at, fuzzy);
 	kill(pid, SIGTERM);
@@ -128,7 +148,7 @@ static int mend_one(struct ctx *c, const json_t *disk, const json_t *overlay,
 		_exit(mend_here(overlay, part, fuzzy));
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
 		return ctx_fail_sys(c, "cannot start e2fsck");
-	status = WIFEXITED(status) ? WEXITSTATUS(status) : 66;
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : NOT_SHOWN;
 	if (status == FSCK_MENDED_REBOOT && fuzzy)
 		ctx_finding(c, "warning", "replay.repaired", "rehearse with a quiesced pass for "
 			    "an exact copy", "disk '%s', partition %d was copied while it was "
@@ -136,7 +156,7 @@ static int mend_one(struct ctx *c, const json_t *disk, const json_t *overlay,
 			    number);
 	if (status < FSCK_LEFT)
 		return 0;
-	if (status >= 64)
+	if (status >= NOT_SHOWN)
 		return ctx_fail(c, "cannot replay the journal of disk '%s', partition %d: the "
 				"partition cannot be shown to e2fsck (FUSE is needed)", name,
 				number);
