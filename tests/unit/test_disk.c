@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Disks: devices read past the cache, holes, images behind qemu-nbd, headers that
+ * name other files, an NBD server that lies.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "modules/lib/disk.h"
+#include "modules/lib/imgcheck.h"
+#include "modules/lib/nbd.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MIB (1u << 20)
+
+struct here { char dir[64]; char *path; };
+
+static int set_up(void **state)
+{
+	struct here *h = mem_alloc(sizeof(*h));
+
+	strcpy(h->dir, "/tmp/drover-test.disk.XXXXXX");
+	assert_non_null(mkdtemp(h->dir));
+	h->path = mem_printf("%s/disk", h->dir);
+	*state = h;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct here *h = *state;
+
+	assert_int_equal(io_remove_tree(h->dir), 0);
+	free(h->path);
+	free(h);
+	return 0;
+}
+
+static char *run_ok(const char *const *argv)
+{
+	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	AUTO_ERR e = { 0 };
+	char *out;
+
+	if (proc_run(&p, &e) < 0)
+		fail_msg("%s", e.what);
+	out = str_take(&p.out);
+	out[strcspn(out, "\n")] = '\0';
+	proc_free(&p);
+	return out;
+}
+
+static void run(const char *const *argv)
+{
+	free(run_ok(argv));
+}
+
+/* ---- a mounted device ---------------------------------------------------------- */
+
+struct loop_fs { char *loop, *mount, *file; };
+
+static void loop_up(struct here *h, struct loop_fs *l)
+{
+	const char *attach[] = { "losetup", "-f", "--show", h->path, NULL };
+	const char *mkfs[] = { "mkfs.ext4", "-q", "-F", h->path, NULL };
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(disk_create_image(h->path, "raw", 48 * MIB, &e), 0);
+	run(mkfs);
+	l->loop = run_ok(attach);
+	l->mount = mem_printf("%s/mnt", h->dir);
+	l->file = mem_printf("%s/file", l->mount);
+	assert_int_equal(mkdir(l->mount, 0700), 0);
+	assert_int_equal(mount(l->loop, l->mount, "ext4", 0, ""), 0);
+}
+
+static void loop_down(struct loop_fs *l)
+{
+	const char *detach[] = { "losetup", "-d", l->loop, NULL };
+
+	umount2(l->mount, MNT_DETACH);
+	run(detach);
+	free(l->loop);
+	free(l->mount);
+	free(l->file);
+}
+
+static void write_file(struct loop_fs *l, char c)
+{
+	AUTO_FREE char *p = mem_alloc(8 * MIB);
+	AUTO_FD fd = open(l->file, O_WRONLY | O_CREAT, 0600);
+
+	memset(p, c, 8 * MIB);
+	assert_int_equal(io_pwrite_full(fd, p, 8 * MIB, 0), 0);
+	assert_int_equal(fsync(fd), 0);
+	sync();
+}
+
+/* How many bytes of the device are `c`, as a pass would see it. */
+static size_t count(const struct disk *d, int fd, char c)
+{
+	AUTO_FREE char *buf = disk_buffer(MIB);
+	AUTO_ERR e = { 0 };
+	size_t n = 0;
+
+	for (uint64_t at = 0; at < d->size; at += MIB) {
+		if (fd >= 0)
+			assert_int_equal(io_pread_full(fd, buf, MIB, at), 0);
+		else
+			assert_int_equal(d->ops->read((struct disk *)d, buf, MIB, at, &e), 0);
+		for (size_t i = 0; i < MIB; i++)
+			n += buf[i] == c;
+	}
+	return n;
+}
+
+/* The first pass fills the device's page cache; the file system does not tell it of
+ * what it writes after that. */
+static void a_mounted_device_is_read_past_the_page_cache(void **s)
+{
+	struct loop_fs l;
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+	AUTO_FD buffered = -1;
+	size_t first, second, stale;
+	bool mounted;
+
+	if (geteuid() != 0)
+		skip();
+	loop_up(*s, &l);
+	write_file(&l, 'A');
+	d = disk_open(l.loop, 0, &e);
+	buffered = open(l.loop, O_RDONLY);
+	mounted = d && d->mounted && d->direct && d->block;
+	count(d, buffered, 'A');
+	first = count(d, -1, 'A');
+	write_file(&l, 'B');
+	stale = count(d, buffered, 'B');
+	second = count(d, -1, 'B');
+	disk_close(&d, NULL);
+	mem_close_fd(&buffered);
+	loop_down(&l);
+	assert_true(mounted);
+	assert_true(first >= 8 * MIB);
+	assert_true(second >= 8 * MIB);
+	/* The reason for it all; were this not so, the test above could not fail. */
+	assert_true(stale < 8 * MIB);
+}
+
+static void a_mounted_device_is_no_target(void **s)
+{
+	struct loop_fs l;
+	AUTO_ERR e = { 0 };
+	AUTO_FREE char *text = NULL;
+	struct disk *d;
+
+	if (geteuid() != 0)
+		skip();
+	loop_up(*s, &l);
+	d = disk_open(l.loop, DISK_WRITE, &e);
+	text = mem_printf("cannot write to '%s': it is mounted or in use", l.loop);
+	loop_down(&l);
+	assert_null(d);
+	assert_string_equal(e.what, text);
+	assert_string_equal(e.hint, "name a device that nothing uses");
+}
+
+/* ---- files ----------------------------------------------------------------------- */
+
+static void holes_of_a_file_are_found(void **s)
+{
+	struct here *h = *s;
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+	uint64_t len;
+	bool hole;
+
+	assert_int_equal(disk_create_image(h->path, "raw", 10 * MIB, &e), 0);
+	d = disk_open(h->path, DISK_WRITE, &e);
+	assert_int_equal(d->ops->write(d, "x", 1, 4 * MIB, &e), 0);
+	assert_int_equal(d->ops->flush(d, &e), 0);
+	assert_int_equal(d->ops->extent(d, 0, &len, &hole, &e), 0);
+	assert_true(hole && len == 4 * MIB);
+	assert_int_equal(d->ops->extent(d, 4 * MIB, &len, &hole, &e), 0);
+	assert_false(hole);
+	assert_true(len >= 1 && len < 2 * MIB);
+	assert_int_equal(d->ops->extent(d, 9 * MIB, &len, &hole, &e), 0);
+	assert_true(hole && len == MIB);
+	assert_int_equal(d->ops->zero(d, 4 * MIB, 4096, &e), 0);
+	assert_int_equal(d->ops->extent(d, 0, &len, &hole, &e), 0);
+	assert_true(hole && len == 10 * MIB);
+}
+
+static void a_file_that_shrinks_under_us_is_told(void **s)
+{
+	struct here *h = *s;
+	AUTO_FREE void *buf = disk_buffer(MIB);
+	AUTO_FREE char *text = mem_printf("cannot read '%s' at byte 2097152: it ends there now, it "
+					  "had 4194304 bytes", h->path);
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+
+	assert_int_equal(disk_create_image(h->path, "raw", 4 * MIB, &e), 0);
+	d = disk_open(h->path, 0, &e);
+	assert_int_equal(truncate(h->path, 2 * MIB), 0);
+	assert_int_equal(d->ops->read(d, buf, MIB, 2 * MIB, &e), -1);
+	assert_string_equal(e.what, text);
+}
+
+static void a_disk_is_found_by_what_the_plan_says_or_an_error_says_why(void **s)
+{
+	static const struct { const char *spec, *says; } bad[] = {
+		{ "{\"id\": \"wwn-0x5000deadbeef\"}",
+		  "cannot find disk 'root': no disk here has the id 'wwn-0x5000deadbeef'" },
+		{ "{\"serial\": \"NOSUCH\"}",
+		  "cannot find disk 'root': no disk here has the serial number 'NOSUCH'" },
+		{ "{\"id\": \"../sda\"}", "cannot find disk 'root': '../sda' is no id" },
+		{ "{\"path\": \"/dev/no/such\"}",
+		  "cannot find disk 'root': '/dev/no/such': No such file or directory" },
+		{ "{}", "cannot find disk 'root': the plan does not say which it is" },
+	};
+
+	(void)s;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		AUTO_JSON *spec = json_parse(bad[i].spec, strlen(bad[i].spec), NULL);
+		AUTO_ERR e = { 0 };
+
+		assert_null(disk_find("root", spec, &e));
+		assert_string_equal(e.what, bad[i].says);
+	}
+}
+
+/* ---- images ------------------------------------------------------------------------ */
+
+static void a_qcow2_is_written_and_read_back_through_qemu_nbd(void **s)
+{
+	struct here *h = *s;
+	AUTO_FREE char *buf = disk_buffer(MIB), *got = disk_buffer(MIB);
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+	uint64_t len, at, data = 0;
+	bool hole;
+
+	memset(buf, 'q', MIB);
+	assert_int_equal(disk_create_image(h->path, "qcow2", 64 * MIB + 512, &e), 0);
+	d = disk_open_image(h->path, "qcow2", DISK_WRITE, &e);
+	if (!d)
+		fail_msg("%s", e.what);
+	assert_non_null(d->sandbox);
+	assert_true(d->size == 64 * MIB + 512);
+	assert_int_equal(d->ops->write(d, buf, MIB, 7 * MIB, &e), 0);
+	assert_int_equal(d->ops->write(d, buf, MIB, 9 * MIB, &e), 0);
+	assert_int_equal(d->ops->write(d, buf, 512, 64 * MIB, &e), 0);
+	assert_int_equal(d->ops->zero(d, 9 * MIB, MIB, &e), 0);
+	assert_int_equal(d->ops->flush(d, &e), 0);
+	assert_int_equal(disk_close(&d, &e), 0);
+	d = disk_open_image(h->path, "qcow2", DISK_DIRECT, &e);
+	assert_int_equal(d->ops->read(d, got, MIB, 7 * MIB, &e), 0);
+	assert_memory_equal(buf, got, MIB);
+	assert_int_equal(d->ops->read(d, got, MIB, 9 * MIB, &e), 0);
+	assert_int_equal(got[0] | got[MIB - 1], 0);
+	for (at = 0; at < d->size; at += len) {
+		assert_int_equal(d->ops->extent(d, at, &len, &hole, &e), 0);
+		assert_true(len > 0);
+		data += hole ? 0 : len;
+	}
+	assert_true(at == d->size && data >= MIB + 512 && data < 2 * MIB);
+	/* Beyond the end the server says no, and the next request still works. */
+	assert_int_equal(d->ops->read(d, got, 4096, d->size, &e), -1);
+	assert_int_equal(e.sys, EINVAL);
+	err_clear(&e);
+	assert_int_equal(d->ops->read(d, got, 512, 64 * MIB, &e), 0);
+	assert_int_equal(got[511], 'q');
+}
+
+static void an_image_in_use_is_told(void **s)
+{
+	struct here *h = *s;
+	AUTO_FREE char *text = mem_printf("cannot open image '%s': another process uses it", h->path);
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *first = NULL;
+
+	assert_int_equal(disk_create_image(h->path, "qcow2", MIB, &e), 0);
+	first = disk_open_image(h->path, "qcow2", DISK_WRITE, &e);
+	assert_non_null(first);
+	assert_null(disk_open_image(h->path, "qcow2", DISK_WRITE, &e));
+	assert_string_equal(e.what, text);
+	assert_string_equal(e.hint, "stop it first, or copy from inside the running machine");
+}
+
+/* A canary that no image may make us read. */
+static void images_that_name_other_files_are_refused(void **s)
+{
+	struct here *h = *s;
+	AUTO_FREE char *secret = mem_printf("%s/secret", h->dir);
+	AUTO_FREE char *option = mem_printf("data_file=%s/data", h->dir);
+	const char *backed[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F",
+		"raw", h->path, NULL };
+	const char *split[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-o", option, h->path,
+		"1M", NULL };
+	const char *const *argv[] = { backed, split };
+	static const char *const why[] = { "it names a backing file",
+		"it keeps its data in another file" };
+
+	for (size_t i = 0; i < ARRAY_LEN(argv); i++) {
+		AUTO_FREE char *text = mem_printf("cannot use image '%s': %s", h->path, why[i]);
+		AUTO_ERR e = { 0 };
+		uint64_t size;
+
+		unlink(h->path);
+		if (i == 0)
+			assert_int_equal(io_write_file(AT_FDCWD, secret, "canary", 6, 0600), 0);
+		run(argv[i]);
+		assert_null(disk_open_image(h->path, "qcow2", 0, &e));
+		assert_string_equal(e.what, text);
+		err_clear(&e);
+		assert_int_equal(imgcheck_qcow2(h->path, &size, &e), -1);
+	}
+}
+
+/* Every byte of the header, turned: never a crash, never a reference let through. */
+static void no_flipped_header_lets_a_reference_through(void **s)
+{
+	struct here *h = *s;
+	AUTO_ERR e = { 0 };
+	AUTO_FREE char *image = NULL;
+	size_t n;
+
+	assert_int_equal(disk_create_image(h->path, "qcow2", MIB, &e), 0);
+	image = io_read_file(AT_FDCWD, h->path, 4 * MIB, &n);
+	for (size_t i = 0; i < 512; i++) {
+		AUTO_ERR why = { 0 };
+		uint64_t size;
+		char old = image[i];
+
+		image[i] = (char)~old;
+		assert_int_equal(io_write_file(AT_FDCWD, h->path, image, 4096, 0600), 0);
+		if (imgcheck_qcow2(h->path, &size, &why) == 0)
+			assert_true(i >= 20 && !(i >= 32 && i < 36) && !(i >= 72 && i < 80));
+		image[i] = old;
+	}
+}
+
+/* ---- a server that lies -------------------------------------------------------------- */
+
+/* What it says after the handshake, to the first request. */
+struct liar { int fd; const void *says; size_t n; };
+
+static void tell(int fd, const void *p, size_t n)
+{
+	assert_int_equal(io_write_full(fd, p, n), 0);
+}
+
+static void option_reply(int fd, uint32_t opt, uint32_t type, const void *p, uint32_t n)
+{
+	struct { uint64_t magic; uint32_t opt, type, len; } __attribute__((packed)) h = {
+		htobe64(0x3e889045565a9ull), htobe32(opt), htobe32(type), htobe32(n) };
+
+	tell(fd, &h, sizeof(h));
+	tell(fd, p, n);
+}
+
+static void *lie(void *arg)
+{
+	struct liar *l = arg;
+	struct { uint64_t magic; uint32_t opt, len; } __attribute__((packed)) o;
+	struct { uint16_t type; uint64_t size; uint16_t flags; } __attribute__((packed)) info = {
+		0, htobe64(MIB), htobe16(1 | 4) };
+	char junk[256];
+	uint32_t opt = 0;
+
+	tell(l->fd, "NBDMAGICIHAVEOPT\0\1", 18);
+	io_read_full(l->fd, junk, 4);
+	while (opt != 7 && io_read_full(l->fd, &o, sizeof(o)) > 0) {
+		opt = be32toh(o.opt);
+		io_read_full(l->fd, junk, be32toh(o.len) < 256 ? be32toh(o.len) : 256);
+		if (opt == 7)
+			option_reply(l->fd, 7, 3, &info, sizeof(info));
+		option_reply(l->fd, opt, opt == 10 ? 0x80000001u : 1, "", 0);
+	}
+	io_read_full(l->fd, junk, 28);
+	tell(l->fd, l->says, l->n);
+	io_read_full(l->fd, junk, 1);
+	close(l->fd);
+	return NULL;
+}
+
+static void assert_lie_is_caught(const void *says, size_t n, const char *text)
+{
+	struct liar l = { .says = says, .n = n };
+	AUTO_ERR e = { 0 };
+	char buf[4096];
+	struct nbd *nbd;
+	pthread_t t;
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	l.fd = fd[1];
+	assert_int_equal(pthread_create(&t, NULL, lie, &l), 0);
+	nbd = nbd_new(fd[0], "", &e);
+	assert_non_null(nbd);
+	assert_int_equal(nbd_read(nbd, buf, sizeof(buf), 8192, &e), -1);
+	assert_string_equal(e.what, text);
+	/* It is over for good. */
+	err_clear(&e);
+	assert_int_equal(nbd_read(nbd, buf, sizeof(buf), 0, &e), -1);
+	nbd_free(nbd);
+	pthread_join(t, NULL);
+}
+
+static void an_nbd_server_that_lies_is_left(void **s)
+{
+	/* magic, flags, type, handle 1, length, then what it says there */
+#define CHUNK_HEAD "\x66\x8e\x33\xef\0\1"
+	static const char beyond[] = CHUNK_HEAD "\0\1" "\0\0\0\0\0\0\0\1" "\0\0\0\x10"
+		"\0\0\0\0\0\0\x40\0" "12345678";
+	static const char huge[] = CHUNK_HEAD "\0\1" "\0\0\0\0\0\0\0\1" "\xff\0\0\0";
+	static const char stranger[] = CHUNK_HEAD "\0\1" "\0\0\0\0\0\0\0\x9" "\0\0\0\x10";
+	static const char hole[] = CHUNK_HEAD "\0\2" "\0\0\0\0\0\0\0\1" "\0\0\0\xc"
+		"\0\0\0\0\0\0\x20\0" "\xff\xff\xff\xff";
+	static const char kind[] = CHUNK_HEAD "\0\x63" "\0\0\0\0\0\0\0\1" "\0\0\0\0";
+	static const struct { const char *p; size_t n; const char *why; } lies[] = {
+		{ beyond, sizeof(beyond) - 1, "data that was not asked for" },
+		{ huge, sizeof(huge) - 1, "an answer to nothing" },
+		{ stranger, sizeof(stranger) - 1, "an answer to nothing" },
+		{ hole, sizeof(hole) - 1, "data that was not asked for" },
+		{ kind, sizeof(kind) - 1, "an answer of unknown kind" },
+		{ "HTTP/1.1 200 OK", 15, "no NBD answer" },
+	};
+
+	(void)s;
+	for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+		AUTO_FREE char *text = mem_printf("cannot read at byte 8192, length 4096: %s",
+						  lies[i].why);
+
+		assert_lie_is_caught(lies[i].p, lies[i].n, text);
+	}
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(a_mounted_device_is_read_past_the_page_cache),
+		T(a_mounted_device_is_no_target),
+		T(holes_of_a_file_are_found),
+		T(a_file_that_shrinks_under_us_is_told),
+		T(a_disk_is_found_by_what_the_plan_says_or_an_error_says_why),
+		T(a_qcow2_is_written_and_read_back_through_qemu_nbd),
+		T(an_image_in_use_is_told),
+		T(images_that_name_other_files_are_refused),
+		T(no_flipped_header_lets_a_reference_through),
+		T(an_nbd_server_that_lies_is_left),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
