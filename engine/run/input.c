@@ -112,28 +112,26 @@ json_t *input_args(const struct run *r, const struct mach *m, uint32_t node,
 	return plan_step_args(r->plan, m->index, r->graph->nodes[node].step, facts, e);
 }
 
-json_t *input_make(const struct run *r, const struct mach *m, uint32_t node,
-		   const char *role, json_t *args, struct err *e)
+json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e)
 {
 	static const char *const none[] = { NULL };
-	const struct plan_step *s = r->graph->nodes[node].step;
-	const struct module *mod = s->module;
-	const json_t *spec = plan_machine_spec(r->plan, m->index);
-	AUTO_FREE char *key = step_key(s);
+	const struct module *mod = o->module;
+	const json_t *spec = plan_machine_spec(o->r->plan, o->m->index);
+	AUTO_FREE char *key = step_key(o->step);
 	json_t *in;
 
 	if (!spec) {
-		err_set(e, ERR_PLAN, "cannot describe machine '%s'", m->name);
+		err_set(e, ERR_PLAN, "cannot describe machine '%s'", o->m->name);
 		return NULL;
 	}
 	in = json_object();
 	json_object_set(in, "args", args);
 	json_object_set(in, "machine", (json_t *)spec);
 	/* A check reads what it likes; a module gets what it says it wants. */
-	jset(in, "facts", facts_merged(m->facts, mod->place == IN_ENGINE ? NULL :
+	jset(in, "facts", facts_merged(o->m->facts, mod->place == IN_ENGINE ? NULL :
 				       mod->wants ? mod->wants : none));
-	jset(in, "kept", kept_get(r, m, key));
+	jset(in, "kept", o->bare ? json_object() : kept_get(o->r, o->m, key));
 	jset_str(in, "role", role);
-	jset(in, "run", input_run(r, key));
+	jset(in, "run", input_run(o->r, key));
 	return in;
 }

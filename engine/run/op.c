@@ -88,11 +88,24 @@ static void on_result(struct call *c, const json_t *result, void *arg)
 
 /* ---- checks: calls that a check makes on hosts -------------------------------------- */
 
-static void refuse(struct call *c, const struct err *e)
-{
-	AUTO_JSON *result = result_error("failed", e->what, e->hint);
+struct refusal { struct call *c; json_t *result; };
 
-	c->on_result(c, result, c->arg);
+static void refuse_now(void *arg)
+{
+	struct refusal *f = arg;
+
+	f->c->on_result(f->c, f->result, f->c->arg);
+	json_decref(f->result);
+	free(f);
+}
+
+/* From the loop, as every answer. */
+static void refuse(struct run *r, struct call *c, const struct err *e)
+{
+	struct refusal *f = mem_alloc(sizeof(*f));
+
+	*f = (struct refusal){ c, result_error("failed", e->what, e->hint) };
+	run_later(r, 0, refuse_now, f);
 }
 
 static void hook_call(void *arg, const char *at, struct call *c)
@@ -103,7 +116,7 @@ static void hook_call(void *arg, const char *at, struct call *c)
 	AUTO_ERR e = { 0 };
 
 	if (place_word(o->r, o->m, at, &where, &e) < 0) {
-		refuse(c, &e);
+		refuse(o->r, c, &e);
 		return;
 	}
 	if (!c->input)
@@ -177,8 +190,7 @@ static int prepare(struct op *o, struct err *e)
 			.module = o->module->name, .op = o->name, .relay_end = k,
 			.on_event = on_event, .on_result = on_result, .arg = end,
 		};
-		end->call.input = input_make(o->r, o->m, o->node, where[k].role,
-					     args, e);
+		end->call.input = input_make(o, where[k].role, args, e);
 		if (!end->call.input)
 			return -1;
 	}
@@ -199,11 +211,10 @@ static void start_ends(struct op *o)
 	}
 }
 
-struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *name,
-		    void (*on_done)(struct op *, const json_t *, void *), void *arg)
+static struct op *op_new(struct run *r, struct mach *m, uint32_t node, const char *name,
+			 void (*on_done)(struct op *, const json_t *, void *), void *arg)
 {
 	struct op *o = mem_alloc(sizeof(*o));
-	AUTO_ERR e = { 0 };
 
 	o->r = r;
 	o->m = m;
@@ -220,9 +231,31 @@ struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *na
 	if (o->next)
 		o->next->link = &o->next;
 	r->ops = o;
+	return o;
+}
+
+static struct op *begin(struct op *o)
+{
+	AUTO_ERR e = { 0 };
+
 	if (prepare(o, &e) < 0)
 		cannot_ask(o, &e);
 	else
 		start_ends(o);
 	return o;
+}
+
+struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *name,
+		    void (*on_done)(struct op *, const json_t *, void *), void *arg)
+{
+	return begin(op_new(r, m, node, name, on_done, arg));
+}
+
+struct op *op_probe_bare(struct run *r, struct mach *m, uint32_t node,
+			 void (*on_done)(struct op *, const json_t *, void *), void *arg)
+{
+	struct op *o = op_new(r, m, node, "probe", on_done, arg);
+
+	o->bare = o->quiet = true;
+	return begin(o);
 }

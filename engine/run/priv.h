@@ -113,6 +113,7 @@ struct op {
 	int ends;
 	int left;			/* ends without a result */
 	int acks;			/* records on their way to disk for this op */
+	bool bare;			/* sees nothing of what was kept */
 	bool quiet;			/* its progress and log are not reported */
 	bool stopping;			/* told to stop */
 	bool waiting;			/* asked a person, and nobody was there */
@@ -134,6 +135,10 @@ struct op {
  * from the loop. */
 struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *name,
 		    void (*on_done)(struct op *, const json_t *, void *), void *arg);
+/* A probe after an undo: nothing that was kept is shown to it, since all of that goes
+ * with the undo's record. Quiet. */
+struct op *op_probe_bare(struct run *r, struct mach *m, uint32_t node,
+			 void (*on_done)(struct op *, const json_t *, void *), void *arg);
 void op_stop(struct op *o);
 void op_unlink_free(struct op *o);	/* once finished and without acks */
 void op_event(struct op_end *end, const json_t *event);		/* events.c */
@@ -143,9 +148,8 @@ bool result_ok(const json_t *result);
 json_t *result_error(const char *kind, const char *text, const char *hint);
 json_t *merge_results(const struct op *o);	/* merge.c; new */
 
-/* The call's input; NULL with e when an argument cannot be filled in. */
-json_t *input_make(const struct run *r, const struct mach *m, uint32_t node,
-		   const char *role, json_t *args, struct err *e);
+/* The call's input; NULL with e when the machine cannot be described. */
+json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e);
 json_t *input_args(const struct run *r, const struct mach *m, uint32_t node,
 		   struct err *e);
 json_t *input_run(const struct run *r, const char *step);

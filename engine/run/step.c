@@ -273,7 +273,8 @@ static void on_after(struct op *o, const json_t *result, void *arg)
 	take_facts(j, result);
 	if (findings_absorb(j->r, j->m, j->key, result))
 		findings_report(j->r, j->m, j->key);
-	if (done) {
+	/* What no probe can tell, such as a check that just asks, is done by having run. */
+	if (done || !strcmp(jstr(result, "state", ""), "unknown")) {
 		succeed(j, result, "done", true);
 		return;
 	}
@@ -331,6 +332,14 @@ static void intend(struct job *j)
 
 /* ---- the probe before -------------------------------------------------------------------------- */
 
+static void stand(struct job *j)
+{
+	report_step(j->r, j->m, j->node, "unchanged", j->attempt, took(j), NULL);
+	sched_done(j->r->sched, j->node);
+	j->r->jobs--;
+	job_free(j);
+}
+
 /* Going on with a cutover the source may be off for good reason: what was finished
  * there stands as recorded when it cannot be asked. */
 static bool stands_as_recorded(struct job *j, const json_t *result)
@@ -341,10 +350,40 @@ static bool stands_as_recorded(struct job *j, const json_t *result)
 	    j->s->phase != PHASE_CUTOVER || !meta_finished(j->r, j->m, j->node))
 		return false;
 	report_log(j->r, j->m, j->key, "its host does not answer; it stands as recorded");
-	report_step(j->r, j->m, j->node, "unchanged", j->attempt, took(j), NULL);
-	sched_done(j->r->sched, j->node);
-	j->r->jobs--;
-	job_free(j);
+	stand(j);
+	return true;
+}
+
+/* The step that proves the source off. */
+static bool switches_off(const struct plan_step *s)
+{
+	return s->phase == PHASE_CUTOVER && s->module->place == ON_POWER && s->module->apply;
+}
+
+/* Once the source is off nothing at it can be asked: what a cutover finished there
+ * stands. The step that switched it off is asked itself, see was_on_again(). */
+static bool beyond_reach(const struct job *j)
+{
+	const struct graph *g = j->r->graph;
+	enum module_place place = j->s->module->place;
+
+	if (j->s->phase != PHASE_CUTOVER || !meta_finished(j->r, j->m, j->node) ||
+	    (place != ON_SOURCE && place != ON_BOTH && place != ON_EACH))
+		return false;
+	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++)
+		if (switches_off(g->nodes[i].step) && meta_finished(j->r, j->m, i))
+			return true;
+	return false;
+}
+
+/* It was off, and is on: what it wrote since is in no pass. */
+static bool was_on_again(struct job *j)
+{
+	if (!switches_off(j->s) || !meta_finished(j->r, j->m, j->node))
+		return false;
+	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': its source "
+		"was switched on again after the last pass", j->m->name);
+	fail_text(j, "failed", text, "drover cutover begins it anew");
 	return true;
 }
 
@@ -387,7 +426,7 @@ static void judge(struct job *j)
 			"done" : "unchanged", touched);
 		return;
 	}
-	if (own_blocker(j))
+	if (was_on_again(j) || own_blocker(j))
 		return;
 	if (saved_holds(r, j->m, j->node, result, &e) < 0) {
 		fail_text(j, "stale", e.what, e.hint);
@@ -443,6 +482,10 @@ static void ask(struct job *j)
 			skip(j);
 			return;
 		}
+	}
+	if (beyond_reach(j)) {
+		stand(j);
+		return;
 	}
 	if (answer_stands(j)) {
 		judge(j);

@@ -15,6 +15,7 @@ struct undo {
 	bool backout;			/* a cutover that failed */
 	uint32_t *nodes;		/* what to undo, in this order; owned */
 	uint32_t count, at;
+	bool stays;			/* a step had no undo */
 	int attempt;
 	uint64_t began_ms;		/* the step's */
 };
@@ -107,6 +108,17 @@ static void step_durable(void *arg, struct err *e)
 	next(u);
 }
 
+/* Whether this is the step that took the source away: the first that holds it. */
+static bool holds_source(const struct undo *u)
+{
+	if (!(step_now(u)->module->flags & MOD_SOURCE_HELD))
+		return false;
+	for (uint32_t k = u->at + 1; k < u->count; k++)
+		if (u->r->graph->nodes[u->nodes[k]].step->module->flags & MOD_SOURCE_HELD)
+			return false;
+	return true;
+}
+
 static void record_undone(struct undo *u, const json_t *answer)
 {
 	struct run *r = u->r;
@@ -123,7 +135,7 @@ static void record_undone(struct undo *u, const json_t *answer)
 		rec_serves(&c, "nobody");
 		report_serves(r, u->m, "nobody");
 		u->m->serving = false;
-	} else if (s->module->flags & MOD_SOURCE_HELD) {
+	} else if (holds_source(u)) {
 		rec_serves(&c, "source");
 		report_serves(r, u->m, "source");
 	}
@@ -170,7 +182,7 @@ static void on_undone(struct op *o, const json_t *result, void *arg)
 	(void)o;
 	u->m->world_gen++;
 	if (result_ok(result))
-		op_start(u->r, u->m, node_of(u), "probe", on_probed, u)->quiet = true;
+		op_probe_bare(u->r, u->m, node_of(u), on_probed, u);
 	else if (!retry(u, result))
 		fail(u, result);
 }
@@ -221,21 +233,23 @@ static void try_again(void *arg)
 	op_start(u->r, u->m, node_of(u), "probe", on_asked, u)->quiet = true;
 }
 
-/* A step that has no undo: what it did stays, and that is said. Where who serves
- * hangs on it, nothing before it may be undone either. */
+/* A step that has no undo: what it did stays, and that is said. If it started the
+ * target, nothing before it may be undone either. */
 static void leave(struct undo *u)
 {
 	AUTO_FREE char *key = step_key(step_now(u));
 	struct rec c;
 
-	if (step_now(u)->module->flags & (MOD_NO_RETURN | MOD_SOURCE_HELD)) {
+	if (step_now(u)->module->flags & MOD_NO_RETURN) {
 		AUTO_JSON *result = result_error("failed", "it has no undo", NULL);
 
 		fail(u, result);
 		return;
 	}
-	report_log(u->r, u->m, key, "'%s' cannot be undone; what it did stays", key);
+	report_log(u->r, u->m, key, "'%s' has no undo: what it did stays, unless an earlier "
+		   "step's undo takes it along", key);
 	count_add(u->r, "stays", 1);
+	u->stays = true;
 	rec_init(&c, u->r, u->m);
 	rec_step(&c, node_of(u), "stays", 1, NULL, 0, false);
 	rec_send(&c, "undo", key, NULL, step_durable, u);
@@ -255,7 +269,10 @@ static void rebuilt(void *arg, bool equal)
 static void next(struct undo *u)
 {
 	if (u->at == u->count) {
-		rebuild_start(u->r, u->m, u->phase, !u->backout, rebuilt, u);
+		/* A last pass that stays is seen by convert's probes, and by theirs only. */
+		bool whole = !u->backout && (u->phase <= PHASE_CONVERT || !u->stays);
+
+		rebuild_start(u->r, u->m, u->phase, whole, rebuilt, u);
 		return;
 	}
 	u->attempt = 1;
