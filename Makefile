@@ -106,6 +106,10 @@ lint:
 demo: deps-demo
 	$(Q)$(MAKE) --no-print-directory $(O)/drover
 	$(Q)DROVER=$(abspath $(O)/drover) ./examples/demo/demo
+# A shell beside the demo's server, to try things by hand (README, the tour).
+tour: deps-demo
+	$(Q)$(MAKE) --no-print-directory $(O)/drover
+	$(Q)DROVER=$(abspath $(O)/drover) ./examples/demo/demo shell
 bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
 	$(Q)O=$(O) ./tests/bench/run
@@ -117,4 +121,4 @@ install: $(O)/drover
 clean:
 	rm -rf build
 
-.PHONY: all units test check lint demo bench install clean
+.PHONY: all units test check lint demo tour bench install clean

@@ -12,7 +12,7 @@ ssh-keygen -q -t ed25519 -N '' -f "$BENCH/hostkey"
 mkdir -p "$BENCH/ssh"
 cat "$BENCH/key.pub" >"$BENCH/ssh/keys"
 chmod 700 "$BENCH" "$BENCH/ssh"
-{ echo "HostKey $BENCH/hostkey"; for h in $(seq $hosts); do echo "ListenAddress 127.1.0.$h"; done
+{ echo "HostKey $BENCH/hostkey"
   printf 'PidFile none\nUsePAM no\nStrictModes no\nAuthorizedKeysFile %s\nMaxStartups 200\nMaxSessions 50\n' "$BENCH/ssh/keys"; } >"$BENCH/sshd_config"
 /usr/sbin/sshd -f "$BENCH/sshd_config" -E "$BENCH/sshd.log"
 for h in $(seq $hosts); do echo "127.1.0.$h $(cut -d' ' -f1,2 "$BENCH/hostkey.pub")"; done >"$BENCH/known_hosts"

@@ -21,7 +21,6 @@ machines:
   disk:
     source: { host: a, images: { root: /srv/disk.raw } }
     target: { host: b, dir: /srv/out, format: raw }
-    assess: [ machine: {} ]
     convert: [ disks: {} ]
 END
 fresh() { rm -rf "$BENCH/.drover" "$LAB/hosts/b/srv/out"; mkdir -p "$LAB/hosts/b/srv/out"; sync; }

@@ -27,7 +27,6 @@ disk_machine() {
 	  $1:
 	    source: { host: $2, images: { root: "$3" } }
 	    target: { host: $4, dir: "$5", format: $6 }
-	    assess: [ machine: {} ]
 	    convert: [ disks: {} ]
 	    validate: [ disks: {} ]
 	END
