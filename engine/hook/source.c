@@ -7,7 +7,7 @@
 #include "engine/base/text.h"
 #include "engine/hook/hook.h"
 #include "engine/hook/vm.h"
-#include "engine/plan/private.h"
+#include "engine/base/data.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define MAX_COMPARED 500000	/* a fraction of a second */
+
 uint32_t names_hash(const char *s)
 {
 	uint32_t h = 2166136261u;
@@ -60,12 +62,15 @@ void *names_get(const struct names *n, const char *key)
 	return n->cap ? probe(n, key, names_hash(key))->value : NULL;
 }
 
-const char *names_near(const struct names *n, const char *word)
+const char *names_near(struct names *n, const char *word)
 {
+	if (strlen(word) < 3 || n->compared > MAX_COMPARED)
+		return NULL;
+	n->compared += n->count;
 	AUTO_FREE const char **keys = mem_alloc((n->count + 1) * sizeof(*keys));
 	size_t count = 0;
 
-	for (size_t i = 0; strlen(word) > 2 && i < n->cap; i++)
+	for (size_t i = 0; i < n->cap; i++)
 		if (n->slots[i].key)
 			keys[count++] = n->slots[i].key;
 	return text_near(word, keys, count);

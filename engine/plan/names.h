@@ -18,6 +18,7 @@ struct names_slot {
 struct names {
 	struct names_slot *slots;	/* in order of hash, open addressing */
 	size_t count, cap;
+	size_t compared;		/* words by names_near(), so that it ends */
 };
 
 uint32_t names_hash(const char *s);
@@ -25,8 +26,9 @@ uint32_t names_hash(const char *s);
  * good until the next names_slot(). The key must outlive the table. */
 void **names_slot(struct names *n, const char *key);
 void *names_get(const struct names *n, const char *key);	/* NULL: none */
-/* The key nearest to `word`, or NULL; one or two letters are near to nothing. */
-const char *names_near(const struct names *n, const char *word);
+/* The key nearest to `word`, or NULL; one or two letters are near to nothing. A
+ * table that was asked for much too often has no more to say. */
+const char *names_near(struct names *n, const char *word);
 void names_free(struct names *n);
 
 #endif

@@ -186,10 +186,10 @@ enum yaml_kind yaml_kind_of(const char *s)
 	static const char *const bools[] = { "true", "True", "TRUE", "false", "False",
 					     "FALSE", NULL };
 
-	if (one_of(s, nulls))
-		return YAML_NULL;
-	if (one_of(s, bools))
-		return YAML_BOOL;
+	if (strchr("~nN", *s))		/* also the empty text */
+		return one_of(s, nulls) ? YAML_NULL : YAML_STR;
+	if (strchr("tTfF", *s))
+		return one_of(s, bools) ? YAML_BOOL : YAML_STR;
 	if (!strchr("+-.0123456789", *s))
 		return YAML_STR;
 	return is_int(s) ? YAML_INT : is_float(s) ? YAML_FLOAT : YAML_STR;

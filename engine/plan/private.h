@@ -15,14 +15,12 @@
 #ifndef DROVER_PLAN_PRIVATE_H
 #define DROVER_PLAN_PRIVATE_H
 
+#include "engine/base/data.h"
 #include "engine/plan/errlist.h"
 #include "engine/plan/names.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/schema.h"
 #include "engine/plan/yaml.h"
-
-/* What the Makefile embeds: recipes and the Lua library. */
-extern const struct drover_datum { const char *name, *text; } drover_data[];
 
 /* One step before it is compiled. */
 struct step_src {

@@ -388,12 +388,13 @@ static bool type_needs(struct loader *l, const struct step_src *s, struct plan_s
 }
 
 /* A check is what its file says. */
-static void digest_file(const struct loader *l, const struct plan_step *step, json_t *all)
+static void digest_file(const struct loader *l, const struct plan_step *step,
+			struct str *all)
 {
 	const char *file = jstr(step->args, "file", NULL);
 	AUTO_FREE char *path = NULL;
 	AUTO_FREE char *text = NULL;
-	char hex[SHA256_HEX];
+	uint8_t sum[SHA256_LEN];
 	size_t n;
 
 	if (step->module->place != IN_ENGINE || !file)
@@ -402,27 +403,28 @@ static void digest_file(const struct loader *l, const struct plan_step *step, js
 	text = io_read_file(AT_FDCWD, path, 1 << 20, &n);
 	if (!text)
 		return;		/* a ready-made one */
-	sha256_hex(text, n, hex);
-	jset_str(all, "content", hex);
+	sha256_of(text, n, sum);
+	str_addn(all, sum, sizeof(sum));
 }
 
 static void digest_step(const struct loader *l, struct step_src *s, const struct plan_step *step)
 {
-	AUTO_JSON *all = json_object();
+	const char *const parts[] = { phase_names[step->phase], step->id, step->verb,
+				      step->at, step->when };
+	AUTO_FREE char *args = json_canonical(step->args);
+	AUTO_STR all = { 0 };
 
-	jset_int(all, "phase", step->phase);
-	jset_str(all, "id", step->id);
-	jset_str(all, "verb", step->verb);
-	jset(all, "args", json_incref(step->args));
-	jset_str(all, "at", step->at);
-	jset_str(all, "when", step->when);
-	json_t *needs = json_array();
-	for (size_t i = 0; step->needs && step->needs[i]; i++)
-		jadd(needs, json_string(step->needs[i]));
-	jset(all, "needs", needs);
-	digest_file(l, step, all);
-	AUTO_FREE char *text = json_canonical(all);
-	sha256_of(text, strlen(text), s->digest);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		str_add(&all, parts[i] ? parts[i] : "");
+		str_addc(&all, '\0');
+	}
+	for (size_t i = 0; step->needs && step->needs[i]; i++) {
+		str_add(&all, step->needs[i]);
+		str_addc(&all, '\0');
+	}
+	str_add(&all, args);
+	digest_file(l, step, &all);
+	sha256_of(all.s, all.len, s->digest);
 }
 
 const struct plan_step *step_compile(struct loader *l, struct step_src *s)
