@@ -97,6 +97,8 @@ int dir_make(const char *dir, struct err *e)
 	AUTO_FREE char *parent = mem_printf("%s/..", dir);
 	AUTO_FD fd = -1;
 
+	if (access(dir, F_OK) == 0)
+		return 0;
 	if (io_mkdirs(dir, 0700) < 0)
 		goto fail;
 	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

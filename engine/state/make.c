@@ -73,6 +73,18 @@ int repo_make(const char *dir, struct err *e)
 	return 0;
 }
 
+int repo_sync_above(const char *dir, const char *ref)
+{
+	AUTO_FREE char *path = mem_strdup(ref);
+
+	for (char *slash; (slash = strrchr(path, '/'));) {
+		*slash = '\0';
+		if (sync_one(dir, path) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static bool is_litter(const char *name)
 {
 	size_t n = strlen(name);

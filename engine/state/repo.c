@@ -339,6 +339,8 @@ static int ref_move(struct repo *r, struct tip *t, struct err *e)
 	}
 	if (rc < 0)
 		return giterr(e, "cannot move '%s' of state '%s'", t->ref, r->dir);
+	if (fresh && repo_sync_above(r->dir, t->ref) < 0)
+		return err_sys(e, "cannot sync '%s' of state '%s'", t->ref, r->dir);
 	t->on_disk = t->id;
 	return 0;
 }

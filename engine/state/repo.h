@@ -52,6 +52,9 @@ struct repo {
  * finish making it. */
 int repo_make(const char *dir, struct err *e);
 bool repo_is_made(const char *dir);
+/* Sync every folder above a ref: libgit2 syncs the lowest only, which does not
+ * hold the others that it made. */
+int repo_sync_above(const char *dir, const char *ref);
 /* Remove what a killed writer left: *.lock of refs, tmp objects. Only for the
  * holder of the state's lock. */
 void repo_sweep(const char *dir);
