@@ -97,6 +97,11 @@ static json_t *resolve(const struct plan *p, const json_t *v, struct err *e)
 	return json_deep_copy(v);
 }
 
+json_t *run_host_spec(const struct plan *p, uint32_t host, struct err *e)
+{
+	return resolve(p, p->hosts[host].spec, e);
+}
+
 /* ---- calls that wait -------------------------------------------------------------- */
 
 static void fail_waiting(struct run_host *rh, const char *kind)

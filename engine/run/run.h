@@ -68,4 +68,8 @@ int run_plan(const struct plan *p, const struct graph *g, struct state *s,
  * second call cancels them. Async-signal-safe. */
 void run_interrupt(void);
 
+/* A host's spec with its secrets filled in, as make_host wants it; caller owns.
+ * NULL with e when a secret cannot be had. */
+json_t *run_host_spec(const struct plan *p, uint32_t host, struct err *e);
+
 #endif

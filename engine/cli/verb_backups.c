@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * verb_backups - drover backups list|verify|restore PLAN: the images that backup
+ * steps made, at the places that the plan names.
+ */
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+#include "engine/cli/ask_host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKUP_MODULE "backup.image"
+#define CALL_MODULE "call.backups"
+
+/* A place of backups that the plan names; only once each. */
+struct place_of {
+	uint32_t host;
+	char *path;
+};
+
+struct places {
+	struct place_of *v;
+	size_t count, cap;
+};
+
+static void places_free(struct places *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		free(p->v[i].path);
+	free(p->v);
+}
+
+static void add_place(struct cli *c, struct places *p, const char *to)
+{
+	const char *colon = to ? strchr(to, ':') : NULL;
+	AUTO_FREE char *host = colon ? mem_strndup(to, (size_t)(colon - to)) : NULL;
+	int index = host ? plan_find_host(c->plan, host) : -1;
+
+	if (index < 0)
+		return;		/* the plan was checked: it is not one of these */
+	for (size_t i = 0; i < p->count; i++)
+		if (p->v[i].host == (uint32_t)index && strcmp(p->v[i].path, colon + 1) == 0)
+			return;
+	p->v = mem_grow(p->v, p->count, &p->cap, sizeof(*p->v));
+	p->v[p->count++] = (struct place_of){ (uint32_t)index, mem_strdup(colon + 1) };
+}
+
+static int find_places(struct cli *c, struct places *p)
+{
+	AUTO_ERR e = { 0 };
+
+	for (uint32_t m = 0; m < c->plan->machine_count; m++) {
+		const struct plan_machine *pm = &c->plan->machines[m];
+
+		for (uint32_t i = 0; cli_wants(c, m) && i < pm->step_count; i++) {
+			AUTO_JSON *args = NULL;
+
+			if (strcmp(pm->steps[i]->module->name, BACKUP_MODULE) != 0)
+				continue;
+			args = plan_step_args(c->plan, m, pm->steps[i], NULL, &e);
+			if (!args)
+				return cli_fail(c, &e);
+			add_place(c, p, jstr(args, "to", NULL));
+		}
+	}
+	if (p->count > 0)
+		return 0;
+	err_set(&e, ERR_STEP, "plan '%s' makes no backups", c->plan->name);
+	err_hint(&e, "add to a machine: backup: [ image: { to: \"HOST:/directory\" } ]");
+	return cli_fail(c, &e);
+}
+
+/* ---- what is there --------------------------------------------------------- */
+
+/* Every backup of the plan's machines at all places, each with "host" (an index)
+ * and "place" added. NULL with the exit status. */
+static json_t *gather(struct cli *c, const struct places *p, int *status)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < p->count; i++) {
+		AUTO_JSON *args = json_pack("{s:s,s:s}", "do", "list", "path", p->v[i].path);
+		AUTO_ERR e = { 0 };
+		AUTO_JSON *got = cli_ask_host(c, p->v[i].host, CALL_MODULE, "probe", args, &e);
+		json_t *one;
+		size_t k;
+
+		if (!got) {
+			*status = cli_fail(c, &e);
+			json_decref(all);
+			return NULL;
+		}
+		json_array_foreach(jget(got, "volatile.backups"), k, one) {
+			int m = plan_find_machine(c->plan, jstr(one, "machine", ""));
+
+			if (m < 0 || !cli_wants(c, (uint32_t)m))
+				continue;
+			jset_int(one, "host", p->v[i].host);
+			jset_str(one, "on", c->plan->hosts[p->v[i].host].name);
+			json_array_append(all, one);
+		}
+	}
+	return all;
+}
+
+static void list_one(struct cli *c, struct table *t, const json_t *backup)
+{
+	const json_t *disk;
+	const char *name;
+
+	(void)c;
+	json_object_foreach(json_object_get(backup, "disks"), name, disk) {
+		AUTO_FREE char *where = mem_printf("%s:%s", jstr(backup, "on", ""),
+						   jstr(backup, "path", ""));
+		AUTO_FREE char *digest = mem_strndup(jstr(disk, "digest", ""), 12);
+		char size[24], stored[24];
+
+		text_size((uint64_t)jint(disk, "size", 0), size);
+		text_size((uint64_t)jint(disk, "stored", 0), stored);
+		table_row(t, (const char *const[]){ jstr(backup, "machine", NULL),
+			jstr(backup, "name", NULL), name, size, stored, digest, where });
+	}
+}
+
+static int list(struct cli *c, const json_t *all)
+{
+	static const char *const titles[] = { "MACHINE", "BACKUP", "DISK", ">SIZE", ">STORED",
+		"DIGEST", "~WHERE", NULL };
+	struct table *t;
+	json_t *one;
+	size_t i;
+
+	if (c->json) {
+		json_array_foreach(all, i, one)
+			cli_json(c, "backup", json_incref(one));
+		return 0;
+	}
+	if (json_array_size(all) == 0) {
+		fprintf(c->out, "no backups yet\n");
+		return 0;
+	}
+	t = table_new(c, titles);
+	json_array_foreach(all, i, one)
+		list_one(c, t, one);
+	table_print(t);
+	return 0;
+}
+
+/* ---- verify and restore ------------------------------------------------------ */
+
+static bool is_meant(const json_t *backup, const char *name)
+{
+	return !name || strcmp(name, jstr(backup, "name", "")) == 0;
+}
+
+static int verify(struct cli *c, const json_t *all)
+{
+	const char *name = c->arg_count > 2 ? c->args[2] : NULL;
+	int status = 0;
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(all, i, one) {
+		AUTO_JSON *args = json_pack("{s:s,s:s}", "do", "verify", "path",
+					    jstr(one, "path", ""));
+		AUTO_ERR e = { 0 };
+		AUTO_JSON *got = NULL;
+
+		if (!is_meant(one, name))
+			continue;
+		got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), CALL_MODULE, "probe", args,
+				   &e);
+		if (!got)
+			status = cli_fail(c, &e);
+		else if (c->json)
+			cli_json(c, "verified", json_incref(one));
+		else
+			fprintf(c->out, "%s %s: every chunk has its digest\n",
+				jstr(one, "machine", ""), jstr(one, "name", ""));
+	}
+	return status;
+}
+
+/* The one backup that is called so. */
+static const json_t *find(const json_t *all, const char *name, struct err *e)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach((json_t *)all, i, one)
+		if (is_meant(one, name))
+			return one;
+	err_set(e, ERR_USAGE, "there is no backup '%s'", name);
+	err_hint(e, "drover backups list PLAN shows those that there are");
+	return NULL;
+}
+
+static int restore(struct cli *c, const json_t *all)
+{
+	AUTO_ERR e = { 0 };
+	AUTO_JSON *args = NULL, *got = NULL;
+	const json_t *one;
+	const char *to;
+
+	if (c->arg_count != 5) {
+		err_set(&e, ERR_USAGE, "restore wants a backup, a disk of it, and a path");
+		err_hint(&e, "drover backups restore PLAN BACKUP DISK /path");
+		return cli_fail(c, &e);
+	}
+	to = c->args[4];
+	one = find(all, c->args[2], &e);
+	if (one && to[0] != '/') {
+		err_set(&e, ERR_USAGE, "cannot restore to '%s': not an absolute path", to);
+		err_hint(&e, "a path on '%s', where the backup lies", jstr(one, "on", ""));
+	} else if (one && !json_object_get(json_object_get(one, "disks"), c->args[3])) {
+		err_set(&e, ERR_USAGE, "backup '%s' has no disk '%s'", c->args[2], c->args[3]);
+	}
+	if (err_is(&e))
+		return cli_fail(c, &e);
+	args = json_pack("{s:s,s:s,s:s,s:s}", "do", "restore", "path", jstr(one, "path", ""),
+			 "disk", c->args[3], "to", to);
+	got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), CALL_MODULE, "apply", args, &e);
+	if (!got)
+		return cli_fail(c, &e);
+	if (!c->json)
+		fprintf(c->out, "restored disk '%s' of %s to %s:%s\n", c->args[3],
+			c->args[2], jstr(one, "on", ""), to);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct cli *c, const json_t *all);
+} actions[] = {
+	{ "list", list }, { "verify", verify }, { "restore", restore },
+};
+
+int verb_backups(struct cli *c)
+{
+	struct places p = { 0 };
+	AUTO_JSON *all = NULL;
+	AUTO_ERR e = { 0 };
+	int status;
+
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+		if (strcmp(actions[i].name, c->args[0]) != 0)
+			continue;
+		if (c->arg_count < 2)
+			break;
+		status = cli_load_plan(c, c->args[1]);
+		if (!status)
+			status = find_places(c, &p);
+		if (!status && (all = gather(c, &p, &status)))
+			status = actions[i].run(c, all);
+		places_free(&p);
+		return status;
+	}
+	err_set(&e, ERR_USAGE, "'backups' wants list, verify or restore, and a plan");
+	err_hint(&e, "drover backups list PLAN");
+	return cli_fail(c, &e);
+}
