@@ -203,6 +203,18 @@ static int api_connect(lua_State *L)
 	return push_answer(L, ask(L, "connect", where(L, 3), args));
 }
 
+/* From beside the engine: https, and names. */
+static int fetch(lua_State *L, const char *url, const char *name, lua_Integer ms)
+{
+	json_t *args = json_object();
+
+	jset_str(args, "url", url);
+	if (name)
+		jset_str(args, "host", name);
+	jset_int(args, "timeout", ms);
+	return push_answer(L, ask(L, "fetch", "here", args));
+}
+
 /* drover.http(url, {at=, host=, timeout=}) -> {status, reason, headers, body} */
 static int api_http(lua_State *L)
 {
@@ -216,6 +228,8 @@ static int api_http(lua_State *L)
 	check_options(L, 2, keys);
 	ms = option_seconds(L, 2, "timeout", 10);
 	name = option_string(L, 2, "host", NULL);
+	if (strcmp(where(L, 2), "here") == 0)
+		return fetch(L, url, name, ms);
 	args = http_request(url, name, &why);
 	if (!args) {
 		lua_pushstring(L, why);

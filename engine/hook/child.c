@@ -12,6 +12,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/hook/api.h"
+#include "engine/hook/fetch.h"
 #include "engine/hook/sandbox.h"
 #include "engine/wire/frame.h"
 
@@ -249,6 +250,11 @@ int hook_child_main(void)
 	if (frame_read_fd(ck.fd, &job, NULL) <= 0 || job.type != FRAME_RUN)
 		return 1;
 	ck.job = job.body;
+	if (strcmp(jstr(ck.job, "op", ""), "fetch") == 0) {
+		result = fetch_run(ck.job);
+		frame_write_fd(ck.fd, FRAME_RESULT, 1, result, NULL);
+		_exit(0);
+	}
 	ck.deadline = clock_real.mono_ms(clock_real.arg) +
 		      (uint64_t)jint(ck.job, "timeout_ms", 30000);
 	ck.findings = json_array();

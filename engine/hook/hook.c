@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hook - the engine's side of a check: its process, its deadline, its calls.
  */
-#include "engine/hook/hook.h"
+#include "engine/hook/hook_priv.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
 #include "engine/hook/child.h"
 #include "engine/hook/source.h"
-#include "engine/wire/frame.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,34 +20,7 @@
 
 #define GRACE_MS 500		/* the child ends itself first, with a better message */
 #define RETRY_MS 1000
-#define CALLS_MAX 10000		/* of one check */
 #define LOGS_MAX 1000
-
-struct asked {			/* a call on a host, for the check */
-	struct hook *h;		/* NULL: the check is over, the answer goes nowhere */
-	struct call call;
-	int64_t id;
-	struct asked *next;
-};
-
-struct hook {
-	struct hook_env env;
-	struct call *c;
-	json_t *job;			/* for the child; owned */
-	char *name;			/* as errors show it; owned */
-	uint64_t timeout_ms, retry_until;
-	pid_t pid;			/* 0: no child */
-	int fd;				/* -1: none */
-	struct loop_fd *watch;
-	struct frame_reader *in;
-	struct str out;			/* not yet written */
-	struct loop_timer *timer;	/* deadline, retry or delivery */
-	struct asked *asked;
-	int calls, logs;
-	json_t *result;			/* to be delivered; owned */
-	struct hook *next;		/* in the pool's queue */
-	bool in_pool;
-};
 
 struct hook_pool {
 	unsigned running;
@@ -138,9 +110,7 @@ static void end_child(struct hook *h, int *status)
 	frame_reader_free(h->in);
 	h->in = NULL;
 	str_free(&h->out);
-	for (struct asked *a = h->asked; a; a = a->next)
-		a->h = NULL;
-	h->asked = NULL;
+	calls_forget(h);
 	if (status)
 		*status = st;
 }
@@ -161,8 +131,7 @@ static void deliver(void *arg)
 	json_decref(result);
 }
 
-/* Steals result. It is delivered from the loop, whoever decided. */
-static void finish(struct hook *h, json_t *result)
+void hook_finish(struct hook *h, json_t *result)
 {
 	end_child(h, NULL);
 	loop_timer_del(h->timer);
@@ -171,9 +140,7 @@ static void finish(struct hook *h, json_t *result)
 	h->timer = loop_timer_add(h->env.loop, 0, deliver, h);
 }
 
-static json_t *failure(const char *kind, const char *hint, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static json_t *failure(const char *kind, const char *hint, const char *fmt, ...)
+json_t *hook_failure(const char *kind, const char *hint, const char *fmt, ...)
 {
 	json_t *o = json_object(), *error = json_object();
 	AUTO_FREE char *text = NULL;
@@ -206,7 +173,7 @@ static void on_outcome(struct hook *h, json_t *result)
 
 	json_object_del(result, "final");
 	if (!again || now + RETRY_MS > h->retry_until) {
-		finish(h, result);
+		hook_finish(h, result);
 		return;
 	}
 	json_decref(result);
@@ -222,7 +189,7 @@ static void on_deadline(void *arg)
 
 	h->timer = NULL;
 	text_duration(h->timeout_ms, text);
-	finish(h, failure("timeout", "it was killed; `timeout:` in the plan allows more",
+	hook_finish(h, hook_failure("timeout", "it was killed; `timeout:` in the plan allows more",
 			  "%s: did not end within %s", h->name, text));
 }
 
@@ -232,13 +199,13 @@ static void child_died(struct hook *h)
 
 	end_child(h, &status);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		finish(h, failure("failed", NULL, "%s: it asked the system for something that a "
+		hook_finish(h, hook_failure("failed", NULL, "%s: it asked the system for something that a "
 				  "check may not do", h->name));
 	else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
-		finish(h, failure("failed", NULL, "%s: its process was ended by signal %d (%s)",
+		hook_finish(h, hook_failure("failed", NULL, "%s: its process was ended by signal %d (%s)",
 				  h->name, WTERMSIG(status), strsignal(WTERMSIG(status))));
 	else
-		finish(h, failure("failed", NULL, "%s: its process ended without an answer",
+		hook_finish(h, hook_failure("failed", NULL, "%s: its process ended without an answer",
 				  h->name));
 }
 
@@ -264,89 +231,15 @@ static void flush(struct hook *h)
 	loop_fd_events(h->watch, (short)(POLLIN | (h->out.len ? POLLOUT : 0)));
 }
 
-static void send_frame(struct hook *h, enum frame_type type, const json_t *body)
+void hook_send(struct hook *h, enum frame_type type, const json_t *body)
 {
 	AUTO_ERR e = {0};
 
 	if (frame_encode(&h->out, type, 1, body, &e) < 0) {
-		finish(h, failure("failed", NULL, "%s: %s", h->name, e.what));
+		hook_finish(h, hook_failure("failed", NULL, "%s: %s", h->name, e.what));
 		return;
 	}
 	flush(h);
-}
-
-/* ---- calls on hosts ------------------------------------------------------ */
-
-/* What a check may ask. Those that only read are probes, and all there is for one. */
-static const struct { const char *name, *module, *op; } calls[] = {
-	{ "read", "call.read", "probe" }, { "stat", "call.stat", "probe" },
-	{ "list", "call.list", "probe" }, { "connect", "call.connect", "probe" },
-	{ "exec", "call.exec", "apply" },
-};
-
-static void on_call_event(struct call *c, const json_t *event, void *arg)
-{
-	(void)c;
-	(void)event;
-	(void)arg;
-}
-
-static void answer(struct hook *h, int64_t id, const json_t *result)
-{
-	AUTO_JSON *o = json_object();
-
-	jset_int(o, "id", id);
-	jset_bool(o, "ok", jbool(result, "ok", false));
-	if (jbool(result, "ok", false))
-		json_object_set(o, "result", jget(result, "volatile"));
-	else
-		jset_str(o, "error", jstr(result, "error.text", "no reason given"));
-	send_frame(h, FRAME_ACK, o);
-}
-
-static void on_call_result(struct call *c, const json_t *result, void *arg)
-{
-	struct asked *a = arg;
-	struct hook *h = a->h;
-
-	if (h) {
-		struct asked **at = &h->asked;
-
-		while (*at != a)
-			at = &(*at)->next;
-		*at = a->next;
-		answer(h, a->id, result);
-	}
-	json_decref(c->input);
-	free(a);
-}
-
-static void on_ask(struct hook *h, const json_t *ev)
-{
-	const char *name = jstr(ev, "call", "");
-	struct asked *a;
-	size_t i = 0;
-
-	while (i < ARRAY_LEN(calls) && strcmp(calls[i].name, name) != 0)
-		i++;
-	if (i == ARRAY_LEN(calls) || ++h->calls > CALLS_MAX || h->asked ||
-	    (strcmp(h->c->op, "probe") == 0 && strcmp(calls[i].op, "probe") != 0)) {
-		finish(h, failure("failed", NULL, h->calls > CALLS_MAX ?
-				  "%s: more than %d calls" : "%s: a call that does not exist",
-				  h->name, CALLS_MAX));
-		return;
-	}
-	a = mem_alloc(sizeof(*a));
-	a->h = h;
-	a->id = jint(ev, "id", 0);
-	a->call = (struct call){ .module = calls[i].module, .op = calls[i].op,
-		.timeout_ms = h->timeout_ms, .on_event = on_call_event,
-		.on_result = on_call_result, .arg = a };
-	a->call.input = json_object();
-	json_object_set(a->call.input, "args", jget(ev, "args"));
-	a->next = h->asked;
-	h->asked = a;
-	h->env.start_call(h->env.arg, jstr(ev, "at", "source"), &a->call);
 }
 
 /* ---- frames from the child ----------------------------------------------- */
@@ -356,7 +249,7 @@ static void on_event(struct hook *h, const json_t *ev)
 	const char *e = jstr(ev, "e", "");
 
 	if (strcmp(e, "call") == 0)
-		on_ask(h, ev);
+		calls_start(h, ev);
 	else if (strcmp(e, "keep") == 0 ||
 		 (strcmp(e, "log") == 0 && ++h->logs <= LOGS_MAX))
 		h->c->on_event(h->c, ev, h->c->arg);
@@ -381,7 +274,7 @@ static void take_frames(struct hook *h)
 		frame_clear(&f);
 	}
 	if (rc < 0)
-		finish(h, failure("failed", NULL, "%s: %s", h->name, e.what));
+		hook_finish(h, hook_failure("failed", NULL, "%s: %s", h->name, e.what));
 }
 
 static void on_ready(void *arg, short revents)
@@ -402,7 +295,7 @@ static void on_ready(void *arg, short revents)
 		return;
 	}
 	if (frame_reader_feed(h->in, buf, (size_t)n, NULL) < 0) {
-		finish(h, failure("failed", NULL, "%s: its process says nonsense", h->name));
+		hook_finish(h, hook_failure("failed", NULL, "%s: its process says nonsense", h->name));
 		return;
 	}
 	take_frames(h);
@@ -439,7 +332,7 @@ static void start_child(struct hook *h)
 	int sv[2], rc;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
-		finish(h, failure("failed", NULL, "%s: cannot start its process: %s", h->name,
+		hook_finish(h, hook_failure("failed", NULL, "%s: cannot start its process: %s", h->name,
 				  strerror(errno)));
 		return;
 	}
@@ -449,14 +342,14 @@ static void start_child(struct hook *h)
 	if (rc != 0 || io_set_nonblock(h->fd) < 0) {
 		if (rc != 0)
 			h->pid = 0;
-		finish(h, failure("failed", NULL, "%s: cannot start its process: %s", h->name,
+		hook_finish(h, hook_failure("failed", NULL, "%s: cannot start its process: %s", h->name,
 				  strerror(rc ? rc : errno)));
 		return;
 	}
 	h->in = frame_reader_new();
 	h->watch = loop_fd_add(h->env.loop, h->fd, POLLIN, on_ready, h);
 	h->timer = loop_timer_add(h->env.loop, h->timeout_ms + GRACE_MS, on_deadline, h);
-	send_frame(h, FRAME_RUN, h->job);
+	hook_send(h, FRAME_RUN, h->job);
 }
 
 /* What the child is told; NULL with e when the file cannot be had. */
@@ -488,23 +381,41 @@ static json_t *make_job(struct hook *h, struct err *e)
 	return NULL;
 }
 
-void hook_start(const struct hook_env *env, struct call *c)
+static struct hook *hook_new(const struct hook_env *env, struct call *c)
 {
 	struct hook *h = mem_alloc(sizeof(*h));
-	const json_t *args = jget(c->input, "args");
-	int64_t retry = jint(args, "retry", 0);
-	AUTO_ERR e = {0};
 
 	h->env = *env;
 	h->c = c;
 	h->fd = -1;
 	c->impl = h;
-	h->timeout_ms = (uint64_t)jint(args, "timeout", 30000);
+	h->timeout_ms = (uint64_t)jint(c->input, "args.timeout", 30000);
+	return h;
+}
+
+void hook_fetch(struct hook *parent, struct call *c)
+{
+	struct hook *h = hook_new(&parent->env, c);
+
+	h->env.pool = NULL;	/* its check holds a place already */
+	h->name = mem_strdup(parent->name);
+	h->job = json_deep_copy(jget(c->input, "args"));
+	jset_str(h->job, "op", "fetch");
+	jset_int(h->job, "timeout_ms", (int64_t)h->timeout_ms);
+	pool_enter(h);
+}
+
+void hook_start(const struct hook_env *env, struct call *c)
+{
+	struct hook *h = hook_new(env, c);
+	int64_t retry = jint(c->input, "args.retry", 0);
+	AUTO_ERR e = {0};
+
 	h->retry_until = retry > 0 && strcmp(c->op, "apply") == 0 ?
 		loop_clock(env->loop)->mono_ms(loop_clock(env->loop)->arg) + (uint64_t)retry : 0;
 	h->job = make_job(h, &e);
 	if (!h->job)
-		finish(h, failure("failed", e.hint, "%s", e.what));
+		hook_finish(h, hook_failure("failed", e.hint, "%s", e.what));
 	else
 		pool_enter(h);
 }
@@ -514,5 +425,5 @@ void hook_stop(struct call *c)
 	struct hook *h = c->impl;
 
 	if (h && !h->result)
-		finish(h, failure("cancelled", NULL, "%s: stopped", h->name ? h->name : "check"));
+		hook_finish(h, hook_failure("cancelled", NULL, "%s: stopped", h->name ? h->name : "check"));
 }

@@ -40,8 +40,8 @@ static char *split_url(const char *url, struct url *u)
 	size_t n;
 
 	if (strncmp(url, "https://", 8) == 0)
-		return mem_printf("cannot ask '%s': https is not supported in checks; use "
-				  "drover.run with a program that is at the host", url);
+		return mem_printf("cannot ask '%s': https is only supported from beside the "
+				  "engine; give {at = \"here\"}", url);
 	if (strncmp(url, "http://", 7) != 0)
 		return mem_printf("cannot ask '%s': it does not begin with http://", url);
 	if (!is_clean(url))

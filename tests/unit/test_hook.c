@@ -7,10 +7,13 @@
 #include "engine/hook/hook.h"
 #include "engine/hook/http.h"
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -575,11 +578,59 @@ static void http_requests_are_written_whole(void **state)
 			    "User-Agent: drover\r\nAccept: */*\r\nConnection: close\r\n\r\n");
 }
 
+/* A server that answers one request and ends. */
+static pid_t serve_once(const char *answer, int *port)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int s = socket(AF_INET, SOCK_STREAM, 0), c;
+	socklen_t n = sizeof(in);
+	char buf[4096];
+	pid_t pid;
+
+	assert_int_equal(bind(s, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(s, 1), 0);
+	getsockname(s, (struct sockaddr *)&in, &n);
+	*port = ntohs(in.sin_port);
+	pid = fork();
+	if (pid == 0) {
+		c = accept(s, NULL, NULL);
+		if (read(c, buf, sizeof(buf)) > 0 && write(c, answer, strlen(answer)) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(s);
+	return pid;
+}
+
+static void http_is_asked_from_beside_the_engine(void **state)
+{
+	static const char lua[] =
+		"local a = assert(drover.http(drover.with.url, {at='here'}))\n"
+		"drover.ok(a.status .. ' ' .. a.reason .. ' ' .. a.headers['x-test'] .. ' ' .. a.body)\n";
+	struct rig *r = rig_new(lua);
+	int port, status;
+	pid_t pid = serve_once("HTTP/1.1 404 Not Here\r\nX-Test: yes\r\nContent-Length: 3\r\n\r\nabc", &port);
+
+	(void)state;
+	args_set(r, "with", json_pack("{s:o}", "url", json_sprintf("http://localhost:%d/", port)));
+	rig_run(r);
+	assert_string_equal(jstr(r->result, "volatile.message", jstr(r->result, "error.text", "")),
+			    "404 Not Here yes abc");
+	waitpid(pid, &status, 0);
+	rig_free(r);
+
+	r = rig_new("local a, why = drover.http('https://127.0.0.1:1/', {at='here'})\ndrover.fail(why)");
+	rig_run(r);
+	assert_string_equal(jstr(r->result, "error.text", ""),
+			    "cannot ask 'https://127.0.0.1:1/': Couldn't connect to server");
+	rig_free(r);
+}
+
 static void urls_that_cannot_be_asked_are_refused(void **state)
 {
 	static const char *const rows[][2] = {
-		{ "https://10.1.0.5/", "cannot ask 'https://10.1.0.5/': https is not supported in "
-		  "checks; use drover.run with a program that is at the host" },
+		{ "https://10.1.0.5/", "cannot ask 'https://10.1.0.5/': https is only supported "
+		  "from beside the engine; give {at = \"here\"}" },
 		{ "http://erp/", "cannot ask 'http://erp/': hosts resolve no names; give the address, "
 		  "and the name as {host = \"erp\"}" },
 		{ "http://10.1.0.5/a\r\nX: y", "cannot ask 'http://10.1.0.5/a\r\nX: y': it has blanks "
@@ -630,6 +681,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(compile_says_where_a_file_is_wrong),
 		cmocka_unit_test(the_ready_made_checks_judge_what_hosts_answer),
 		cmocka_unit_test(http_requests_are_written_whole),
+		cmocka_unit_test(http_is_asked_from_beside_the_engine),
 		cmocka_unit_test(urls_that_cannot_be_asked_are_refused),
 	};
 
