@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_power - proving a source off, and commands with a probe and an undo. The
+ * machine is a file that holds "on" or "off".
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "tests/unit/modtest.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct world {
+	char dir[64];
+	char *power;		/* the file that is the machine */
+	json_t *input;
+};
+
+static json_t *sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static json_t *sh(const char *fmt, ...)
+{
+	AUTO_FREE char *script = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	script = mem_vprintf(fmt, ap);
+	va_end(ap);
+	return json_pack("[s,s,s]", "sh", "-c", script);
+}
+
+static void write_power(const struct world *w, const char *word)
+{
+	assert_int_equal(io_write_file(AT_FDCWD, w->power, word, strlen(word), 0600), 0);
+}
+
+static void power_is(const struct world *w, const char *want)
+{
+	AUTO_FREE char *now = io_read_file(AT_FDCWD, w->power, 64, NULL);
+
+	assert_non_null(now);
+	now[strcspn(now, "\n")] = '\0';
+	assert_string_equal(now, want);
+}
+
+static int setup(void **state)
+{
+	struct world *w = mem_alloc(sizeof(*w));
+
+	snprintf(w->dir, sizeof(w->dir), "/tmp/drover-test.XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	w->power = mem_printf("%s/power", w->dir);
+	write_power(w, "on");
+	w->input = json_pack(
+		"{s:{}, s:{s:s, s:{s:s,s:s,s:{s:{s:o,s:o,s:o}}}}, s:{}, s:{s:b}}", "args",
+		"machine", "name", "m", "source", "host", "a", "kind", "image", "power",
+		"command", "off", sh("echo off > %s", w->power), "on",
+		sh("echo on > %s", w->power), "status", sh("cat %s", w->power), "facts",
+		"run", "preview", 0);
+	assert_non_null(w->input);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	io_remove_tree(w->dir);
+	json_decref(w->input);
+	free(w->power);
+	free(w);
+	return 0;
+}
+
+static json_t *call_with(struct world *w, const char *module, const char *op, int yes)
+{
+	json_t *events = NULL;
+	json_t *r = modtest_call_with(module, op, w->input, -1, yes, &events);
+
+	modtest_keep(w->input, events);
+	json_decref(events);
+	return r;
+}
+
+static void must(struct world *w, const char *module, const char *op)
+{
+	AUTO_JSON *r = call_with(w, module, op, -1);
+
+	if (!jbool(r, "ok", false))
+		fail_msg("%s %s: %s", module, op, jstr(r, "error.text", "?"));
+}
+
+static void fails(struct world *w, const char *module, const char *op, const char *text)
+{
+	AUTO_JSON *r = call_with(w, module, op, -1);
+
+	assert_false(jbool(r, "ok", true));
+	assert_string_equal(jstr(r, "error.text", ""), text);
+}
+
+static void state_is(struct world *w, const char *module, const char *want)
+{
+	AUTO_JSON *r = call_with(w, module, "probe", -1);
+
+	if (!jbool(r, "ok", false))
+		fail_msg("%s probe: %s", module, jstr(r, "error.text", "?"));
+	assert_string_equal(jstr(r, "state", ""), want);
+}
+
+static json_t *command_of(struct world *w)
+{
+	return jget(w->input, "machine.source.power.command");
+}
+
+/* ---- cutover.off ---------------------------------------------------------------------- */
+
+static void off_is_proven_and_undo_switches_on_again(void **state)
+{
+	struct world *w = *state;
+
+	state_is(w, "cutover.off", "absent");
+	must(w, "cutover.off", "apply");
+	power_is(w, "off");
+	state_is(w, "cutover.off", "done");
+	must(w, "cutover.off", "undo");
+	power_is(w, "on");
+	must(w, "cutover.off", "undo");
+}
+
+static void off_leaves_off_what_was_off(void **state)
+{
+	struct world *w = *state;
+
+	write_power(w, "off");
+	state_is(w, "cutover.off", "done");
+	must(w, "cutover.off", "apply");
+	must(w, "cutover.off", "undo");
+	power_is(w, "off");
+}
+
+static void off_takes_silence_for_no_proof(void **state)
+{
+	struct world *w = *state;
+
+	jset(command_of(w), "status", sh("echo nobody answers >&2; exit 1"));
+	fails(w, "cutover.off", "probe", "cannot tell whether 'm' is on: 'sh -c 'echo nobody "
+	      "answers >&2; exit 1'' exited with status 1: nobody answers");
+	jset(command_of(w), "status", sh("true"));
+	fails(w, "cutover.off", "probe", "cannot tell whether 'm' is on: "
+	      "source.power.command.status printed neither `on` nor `off`");
+}
+
+static void off_fails_when_the_order_fails_and_the_machine_stays_on(void **state)
+{
+	struct world *w = *state;
+
+	jset(command_of(w), "off", sh("exit 7"));
+	fails(w, "cutover.off", "apply", "cannot prove that 'm' is off: 'sh -c 'exit 7'' "
+	      "exited with status 7");
+	power_is(w, "on");
+}
+
+static void off_asks_a_person_where_the_plan_says_manual(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *no = NULL, *yes = NULL;
+
+	jset(jget(w->input, "machine.source"), "power", json_pack("{s:{}}", "manual"));
+	state_is(w, "cutover.off", "absent");
+	no = call_with(w, "cutover.off", "apply", 0);
+	assert_string_equal(jstr(no, "error.text", ""), "'m' is not switched off");
+	state_is(w, "cutover.off", "absent");
+	yes = call_with(w, "cutover.off", "apply", 1);
+	assert_true(jbool(yes, "ok", false));
+	state_is(w, "cutover.off", "done");
+}
+
+static void off_without_power_wants_images_that_nobody_uses(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *image = mem_printf("%s/disk.raw", w->dir), *text = NULL;
+	AUTO_FD held = -1;
+
+	assert_int_equal(io_write_file(AT_FDCWD, image, "x", 1, 0600), 0);
+	json_object_del(jget(w->input, "machine.source"), "power");
+	jset(jget(w->input, "machine.source"), "disks",
+	     json_pack("{s:{s:s}}", "root", "image", image));
+	state_is(w, "cutover.off", "done");
+	held = open(image, O_RDONLY | O_CLOEXEC);
+	text = mem_printf("cannot prove that 'm' is off: '%s' is used by process %d "
+			  "(test_power)", image, (int)getpid());
+	state_is(w, "cutover.off", "absent");
+	fails(w, "cutover.off", "apply", text);
+	jset_str(jget(w->input, "machine.source"), "kind", "block");
+	fails(w, "cutover.off", "apply",
+	      "cannot prove that 'm' is off: the plan names no source.power");
+}
+
+/* ---- cutover.quiesce, by shutting down --------------------------------------------------- */
+
+static void quiesce_shuts_down_what_runs_from_images(void **state)
+{
+	struct world *w = *state;
+
+	state_is(w, "cutover.quiesce", "absent");
+	must(w, "cutover.quiesce", "apply");
+	power_is(w, "off");
+	state_is(w, "cutover.quiesce", "done");
+	state_is(w, "cutover.off", "done");
+	must(w, "cutover.quiesce", "undo");
+	power_is(w, "on");
+}
+
+static void quiesce_says_when_power_is_switched_elsewhere(void **state)
+{
+	struct world *w = *state;
+
+	jset_str(command_of(w), "at", "here");
+	fails(w, "cutover.quiesce", "probe",
+	      "cannot shut 'm' down from 'a': its power is switched at 'here'");
+}
+
+/* ---- any.command -------------------------------------------------------------------------- */
+
+static void set_args(struct world *w, json_t *args)
+{
+	assert_non_null(args);
+	jset(w->input, "args", args);
+}
+
+static void command_asks_its_probe_and_can_be_undone(void **state)
+{
+	struct world *w = *state;
+
+	set_args(w, json_pack("{s:o,s:o,s:o}", "argv", sh("echo off > %s", w->power), "probe",
+			      sh("grep -q off %s", w->power), "undo",
+			      sh("echo on > %s", w->power)));
+	state_is(w, "any.command", "absent");
+	must(w, "any.command", "apply");
+	power_is(w, "off");
+	state_is(w, "any.command", "done");
+	must(w, "any.command", "undo");
+	state_is(w, "any.command", "absent");
+}
+
+static void command_without_a_probe_is_done_once_it_ran(void **state)
+{
+	struct world *w = *state;
+
+	set_args(w, json_pack("{s:[s]}", "argv", "true"));
+	state_is(w, "any.command", "absent");
+	must(w, "any.command", "apply");
+	state_is(w, "any.command", "done");
+}
+
+static void command_that_fails_says_how(void **state)
+{
+	struct world *w = *state;
+
+	set_args(w, json_pack("{s:o}", "argv", sh("echo broken >&2; exit 3")));
+	fails(w, "any.command", "apply", "'sh -c 'echo broken >&2; exit 3'' exited with "
+	      "status 3: broken");
+	state_is(w, "any.command", "absent");
+	set_args(w, json_pack("{s:[s], s:o}", "argv", "true", "probe", sh("exit 2")));
+	fails(w, "any.command", "probe", "'sh -c 'exit 2'' exited with status 2");
+	set_args(w, json_pack("{s:[s]}", "argv", "no-such-program"));
+	fails(w, "any.command", "apply",
+	      "cannot run 'no-such-program': No such file or directory");
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(off_is_proven_and_undo_switches_on_again),
+		T(off_leaves_off_what_was_off),
+		T(off_takes_silence_for_no_proof),
+		T(off_fails_when_the_order_fails_and_the_machine_stays_on),
+		T(off_asks_a_person_where_the_plan_says_manual),
+		T(off_without_power_wants_images_that_nobody_uses),
+		T(quiesce_shuts_down_what_runs_from_images),
+		T(quiesce_says_when_power_is_switched_elsewhere),
+		T(command_asks_its_probe_and_can_be_undone),
+		T(command_without_a_probe_is_done_once_it_ran),
+		T(command_that_fails_says_how),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
