@@ -154,6 +154,13 @@ static bool begins_stanza(const char *line, size_t n)
 	return line_field(line, n, 0, &f, &len) && len > 6 && strncmp(f, "allow-", 6) == 0;
 }
 
+static size_t rest_of_line(const char *value, const char *end)
+{
+	while (end > value && strchr(" \t\r", end[-1]))
+		end--;
+	return (size_t)(end - value);
+}
+
 /* option NULL: the head of the stanza, its method as the value. */
 static struct spot find_option(const char *text, const char *iface, const char *option)
 {
@@ -178,6 +185,8 @@ static struct spot find_option(const char *text, const char *iface, const char *
 			continue;
 		if (!line_field(line, n, option ? 1 : 3, &s.value, &s.value_n))
 			continue;
+		if (option)	/* the rest of the line: several name servers */
+			s.value_n = rest_of_line(s.value, line + n);
 		s.at = line;
 		s.n = (size_t)(rest - line);
 		return s;

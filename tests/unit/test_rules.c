@@ -272,6 +272,8 @@ static void addresses_are_written_in_each_way_a_guest_has(void **state)
 		/* What was written is read back as meant, and needs no more change. */
 		kit_file(t->k, address_cases[i].path, address_cases[i].after);
 		run(t);
+		if (edit_of(t, path))
+			print_error("case %zu changes again: %s\n", i, edit_of(t, path)->text);
 		assert_null(edit_of(t, path));
 	}
 }
