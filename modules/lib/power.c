@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COMMAND_MS 60000
+#define ASK_MS 60000
 #define SWITCH_MS 300000	/* an orderly end takes its time */
 #define POLL_MS 500
 
@@ -44,9 +44,11 @@ int power_of(struct ctx *c, struct power *p)
 	return 0;
 }
 
+/* An order may wait for the machine's own orderly end; a question may not. */
 static int run(const char *const *argv, struct str *out, struct err *e)
 {
-	struct proc p = { .argv = argv, .timeout_ms = COMMAND_MS, .max_output = 65536 };
+	struct proc p = { .argv = argv, .timeout_ms = out ? ASK_MS : SWITCH_MS,
+			  .max_output = 65536 };
 	int rc = proc_run(&p, e);
 
 	if (out) {
