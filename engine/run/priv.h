@@ -12,6 +12,7 @@
  *   record.c    every record that goes to the journal
  *   phase.c     entering a phase: all its steps are asked
  *   step.c      one step forward: probe, intent, apply, probe, outcome
+ *   outcome.c   how a step ends: recorded, reported, or back out of the cutover
  *   undo.c      one machine backward: rollback and the back-out of a cutover
  *   rebuild.c   a tree made of the probes' answers, compared with the one before
  *   rollback.c  all machines backward; what going back would lose
@@ -204,7 +205,32 @@ char *result_text(const struct plan_step *s, const json_t *result);
 
 /* ---- forward ------------------------------------------------------------------- */
 
+/* One step on its way. */
+struct job {
+	struct run *r;
+	struct mach *m;
+	uint32_t node;
+	const struct plan_step *s;
+	char *key;			/* "convert.disks"; owned */
+	int attempt;
+	uint64_t began_ms;
+	json_t *before;			/* the answer that apply acted on; owned */
+	json_t *applied;		/* apply's result; owned */
+	json_t *evidence;		/* NAME -> text; owned */
+	json_t *fact_names;		/* facts to write with the outcome; owned */
+};
+
 void step_begin(struct run *r, uint32_t node);	/* a node that sched gave */
+void job_free(struct job *j);
+uint64_t job_took(const struct job *j);
+/* What a call brought, for the outcome. */
+void job_evidence(struct job *j, const json_t *evidence);
+void job_facts(struct job *j, const json_t *result);
+/* The endings; each records, reports and frees the job. */
+void job_fail(struct job *j, const json_t *result);
+void job_fail_text(struct job *j, const char *kind, const char *text, const char *hint);
+void job_succeed(struct job *j, const json_t *answer, const char *status, bool touched);
+void job_skip(struct job *j);
 /* Ask all steps of the phase and write its beginning, unless an earlier run did;
  * then then(arg, ok). Not ok: a blocker stands, or the record could not be written;
  * it is told already. */

@@ -186,8 +186,9 @@ static bool given_all(const struct fake_call *k)
 static json_t *probe_result(struct fake_call *k)
 {
 	const struct fake_rule *r = k->rule;
-	bool unknown = r->unknown_without && !given_all(k);
-	bool done = !mine(k) || value_of(k) == r->to;
+	bool unknown = r->asks_only || (r->unknown_without && !given_all(k));
+	bool done = r->ran ? jget(k->c->input, "kept.old") != NULL :
+		!mine(k) || value_of(k) == r->to;
 	json_t *o = json_object(), *changes = json_array();
 
 	jset_bool(o, "ok", true);

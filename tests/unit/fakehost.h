@@ -31,6 +31,8 @@ struct fake_rule {
 	const char *ledger;	/* a temporary thing of this name, while it runs */
 	bool evidence;
 	bool ask;		/* asks a person before it does anything */
+	bool ran;		/* nothing tells that it is done but what was kept */
+	bool asks_only;		/* its probe never knows; apply asks and is content */
 };
 
 struct fake_var { char name[24]; int value; };

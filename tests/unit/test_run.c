@@ -144,6 +144,19 @@ static void a_step_whose_condition_does_not_hold_is_skipped(void **state)
 	assert_int_equal(fake_get(g->f, "b.image"), 1);
 }
 
+/* A check that only asks has no probe that could tell. */
+static void a_step_that_no_probe_can_tell_is_done_by_having_run(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "validate.boot")->asks_only = true;
+	assert_status(g, RUN_GO, 0);
+	assert_string_equal(migration_meta(g, "steps/validate.boot/status"), "done");
+	assert_status(g, RUN_GO, 0);
+	assert_int_equal(fake_applies(g->f, "validate.boot"), 2);	/* asked again */
+	assert_status(g, RUN_CUTOVER, 0);
+}
+
 /* ---- findings ------------------------------------------------------------------------ */
 
 static void a_blocker_stops_the_machine_before_the_next_phase(void **state)
@@ -202,6 +215,57 @@ static void a_cutover_goes_on_when_the_source_is_off_for_good(void **state)
 	g->f->answer = 1;
 	assert_status(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+}
+
+/* Dies when the source is off and the target not yet begun. */
+static struct migration *dead_in_between(void)
+{
+	for (int k = 1; k < 200; k++) {
+		struct migration *g = migration_new();
+
+		assert_status(g, RUN_GO, 0);
+		g->f->boundary_at_reports = true;
+		fake_strike(g->f, FAULT_KILL, k);
+		migration_run_child(g, RUN_CUTOVER);
+		fake_strike(g->f, FAULT_NONE, 0);
+		if (!strcmp(migration_meta(g, "steps/cutover.off/status"), "done"))
+			return g;
+		migration_free(g);
+	}
+	fail_msg("no death leaves the source off");
+	return NULL;
+}
+
+/* What a source wrote that was off and is on again is in no pass: the cutover must not
+ * go on with the old one. */
+static void a_source_that_was_switched_on_again_ends_the_cutover(void **state)
+{
+	struct migration *g = dead_in_between();
+
+	(void)state;
+	assert_string_equal(migration_meta(g, "serves"), "nobody");
+	fake_set(g->f, "a.power", 1);
+	assert_status(g, RUN_CUTOVER, ERR_STEP);
+	assert_string_equal(g->err.what, "cannot go on with the cutover of 'erp': its source "
+			    "was switched on again after the last pass");
+	assert_int_equal(fake_get(g->f, "a.serving"), 1);
+	assert_int_equal(fake_get(g->f, "b.serving"), 0);
+	assert_status(g, RUN_CUTOVER, 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+	migration_free(g);
+}
+
+/* The source's host is gone with it: what was done there stands as recorded. */
+static void a_cutover_goes_on_without_the_source_once_it_is_off(void **state)
+{
+	struct migration *g = dead_in_between();
+
+	(void)state;
+	g->f->w->down[0] = true;
+	assert_status(g, RUN_CUTOVER, 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+	assert_null(fake_event(g->f, "host", "host", "a"));
+	migration_free(g);
 }
 
 static void a_cutover_that_fails_goes_back_by_itself(void **state)
@@ -270,6 +334,20 @@ static void a_rollback_to_a_phase_keeps_what_was_before(void **state)
 	assert_int_equal(fake_get(g->f, "b.overlay"), 0);
 	migration_tree(g, now, "reconfigure", begin);
 	assert_string_equal(now, begin);
+}
+
+static void a_step_known_only_by_what_it_kept_can_be_undone(void **state)
+{
+	struct migration *g = *state;
+	char now[41], begin[41];
+
+	migration_rule(g, "backup.image")->ran = true;
+	assert_status(g, RUN_GO, 0);
+	g->phase = PHASE_ASSESS;
+	assert_status(g, RUN_ROLLBACK, 0);
+	migration_tree(g, now, "assess", begin);
+	assert_string_equal(now, begin);
+	assert_int_equal(fake_get(g->f, "b.image"), 0);
 }
 
 static void a_rollback_that_finds_a_difference_names_it(void **state)
@@ -532,14 +610,18 @@ int main(void)
 		TEST(a_run_after_the_cutover_leaves_the_machine_alone),
 		TEST(progress_and_who_serves_are_reported),
 		TEST(a_step_whose_condition_does_not_hold_is_skipped),
+		TEST(a_step_that_no_probe_can_tell_is_done_by_having_run),
 		TEST(a_blocker_stops_the_machine_before_the_next_phase),
 		TEST(a_waived_blocker_stops_nothing),
 		TEST(a_host_that_does_not_answer_is_named),
 		TEST(a_cutover_goes_on_when_the_source_is_off_for_good),
+		cmocka_unit_test(a_source_that_was_switched_on_again_ends_the_cutover),
+		cmocka_unit_test(a_cutover_goes_on_without_the_source_once_it_is_off),
 		TEST(a_cutover_that_fails_goes_back_by_itself),
 		TEST(a_question_that_nobody_hears_is_status_six),
 		TEST(a_rollback_brings_everything_back),
 		TEST(a_rollback_to_a_phase_keeps_what_was_before),
+		TEST(a_step_known_only_by_what_it_kept_can_be_undone),
 		TEST(a_rollback_that_finds_a_difference_names_it),
 		TEST(a_rollback_refuses_once_the_target_serves),
 		TEST(after_finalize_there_is_no_way_back),

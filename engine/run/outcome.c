@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * outcome - how a step ends: what is recorded, what is reported, who may go on.
+ */
+#include "engine/base/text.h"
+#include "engine/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void job_free(struct job *j)
+{
+	json_decref(j->before);
+	json_decref(j->applied);
+	json_decref(j->evidence);
+	json_decref(j->fact_names);
+	free(j->key);
+	free(j);
+}
+
+uint64_t job_took(const struct job *j)
+{
+	return loop_now(j->r->loop) - j->began_ms;
+}
+
+void job_evidence(struct job *j, const json_t *evidence)
+{
+	if (json_is_object(evidence))
+		json_object_update(j->evidence, (json_t *)evidence);
+}
+
+void job_facts(struct job *j, const json_t *result)
+{
+	AUTO_JSON *names = facts_absorb(j->m, j->node, result);
+
+	json_array_extend(j->fact_names, names);
+}
+
+/* Whether a later node of this machine belongs to this run. */
+static bool is_last(const struct job *j)
+{
+	const struct graph *g = j->r->graph;
+	uint32_t next = j->node + 1;
+
+	return next >= g->first[j->m->index + 1] ||
+	       (int)g->nodes[next].step->phase > j->r->hi;
+}
+
+static void over_ok(void *arg, struct err *e)
+{
+	struct job *j = arg;
+	struct run *r = j->r;
+
+	if (e) {
+		run_error(r, e);
+		j->m->failed = true;
+		sched_failed(r->sched, j->node);
+	} else {
+		bool blocked = is_last(j) && phase_blocked(r, j->m, "go on with");
+
+		j->m->failed = j->m->failed || blocked;
+		sched_done(r->sched, j->node);
+	}
+	r->jobs--;
+	job_free(j);
+}
+
+/* Before the point of no return a cutover goes back at once: somebody must serve. */
+static bool must_back_out(const struct job *j)
+{
+	const struct run *r = j->r;
+
+	if (j->s->phase != PHASE_CUTOVER || j->m->serving)
+		return false;
+	for (uint32_t i = r->graph->first[j->m->index];
+	     i < r->graph->first[j->m->index + 1]; i++)
+		if (r->graph->nodes[i].step->phase == PHASE_CUTOVER &&
+		    meta_touched(r, j->m, i))
+			return true;
+	return false;
+}
+
+static void over_failed(void *arg, struct err *e)
+{
+	struct job *j = arg;
+	struct run *r = j->r;
+
+	if (e)
+		run_error(r, e);
+	j->m->failed = true;
+	sched_failed(r->sched, j->node);
+	if (!e && must_back_out(j)) {
+		report_log(r, j->m, j->key, "the cutover of '%s' goes back: the source "
+			   "will serve again", j->m->name);
+		undo_start(r, j->m, PHASE_CUTOVER, true);
+	}
+	r->jobs--;
+	job_free(j);
+}
+
+static enum err_kind kind_of(const json_t *result)
+{
+	const char *kind = result_kind(result);
+
+	if (!strcmp(kind, "waiting"))
+		return ERR_WAITING;
+	if (!strcmp(kind, "stale"))
+		return ERR_STALE;
+	return strcmp(kind, "cancelled") ? ERR_STEP : ERR_STOPPED;
+}
+
+void job_fail(struct job *j, const json_t *result)
+{
+	static const char *const words[] = { [ERR_STEP] = "failed",
+		[ERR_STOPPED] = "stopped", [ERR_STALE] = "stale", [ERR_WAITING] = "waiting" };
+	enum err_kind kind = kind_of(result);
+	AUTO_FREE char *where = mem_printf("%s %s", j->m->name, j->key);
+	AUTO_FREE char *subject = mem_printf("%s %s: %s: %s", phase_names[j->s->phase],
+		j->s->id, words[kind], jstr(result, "error.text", "no reason given"));
+	AUTO_ERR e = { 0 };
+	struct rec c;
+
+	err_set(&e, kind, "%s", jstr(result, "error.text", "no reason given"));
+	if (jstr(result, "error.hint", NULL))
+		err_hint(&e, "%s", jstr(result, "error.hint", ""));
+	err_at(&e, &j->s->place);
+	err_step(&e, where, j->attempt > 1 ? j->attempt : 0, j->attempt > 1 ? ATTEMPTS : 0);
+	report_step(j->r, j->m, j->node, kind == ERR_WAITING ? "waiting" : "failed",
+		    j->attempt, job_took(j), result);
+	run_error(j->r, &e);
+
+	rec_init(&c, j->r, j->m);
+	rec_step(&c, j->node, words[kind], j->attempt, result, job_took(j),
+		 meta_touched(j->r, j->m, j->node));
+	if (j->r->known[j->node].answer && result_ok(j->r->known[j->node].answer))
+		rec_result(&c, j->node, j->r->known[j->node].answer);
+	rec_facts(&c, j->fact_names);
+	rec_findings(&c);
+	rec_evidence(&c, j->node, j->evidence);
+	rec_send(&c, "outcome", j->key, subject, over_failed, j);
+}
+
+void job_fail_text(struct job *j, const char *kind, const char *text, const char *hint)
+{
+	AUTO_JSON *result = result_error(kind, text, hint);
+
+	job_fail(j, result);
+}
+
+/* "convert disks: root.qcow2 40 GiB (and 2 more)" */
+static char *subject_of(const struct job *j, const char *status)
+{
+	json_t *change;
+	const char *first = NULL;
+	size_t i, more = 0;
+
+	json_array_foreach(json_object_get(j->before, "changes"), i, change) {
+		if (strchr("=.?", *jstr(change, "mark", "=")))
+			continue;
+		if (first)
+			more++;
+		else
+			first = jstr(change, "text", "done");
+	}
+	if (!strcmp(status, "unchanged") || !first)
+		return mem_printf("%s %s: %s", phase_names[j->s->phase], j->s->id,
+				  j->s->module->flags & MOD_READ_ONLY ? "asked" : status);
+	if (more == 0)
+		return mem_printf("%s %s: %s", phase_names[j->s->phase], j->s->id, first);
+	return mem_printf("%s %s: %s (and %zu more)", phase_names[j->s->phase],
+			  j->s->id, first, more);
+}
+
+void job_succeed(struct job *j, const json_t *answer, const char *status, bool touched)
+{
+	AUTO_FREE char *subject = subject_of(j, status);
+	char duration[24];
+	struct rec c;
+
+	rec_init(&c, j->r, j->m);
+	rec_result(&c, j->node, answer);
+	rec_step(&c, j->node, status, j->attempt, answer, job_took(j), touched);
+	rec_facts(&c, j->fact_names);
+	rec_findings(&c);
+	rec_evidence(&c, j->node, j->evidence);
+	if (touched && (j->s->module->flags & MOD_NO_RETURN)) {
+		rec_meta(&c, "serves", json_string("target"));
+		report_serves(j->r, j->m, "target");
+	}
+	text_duration(job_took(j), duration);
+	jset_str(c.trailers, "Took", duration);
+	report_step(j->r, j->m, j->node, status, j->attempt, job_took(j), NULL);
+	count_add(j->r, status, 1);
+	rec_send(&c, "outcome", j->key, subject, over_ok, j);
+}
+
+void job_skip(struct job *j)
+{
+	AUTO_JSON *answer = json_pack("{s:b, s:s}", "ok", 1, "state", "skipped");
+
+	job_succeed(j, answer, "skipped", false);
+}
