@@ -107,7 +107,6 @@ const struct verb verbs[] = {
 	{ "modules", "[NAME]", 0, 1, "the modules and their parameters",
 	  "Without NAME all modules are listed; with one its parameters, places and tools.",
 	  "drover modules\ndrover modules convert.disks", { 0 }, verb_modules },
-#if __has_include("engine/cli/verb_backups.c")
 	{ "backups", "list|verify|restore PLAN ...", 1, 5, "list, verify, restore backups",
 	  "Images that backup steps made, at the places that the plan names. `verify` reads every "
 	  "chunk and compares its digest; with a BACKUP only that one. `restore` writes one disk "
@@ -116,7 +115,6 @@ const struct verb verbs[] = {
 	  "drover backups list erp.yaml\ndrover backups verify erp.yaml\n"
 	  "drover backups restore erp.yaml 20260201T100000Z-7f3a2c91 root /srv/root.raw",
 	  { 0 }, verb_backups },
-#endif
 	{ "help", "[VERB]", 0, 1, "this text, or a verb's page", NULL,
 	  "drover help run", { OPT_MAN }, verb_help },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, { 0 }, NULL },
