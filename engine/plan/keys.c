@@ -143,8 +143,9 @@ static const struct key host_keys[] = {
 	    .flags = KEY_VALUE),
 	ROW("identity", P_STR, "the private key's file; ~ is the home directory"),
 	MAP("become", "how to become root there", become_keys),
-	CHECKED("data", P_STR, "address for bulk data, if not the one of ssh",
-		not_an_address),
+	{ .p = { .name = "data", .type = P_STR,
+		 .summary = "address for bulk data, if not the one of ssh" },
+	  .check = not_an_address, .flags = KEY_IDLE },
 	ROW("known_hosts", P_STR, "a file of host keys beside ~/.ssh/known_hosts"),
 	ROW("transport", P_ENUM, "how SSH is spoken", .words = "libssh"),
 	END
@@ -159,7 +160,8 @@ static const struct key limits_keys[] = {
 	ROW("validate", P_INT, "machines at once in this phase", .min = 1, .max = 100000),
 	ROW("cutover", P_INT, "machines at once in this phase", .min = 1, .max = 100000),
 	ROW("host", P_INT, "long steps at once on one host", .min = 1, .max = 100000),
-	ROW("bandwidth", P_RATE, "bytes per second over all streams", .min = 1),
+	{ .p = { .name = "bandwidth", .type = P_RATE, .min = 1,
+		 .summary = "bytes per second over all streams" }, .flags = KEY_IDLE },
 	END
 };
 
@@ -175,7 +177,7 @@ static const struct key maps_keys[] = {
 	NAMED("networks", "network or NIC of the source: network of the target",
 	      &network_row, .flags = KEY_FREE),
 	NAMED("storage", "store of the source: place at the target", &store_row,
-	      .flags = KEY_FREE),
+	      .flags = KEY_FREE | KEY_IDLE),
 	END
 };
 
@@ -254,7 +256,7 @@ static const struct key source_keys[] = {
 
 static const struct key target_disk_keys[] = {
 	ROW("format", P_ENUM, "default the target's", .words = FORMATS),
-	ROW("size", P_SIZE, "at least the source's; 0: the same", .dflt = "0"),
+	LATER("size", "leave it away: a disk keeps its size; grow the image afterwards"),
 	ROW("path", P_PATH, "a block device, instead of a file in `dir`"),
 	LATER("vg", "make the volume and name it: path: /dev/VG/VOLUME"),
 	LATER("pool", "make the volume and name its path, or name the pool's directory"),

@@ -135,8 +135,6 @@ static void write_out_target_disks(const json_t *source, json_t *target)
 	json_object_foreach(all, name, v) {
 		if (!jget(v, "format"))
 			jset_str(v, "format", jget(v, "path") ? "raw" : format);
-		if (!jget(v, "size"))
-			jset_int(v, "size", 0);
 	}
 	jset(target, "disks", all);
 }
@@ -238,10 +236,12 @@ json_t *spec_build(struct loader *l, uint32_t machine)
 	if (!jget(source, "nics"))
 		jset(source, "nics", json_object());
 	static const char *const places[] = { "path", "vg", "pool" };
-	json_object_foreach(json_object_get(target, "disks"), name, v)
+	json_object_foreach(json_object_get(target, "disks"), name, v) {
+		jset_int(v, "size", 0);
 		for (size_t i = 0; i < ARRAY_LEN(places); i++)
 			if (!jget(v, places[i]))
 				jset(v, places[i], json_null());
+	}
 	if (!jget(target, "nics"))
 		jset(target, "nics", json_object());
 	json_object_foreach(json_object_get(target, "nics"), name, v)

@@ -19,10 +19,9 @@ plan: erp
 include: [hosts.yaml]
 vars: { images: /var/lib/libvirt/images }
 secrets: { kvm: { env: KVM_SUDO } }   # references only
-limits: { convert: 4, host: 2, bandwidth: 400MiB/s }
+limits: { convert: 4, host: 2 }
 maps:
   networks: { "VM Network": br10, bond0.20: br20 }
-  storage:  { ds1: { pool: fast }, ds2: { vg: data } }
 defaults:
   recipe: p2v
   target: { host: kvm1, dir: "${images}", format: qcow2 }
@@ -36,7 +35,7 @@ machines:
     target:
       cpus: 8
       memory: 32GiB
-      disks: { root: { format: qcow2 }, data: { path: /dev/data/erp-db, size: 2TiB } }
+      disks: { root: { format: qcow2 }, data: { path: /dev/data/erp-db } }
       nics:  { bond0.20: { network: br20, mac: keep, address: 10.1.0.5/24, gateway: 10.1.0.1 } }
     downtime: 10m
     backup:
@@ -52,7 +51,7 @@ accept: [ { finding: net.mtu, machine: erp-db, until: 2027-02-01, reason: CHG123
 hosts:
   db1:  { ssh: root@db1.example.net }
   web1: { ssh: root@web1.example.net:2222, identity: ~/.ssh/web }
-  kvm1: { ssh: { user: ops, host: kvm1.example.net }, become: { sudo: { password: "secret:kvm" } }, data: 10.9.0.11 }
+  kvm1: { ssh: { user: ops, host: kvm1.example.net }, become: { sudo: { password: "secret:kvm" } } }
   here: { local: true }
 --- file hooks/login.lua
 return true
@@ -108,10 +107,8 @@ machines:
       disks:
         root:
           format: qcow2
-          size: 0
         disk1:
           format: qcow2
-          size: 0
     downtime: 90s
     assess:
       - file:
@@ -154,7 +151,6 @@ machines:
       disks:
         root:
           format: qcow2
-          size: 0
     downtime: 90s
     assess:
       - file:
@@ -189,7 +185,6 @@ machines:
       disks:
         root:
           format: qcow2
-          size: 0
     downtime: 90s
     assess:
       - file:
@@ -253,6 +248,32 @@ plan.yaml:4:3: warning: host 'lost' is used by no machine and no step
       |   ^
   remove it, or name it where it was meant
 
+=== what has no effect yet is told, and is no error
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true, data: 10.9.0.11 } }
+limits: { bandwidth: 400MiB/s }
+maps: { storage: { ds1: { pool: fast } } }
+machines:
+  one: { recipe: v2v, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
+--- run check plan.yaml
+--- stdout
+small: 1 machine, 1 host, 15 steps
+Next: drover preview plan.yaml
+--- stderr
+plan.yaml:2:31: warning: 'data' has no effect yet
+    2 | hosts: { here: { local: true, data: 10.9.0.11 } }
+      |                               ^
+  drover goes on without it
+plan.yaml:3:11: warning: 'bandwidth' has no effect yet
+    3 | limits: { bandwidth: 400MiB/s }
+      |           ^
+  drover goes on without it
+plan.yaml:4:9: warning: 'storage' has no effect yet
+    4 | maps: { storage: { ds1: { pool: fast } } }
+      |         ^
+  drover goes on without it
+
 === a recipe of one's own is a file beside the plan
 --- file plan.yaml
 plan: small
@@ -290,7 +311,6 @@ machines:
       disks:
         root:
           format: qcow2
-          size: 0
     assess:
       - file:
           id: settled
@@ -353,7 +373,6 @@ machines:
       disks:
         root:
           format: qcow2
-          size: 0
     assess:
       - file:
           id: host

@@ -89,6 +89,7 @@ machines:
   e: { source: { host: here, disks: [/dev/sdb], power: { redfish: {} } } }
   f: { source: { host: here, disks: [/dev/sdc] }, target: { disks: { root: { vg: data } } } }
   g: { source: { host: here, images: [/srv/g.vmdk] } }
+  h: { source: { host: here, disks: [/dev/sdd] }, target: { disks: { root: { size: 2TiB } } } }
 --- run check plan.yaml
 --- status 2
 --- stderr
@@ -120,7 +121,11 @@ plan.yaml:11:39: images of format vmdk are not supported yet
    11 |   g: { source: { host: here, images: [/srv/g.vmdk] } }
       |                                       ^
   make a qcow2 of it: qemu-img convert -O qcow2 /srv/g.vmdk ...; or say its format: { path: ..., format: raw }
-7 errors
+plan.yaml:12:78: 'size' is not supported yet
+   12 |   h: { source: { host: here, disks: [/dev/sdd] }, target: { disks: { root: { size: 2TiB } } } }
+      |                                                                              ^
+  leave it away: a disk keeps its size; grow the image afterwards
+8 errors
 
 === no name, no machines
 --- file plan.yaml

@@ -99,7 +99,7 @@ defaults: { recipe: v2v, target: { host: old, dir: /srv/new } }
 machines:
   a:
     source: { host: old, images: { root: /srv/a.raw }, nics: { ens192: { mac: "52:54:00:12:34:56" } } }
-    target: { disks: { rot: { size: 1TiB } }, nics: { ens193: { network: br0 } } }
+    target: { disks: { rot: { format: raw } }, nics: { ens193: { network: br0 } } }
   b:
     source: { host: old, images: [/srv/b.raw, /srv/b2.raw] }
     target: { disks: { root: {}, disk1: {}, swap: {} }, nics: { eth0: { network: br0 } } }
@@ -107,12 +107,12 @@ machines:
 --- status 2
 --- stderr
 plan.yaml:7:24: the source of 'a' has no disk 'rot'
-    7 |     target: { disks: { rot: { size: 1TiB } }, nics: { ens193: { network: br0 } } }
+    7 |     target: { disks: { rot: { format: raw } }, nics: { ens193: { network: br0 } } }
       |                        ^
   did you mean 'root'?
-plan.yaml:7:55: the source of 'a' has no nic 'ens193'
-    7 |     target: { disks: { rot: { size: 1TiB } }, nics: { ens193: { network: br0 } } }
-      |                                                       ^
+plan.yaml:7:56: the source of 'a' has no nic 'ens193'
+    7 |     target: { disks: { rot: { format: raw } }, nics: { ens193: { network: br0 } } }
+      |                                                        ^
   did you mean 'ens192'?
 plan.yaml:10:45: the source of 'b' has no disk 'swap'
    10 |     target: { disks: { root: {}, disk1: {}, swap: {} }, nics: { eth0: { network: br0 } } }

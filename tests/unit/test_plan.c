@@ -70,7 +70,7 @@ static const char two_disks[] = HEAD
 	"      host: new\n"
 	"      dir: \"/srv/${labels.app}/${machine}\"\n"
 	"      memory: 32GiB\n"
-	"      disks: { data: { path: /dev/vg/data, size: 2TiB } }\n"
+	"      disks: { data: { path: /dev/vg/data } }\n"
 	"      nics: { eth0: { address: 10.0.0.5/24 } }\n" STEP;
 
 static void short_forms_are_written_out_for_modules(void **s)
@@ -107,7 +107,7 @@ static void the_target_of_every_copied_disk_is_written_out(void **s)
 	assert_string_equal(jstr(m, "target.disks.root.format", ""), "qcow2");
 	assert_true(json_is_null(jget(m, "target.disks.root.path")));
 	assert_string_equal(jstr(m, "target.disks.data.format", ""), "raw");
-	assert_true(jint(m, "target.disks.data.size", 0) == 2ll << 40);
+	assert_int_equal(jint(m, "target.disks.data.size", -1), 0);
 	assert_null(jget(m, "target.disks.scratch"));
 	assert_string_equal(jstr(m, "target.nics.eth0.mac", ""), "keep");
 	plan_free(p);
@@ -345,11 +345,34 @@ static void the_key_reference_names_every_key(void **s)
 
 	(void)s;
 	assert_non_null(strstr(text, "| `hosts.NAME.become.sudo` |"));
-	assert_non_null(strstr(text, "| `target.disks.NAME.size` |"));
+	assert_non_null(strstr(text, "| `target.disks.NAME.format` |"));
 	assert_non_null(strstr(text, "| `accept[].finding` |"));
 	assert_non_null(jget(schema, "properties.hosts.additionalProperties.properties.ssh"));
 	assert_non_null(jget(schema, "definitions.machine.properties.target.properties.nics"));
 	assert_null(jget(schema, "properties.waves"));
+}
+
+/* UPDATE=1 writes it instead. */
+static void the_page_holds_the_key_reference_as_the_table_has_it(void **s)
+{
+	static const char page[] = "docs/plan.md", mark[] = "test_plan writes it anew. -->\n";
+	AUTO_FREE char *keys = schema_markdown();
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, page, 1 << 20, NULL);
+	char *at;
+
+	(void)s;
+	if (!text)
+		skip();		/* not started in the tree */
+	at = strstr(text, mark);
+	assert_non_null(at);
+	at += strlen(mark);
+	if (getenv("UPDATE")) {
+		*at = '\0';
+		AUTO_FREE char *now = mem_printf("%s\n%s", text, keys);
+		assert_int_equal(io_write_file(AT_FDCWD, page, now, strlen(now), 0644), 0);
+		return;
+	}
+	assert_string_equal(at + 1, keys);
 }
 
 static void an_expanded_plan_expands_to_itself(void **s)
@@ -468,6 +491,7 @@ int main(void)
 		cmocka_unit_test(the_hash_sees_what_a_step_is_told),
 		cmocka_unit_test(the_hash_sees_what_a_check_says),
 		cmocka_unit_test(the_key_reference_names_every_key),
+		cmocka_unit_test(the_page_holds_the_key_reference_as_the_table_has_it),
 		cmocka_unit_test(an_expanded_plan_expands_to_itself),
 		cmocka_unit_test(secrets_come_from_where_the_plan_says),
 		cmocka_unit_test(a_secret_that_others_may_read_is_refused),
