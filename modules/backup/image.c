@@ -57,7 +57,7 @@ static int spot_of(struct ctx *c, struct spot *p)
 	AUTO_FREE char *name = NULL;
 	size_t n = 0;
 
-	*p = (struct spot){ NULL };
+	*p = (struct spot){ 0 };
 	if (!colon || colon[1] != '/' || !text_name_ok(machine))
 		return ctx_fail(c, "cannot keep backups at '%s': HOST:/directory is meant", to);
 	p->parent = mem_printf("%s/%s", colon + 1, machine);
@@ -116,7 +116,7 @@ static void say_change(struct ctx *c, const char *parent)
 
 static int probe_far(struct ctx *c, enum probe_state *state)
 {
-	AUTO_SPOT p = { NULL };
+	AUTO_SPOT p = { 0 };
 	AUTO_JSON *index = NULL;
 	AUTO_ERR e = { 0 };
 
@@ -252,7 +252,7 @@ static int receive_all(struct ctx *c, const struct spot *p)
 
 static int apply_far(struct ctx *c)
 {
-	AUTO_SPOT p = { NULL };
+	AUTO_SPOT p = { 0 };
 	json_t *detail;
 
 	if (keep_name(c) < 0 || spot_of(c, &p) < 0)
@@ -282,7 +282,7 @@ static int apply(struct ctx *c)
 
 static int undo(struct ctx *c)
 {
-	AUTO_SPOT p = { NULL };
+	AUTO_SPOT p = { 0 };
 
 	if (at_source(c))
 		return 0;

@@ -133,7 +133,6 @@ char *disk_find(const char *name, const json_t *spec, struct err *e)
 {
 	const char *id = jstr(spec, "id", NULL), *serial = jstr(spec, "serial", NULL);
 	const char *path = jstr(spec, "path", jstr(spec, "image", NULL));
-	AUTO_ERR quiet = { 0 };
 
 	if (id)
 		return by_id(name, id, e);

@@ -273,7 +273,6 @@ static void undo_leaves_what_is_not_ours(void **s)
 {
 	struct rig *r = *s;
 	AUTO_FREE char *dir = mem_printf("%s/erp", r->target);
-	AUTO_FREE char *marker = mem_printf("%s/.drover", dir);
 
 	assert_int_equal(mkdir(dir, 0700), 0);
 	assert_int_equal(io_write_file(AT_FDCWD, r->base, "mine", 4, 0600), 0);
@@ -317,6 +316,7 @@ static void a_foreign_directory_is_refused_unless_it_may_be_replaced(void **s)
 	assert_error(at(r, "target", "convert.disks", "probe"), text, hint);
 	assert_error(both(r, "convert.disks", &source), text, hint);
 	assert_string_equal(jstr(source, "error.kind", ""), "cancelled");
+	assert_non_null(strstr(jstr(source, "error.text", ""), far));
 	json_object_set_new(r->more, "replace", json_true());
 	do_both(r, "convert.disks");
 	assert_same(r);
