@@ -42,6 +42,8 @@ int cli_close(struct cli *c, int status)
 	loop_free(c->loop);
 	graph_free(c->graph);
 	plan_free(c->plan);
+	json_decref(c->end);
+	c->end = NULL;
 	c->state = NULL;
 	c->loop = NULL;
 	c->graph = NULL;

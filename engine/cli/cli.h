@@ -80,6 +80,7 @@ struct cli {
 	struct graph *graph;
 	struct loop *loop;
 	struct state *state;
+	json_t *end;			/* the last run's end event, or NULL */
 	/* The seam to hosts: host_new unless a test says otherwise. */
 	struct host *(*make_host)(struct loop *l, const char *name,
 				  const json_t *spec);

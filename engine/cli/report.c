@@ -41,6 +41,10 @@ static void on_report(void *arg, const json_t *event)
 {
 	struct session *s = arg;
 
+	if (strcmp(jstr(event, "t", ""), "end") == 0) {
+		json_decref(s->c->end);
+		s->c->end = json_deep_copy(event);
+	}
 	if (s->screen) {
 		screen_event(s->screen, event);
 		return;

@@ -5,21 +5,22 @@
 
 #include <stdlib.h>
 
-/* Anything in the document that is not "unchanged"? */
-static bool has_changes(const json_t *event)
+/* Would a run do anything? */
+static bool has_changes(const json_t *end)
 {
-	return jint(event, "create", 0) + jint(event, "change", 0) +
-	       jint(event, "remove", 0) + jint(event, "unknown", 0) > 0;
+	return jint(end, "counts.create", 0) + jint(end, "counts.change", 0) +
+	       jint(end, "counts.remove", 0) + jint(end, "counts.unknown", 0) > 0;
 }
 
 int verb_preview(struct cli *c)
 {
 	struct run_options o = { .kind = RUN_PREVIEW, .only = -1, .until = -1, .phase = -1 };
 	AUTO_JSON *preview = NULL;
+	bool detailed = c->opt[OPT_DETAILED] != NULL;
 	int status = cli_load_plan(c, c->args[0]);
 
 	if (status)
-		return status;
+		return detailed ? 1 : status;
 	if (c->opt[OPT_EXPAND]) {
 		char *text = plan_expand(c->plan);
 
@@ -30,7 +31,7 @@ int verb_preview(struct cli *c)
 	status = cli_run(c, &o, &preview);
 	if (status == 0 && c->opt[OPT_OUTPUT] && preview)
 		status = report_save(c, c->opt[OPT_OUTPUT], preview);
-	if (c->opt[OPT_DETAILED])
-		return status ? 1 : has_changes(jget(preview, "counts")) ? 2 : 0;
+	if (detailed)
+		return status ? 1 : has_changes(c->end) ? 2 : 0;
 	return status;
 }

@@ -35,7 +35,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 
 const struct module module_any_check = {
 	.name = "any.check",
-	.summary = "ask what only the owner of a service knows (Lua)",
+	.summary = "a check written in Lua: what only the owner of a service knows",
 	.place = IN_ENGINE,
 	.flags = MOD_REVERSIBLE,
 	.params = params,
