@@ -69,7 +69,8 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 {
 	const json_t *seen = described(s->c, name);
 	uint64_t size = (uint64_t)jint(seen, "size", 0);
-	uint64_t used = (uint64_t)jint(seen, "used", (int64_t)size);
+	const json_t *all = json_object_get(ctx_fact(s->c, "machine"), "used");
+	uint64_t used = (uint64_t)jint(all, name, (int64_t)size);
 	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
 	bool complete = t->state.complete && t->state.pass >= passes;
 	char sz[24] = "", us[24] = "";
