@@ -7,7 +7,9 @@
 #include "engine/base/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PENDING_MAX 64		/* streams waiting for their step, or for their greeting */
@@ -240,31 +243,55 @@ static bool same_socket(int a, int b)
 	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-/* Bytes from one descriptor to another; blocking. The writer is closed for writing
- * when the reader ends. */
-static void copy_until_end(int from, int to)
+/* Bytes from a pipe to a socket or back, without a detour through our memory. */
+static uint64_t copy_until_end(int from, int to)
 {
-	char buf[65536];
+	uint64_t total = 0;
 	ssize_t n;
 
-	while ((n = read(from, buf, sizeof(buf))) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0 && io_write_full(to, buf, (size_t)n) < 0)
-			break;
-	shutdown(to, SHUT_WR);
+	while ((n = splice(from, NULL, to, NULL, 1 << 20, SPLICE_F_MOVE)) > 0 ||
+	       (n < 0 && errno == EINTR))
+		total += n > 0 ? (uint64_t)n : 0;
+	return total;
 }
 
-/* sshd gave us two pipes: two processes join them to one socket. */
-static void join_pipes(int sock)
+static void wait_for_end(int conn)
 {
-	pid_t pid = fork();
+	char end;
 
+	while (read(conn, &end, 1) < 0 && errno == EINTR)
+		;
+}
+
+/* sshd gave us two pipes: join them to one socket until the step is over. That the
+ * step has said its last byte is told on stderr: a sudo above us holds our stdout, and
+ * sshd's end of file would come only when all is over. */
+static void join_pipes(int sock, int conn, const char *nonce)
+{
+	uint64_t total;
+	pid_t pid;
+
+	signal(SIGPIPE, SIG_IGN);
+	/* wide pipes: fewer turns for sshd */
+	fcntl(0, F_SETPIPE_SZ, 1 << 20);
+	fcntl(1, F_SETPIPE_SZ, 1 << 20);
+	pid = fork();
 	if (pid == 0) {
+		close(1);
+		close(conn);
 		copy_until_end(0, sock);
+		shutdown(sock, SHUT_WR);
 		_exit(0);
 	}
 	close(0);
-	copy_until_end(sock, 1);
+	total = copy_until_end(sock, 1);
+	dprintf(2, STREAM_END "%s %llu\n", nonce, (unsigned long long)total);
 	close(1);
+	wait_for_end(conn);
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
 }
 
 int stream_attach(const char *name, const char *step, const char *nonce)
@@ -273,7 +300,6 @@ int stream_attach(const char *name, const char *step, const char *nonce)
 	char secret[STREAM_SECRET + 1];
 	int pair[2] = { -1, -1 }, conn, given = 0;
 	AUTO_ERR e = { 0 };
-	char end;
 
 	/* only now may the secret come: sudo would have taken it for a password */
 	if (io_write_full(1, hello, strlen(hello)) < 0 ||
@@ -292,13 +318,12 @@ int stream_attach(const char *name, const char *step, const char *nonce)
 	}
 	if (pair[0] >= 0) {
 		close(pair[1]);
-		join_pipes(pair[0]);
+		join_pipes(pair[0], conn, nonce);
 		return 0;
 	}
 	/* the step has it; sshd must only see us end when the step does */
 	close(0);
 	close(1);
-	while (read(conn, &end, 1) < 0 && errno == EINTR)
-		;
+	wait_for_end(conn);
 	return 0;
 }

@@ -14,6 +14,9 @@
 #include <stdint.h>
 
 #define STREAM_SECRET 32	/* hex digits */
+/* On stderr of --attach: this, the nonce, " ", the number of bytes that the step sent
+ * before it closed its way out. */
+#define STREAM_END "DROVER1 end "
 
 struct agent;
 struct streams;

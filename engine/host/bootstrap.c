@@ -15,7 +15,7 @@
 /* $1 nonce, $2 size, $3 digest, $4 "Linux x86_64". One line, no single quote, no
  * exclamation mark: it passes any login shell unharmed. */
 static const char script[] =
-	"umask 077; s=$(uname -sm); "
+	"trap \"\" PIPE; umask 077; s=$(uname -sm); "
 	"[ \"$s\" = \"$4\" ] || { echo \"" MARK "$1 no arch $s\"; exit 1; }; "
 	"t() { r=; while read -r a b c e; do [ \"$b\" = \"$1\" ] && r=$c; done </proc/mounts; "
 	"[ \"$r\" = tmpfs ]; }; "
@@ -179,6 +179,18 @@ static void no_root(struct sshost *s, const struct chan *c, struct err *e)
 			 s->to.user);
 }
 
+/* It said `go` and took it back: the answer is among what came before a preamble. */
+static bool took_it_back(struct sshost *s)
+{
+	AUTO_FREE char *mark = mem_printf(MARK "%s no ", s->nonce);
+	AUTO_FREE char *noise = mem_strdup(link_noise(s->link));
+	char *at = strstr(noise, mark);
+
+	if (at)
+		take_answer(s, at + strlen(mark) - strlen("no "));
+	return at != NULL;
+}
+
 static void on_end(struct chan *c)
 {
 	struct sshost *s = c->host;
@@ -189,6 +201,8 @@ static void on_end(struct chan *c)
 		sshost_fail(s, &e);	/* a plain end: link_down() finds the words */
 		return;
 	}
+	if (s->go && took_it_back(s))
+		return;
 	if (!s->go && s->to.sudo) {
 		no_root(s, c, &e);
 		sshost_fail(s, &e);

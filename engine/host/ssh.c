@@ -73,6 +73,7 @@ static void clean_up(struct sshost *s)
 	}
 	s->event = NULL;
 	s->session = NULL;
+	mem_close_fd(&s->fd);
 	net_free(s->net);
 	s->net = NULL;
 	limit_release(s->slot);
@@ -188,6 +189,7 @@ static void step_channels(struct sshost *s)
 	for (int i = 0; i < POLLS_AT_ONCE && rc == SSH_OK; i++)
 		rc = ssh_event_dopoll(s->event, 0);
 	s->polling = false;
+	s->active = false;
 	for (struct chan *c = s->chans; c; c = next) {
 		next = c->next;
 		chan_step(c);
@@ -243,6 +245,8 @@ static void turn(struct sshost *s)
 	if (s->state != SSH_DEAD && !err_is(&s->why)) {
 		if (s->handle)
 			watch(s);
+		if (s->active)
+			sshost_again(s);
 		return;
 	}
 	err_move(&e, &s->why);
@@ -263,6 +267,7 @@ static void on_connected(void *arg, int fd)
 {
 	struct sshost *s = arg;
 
+	s->fd = fd;
 	ssh_options_set(s->session, SSH_OPTIONS_FD, &fd);
 	ssh_set_blocking(s->session, 0);
 	s->state = SSH_KEYS;
@@ -388,6 +393,7 @@ struct host *host_ssh_new(struct loop *loop, const char *name, const json_t *spe
 	h->loop = loop;
 	h->impl = s;
 	s->host = h;
+	s->fd = -1;
 	s->spec = json_deep_copy(spec);
 	s->link = link_new(h, &ssh_link_ops, s);
 	return h;

@@ -61,6 +61,7 @@ struct sshost {
 	struct ssh_target to;
 	ssh_session session;
 	ssh_event event;
+	int fd;			/* ours: libssh does not close what it was handed */
 	struct loop_fd *handle;
 	struct loop_timer *deadline, *again;
 	struct net *net;
@@ -72,6 +73,7 @@ struct sshost {
 	struct chan *chans;	/* all of them */
 	char nonce[33];
 	bool polling;		/* inside libssh: nothing may be freed or written */
+	bool active;		/* libssh called back: another turn is due */
 	bool turning;		/* inside our own turn: nothing may be freed */
 	struct err why;		/* the reason to end, once there is one */
 	size_t sent;		/* of the agent's bytes */
@@ -135,6 +137,7 @@ struct chan {
 	const struct chan_ops *ops;
 	void *arg;
 	struct ssh_channel_callbacks_struct cb;
+	bool opened;		/* the channel is; the command may not run yet */
 	size_t waiting;		/* bytes that data() left in libssh's buffer */
 	bool eof, closed;	/* the far side's doing */
 	bool eof_sent;

@@ -9,14 +9,12 @@
 
 #define PROMPT "[drover asks for a password]"
 
-static int on_data(ssh_session session, ssh_channel ch, void *data, uint32_t len,
-		   int is_stderr, void *userdata);
-
 static void on_eof(ssh_session session, ssh_channel ch, void *userdata)
 {
 	(void)session;
 	(void)ch;
 	((struct chan *)userdata)->eof = true;
+	((struct chan *)userdata)->host->active = true;
 }
 
 static void on_close(ssh_session session, ssh_channel ch, void *userdata)
@@ -26,6 +24,7 @@ static void on_close(ssh_session session, ssh_channel ch, void *userdata)
 	(void)session;
 	(void)ch;
 	c->eof = c->closed = true;
+	c->host->active = true;
 }
 
 static void on_status(ssh_session session, ssh_channel ch, int status, void *userdata)
@@ -83,6 +82,7 @@ static int on_data(ssh_session session, ssh_channel ch, void *data, uint32_t len
 	(void)ch;
 	if (c->dead)
 		return (int)len;
+	c->host->active = true;
 	if (is_stderr) {
 		take_words(c, data, len);
 		return (int)len;
@@ -136,8 +136,11 @@ void chan_free(struct chan *c)
 			*at = c->next;
 			break;
 		}
-	if (c->ch)
+	if (c->ch) {
+		/* it may live on in libssh until the host has closed it, too */
+		ssh_remove_channel_callbacks(c->ch, &c->cb);
 		ssh_channel_free(c->ch);
+	}
 	free(c->command);
 	str_free(&c->words);
 	free(c);
@@ -149,41 +152,52 @@ void chan_close(struct chan *c)
 	sshost_again(c->host);
 }
 
-static int open_step(struct chan *c)
+/* libssh polls and calls back in nearly all of its functions. */
+static bool enter(struct sshost *s)
 {
-	int rc;
+	bool was = s->polling;
 
-	if (!ssh_channel_is_open(c->ch)) {
+	s->polling = true;
+	return was;
+}
+
+static void open_step(struct chan *c)
+{
+	bool was = enter(c->host);
+	int rc = SSH_OK;
+
+	if (!c->opened) {
 		rc = ssh_channel_open_session(c->ch);
-		if (rc == SSH_AGAIN)
-			return 0;
-		if (rc != SSH_OK) {
+		c->opened = rc == SSH_OK;
+		if (rc != SSH_OK && rc != SSH_AGAIN)
 			c->failed = "the host allows no further session";
-			return -1;
-		}
 	}
-	rc = ssh_channel_request_exec(c->ch, c->command);
+	if (c->opened && !c->closed && c->status < 0)
+		rc = ssh_channel_request_exec(c->ch, c->command);
+	c->host->polling = was;
 	if (rc == SSH_AGAIN)
-		return 0;
-	if (rc != SSH_OK) {
+		return;
+	/* what was quick may be over already */
+	if (rc == SSH_OK || c->closed || c->status >= 0)
+		c->state = CHAN_RUNS;
+	else if (!c->failed)
 		c->failed = "the host runs no commands for this user";
-		return -1;
-	}
-	c->state = CHAN_RUNS;
-	return 0;
 }
 
 /* sudo waits: the password goes once; asking again means that it was wrong. */
 static void answer_prompt(struct chan *c)
 {
 	AUTO_FREE char *line = NULL;
+	bool was;
 
 	if (c->prompted > 1) {
 		c->failed = "the password is wrong";
 		return;
 	}
+	was = enter(c->host);
 	line = mem_printf("%s\n", c->host->to.sudo_password);
 	ssh_channel_write(c->ch, line, (uint32_t)strlen(line));
+	c->host->polling = was;
 	explicit_bzero(line, strlen(line));
 	c->state = CHAN_RUNS;
 }
@@ -210,13 +224,16 @@ void chan_step(struct chan *c)
 size_t chan_write(struct chan *c, const void *p, size_t n)
 {
 	int put;
+	bool was;
 
 	/* inside a callback, with a full socket, or before it runs: later */
 	if (c->host->polling || c->dead || c->state != CHAN_RUNS || c->closed ||
 	    c->eof_sent || (ssh_get_poll_flags(c->host->session) & SSH_WRITE_PENDING) ||
 	    ssh_channel_window_size(c->ch) == 0)
 		return 0;	/* the socket's next event brings another turn */
+	was = enter(c->host);
 	put = ssh_channel_write(c->ch, p, (uint32_t)(n < SSH_CHUNK ? n : SSH_CHUNK));
+	c->host->polling = was;
 	sshost_again(c->host);
 	return put > 0 ? (size_t)put : 0;
 }
@@ -224,6 +241,7 @@ size_t chan_write(struct chan *c, const void *p, size_t n)
 ssize_t chan_read(struct chan *c, void *buf, size_t n)
 {
 	int got;
+	bool was;
 
 	if (c->waiting == 0)
 		return c->eof ? -1 : 0;
@@ -231,16 +249,23 @@ ssize_t chan_read(struct chan *c, void *buf, size_t n)
 		return 0;
 	if (n > c->waiting)
 		n = c->waiting;
+	was = enter(c->host);
 	got = ssh_channel_read_nonblocking(c->ch, buf, (uint32_t)n, 0);
+	c->host->polling = was;
 	if (got <= 0)
 		return got == 0 ? 0 : -1;
 	c->waiting -= (size_t)got;
+	sshost_again(c->host);	/* libssh may have opened the window: send that */
 	return got;
 }
 
 void chan_send_eof(struct chan *c)
 {
+	bool was = enter(c->host);
+
 	if (!c->eof_sent && c->state == CHAN_RUNS && !c->closed)
 		ssh_channel_send_eof(c->ch);
+	c->host->polling = was;
 	c->eof_sent = true;
+	sshost_again(c->host);
 }

@@ -5,6 +5,7 @@
 #include "engine/host/relay.h"
 #include "engine/host/ssh.h"
 
+#include "engine/agent/stream.h"
 #include "engine/base/io.h"
 #include "engine/wire/frame.h"
 
@@ -22,7 +23,12 @@ struct sstream {
 	bool found;		/* the preamble came */
 	bool runs;		/* the secret is out: bytes flow */
 	bool finish;		/* no more is to be written */
+	uint64_t taken;		/* bytes that the relay has read */
+	bool ended;		/* the step told its last byte: `total` is known */
+	uint64_t total;
 };
+
+#define WORDS_MAX 8192
 
 static size_t on_data(struct chan *c, const void *p, size_t n)
 {
@@ -46,12 +52,24 @@ static size_t on_data(struct chan *c, const void *p, size_t n)
 	return n;
 }
 
+/* Noise, errors, and the one line that says how many bytes there are. */
 static void on_words(struct chan *c, const void *p, size_t n)
 {
 	struct sstream *st = c->arg;
+	AUTO_FREE char *mark = mem_printf(STREAM_END "%.32s ",
+					  st->preamble + strlen(FRAME_PREAMBLE));
+	char *at;
 
-	if (st->words.len < 1024)
-		str_addn(&st->words, p, n < 512 ? n : 512);
+	str_addn(&st->words, p, n);
+	at = memmem(st->words.s, st->words.len, mark, strlen(mark));
+	if (at && strchr(at, '\n')) {
+		st->total = strtoull(at + strlen(mark), NULL, 10);
+		st->ended = true;
+	}
+	if (!st->ended && st->words.len > 2 * WORDS_MAX) {
+		memmove(st->words.s, st->words.s + st->words.len - WORDS_MAX, WORDS_MAX + 1);
+		st->words.len = WORDS_MAX;
+	}
 }
 
 static void on_turn(struct chan *c)
@@ -101,7 +119,16 @@ static ssize_t pipe_read(void *arg, void *buf, size_t n)
 {
 	struct sstream *st = arg;
 
-	return st->runs ? chan_read(st->chan, buf, n) : 0;
+	ssize_t got;
+
+	if (!st->runs)
+		return 0;
+	if (st->ended && st->taken >= st->total)
+		return -1;
+	got = chan_read(st->chan, buf, n);
+	if (got > 0)
+		st->taken += (uint64_t)got;
+	return got;
 }
 
 static ssize_t pipe_write(void *arg, const void *p, size_t n)

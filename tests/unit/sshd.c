@@ -11,9 +11,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -103,37 +105,86 @@ static int configure(struct sshd *s, const char *extra)
 	return a && b ? 0 : -1;
 }
 
-struct sshd *sshd_start(const char *extra)
+void sshd_overlay(const struct sshd *s, const char *path, const char *text, mode_t mode)
+{
+	AUTO_FREE char *base = mem_strdup(path + 1);
+	AUTO_FREE char *file = NULL;
+
+	for (char *p = base; *p; p++)
+		if (*p == '/')
+			*p = '_';
+	file = sshd_file(s, base, text);
+	if (!file || chmod(file, mode) < 0 || mount(file, path, NULL, MS_BIND, NULL) < 0)
+		_exit(126);
+}
+
+/* "secret", as crypt(3) writes it */
+#define SECRET "$6$drover$CRW3oxuhBFFvUqb.GNAu/wqYDKTCC2O1VEgOW6TP6PqvBg2muxj1Bi9i5Y9GdDgpipBXakg2SFUkLEsA.jUr1."
+
+/* Add a line to a system file, inside the namespace. */
+static void overlay_add(const struct sshd *s, const char *path, const char *line, mode_t mode)
+{
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 1 << 20, NULL);
+	AUTO_FREE char *more = mem_printf("%s%s", text ? text : "", line);
+
+	sshd_overlay(s, path, more, mode);
+}
+
+static void add_user(const struct sshd *s)
+{
+	AUTO_FREE char *home = mem_printf("%s/home", s->dir);
+	AUTO_FREE char *line = mem_printf("drover:x:4242:4242::%s:/bin/bash\n", home);
+
+	if (mkdir(home, 0755) < 0 || chown(home, 4242, 4242) < 0)
+		_exit(126);
+	/* what this machine's own root runs at log-in is no part of the test */
+	if (access("/root/.bashrc", F_OK) == 0)
+		sshd_overlay(s, "/root/.bashrc", "", 0644);
+	overlay_add(s, "/etc/passwd", line, 0644);
+	overlay_add(s, "/etc/group", "drover:x:4242:\n", 0644);
+	overlay_add(s, "/etc/shadow", "drover:" SECRET ":19000:0:99999:7:::\n", 0640);
+}
+
+static _Noreturn void run_sshd(const struct sshd *s, void (*prepare)(const struct sshd *s))
+{
+	AUTO_FREE char *config = mem_printf("%s/sshd_config", s->dir);
+	int null = open("/dev/null", O_RDWR);
+
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	setpgid(0, 0);
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(null, 2);
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		_exit(126);
+	add_user(s);
+	if (prepare)
+		prepare(s);
+	execl("/usr/sbin/sshd", "/usr/sbin/sshd", "-D", "-f", config, (char *)NULL);
+	_exit(127);
+}
+
+struct sshd *sshd_start(const char *extra, void (*prepare)(const struct sshd *s))
 {
 	struct sshd *s = mem_alloc(sizeof(*s));
-	AUTO_FREE char *config = NULL;
 
 	s->dir = mem_strdup("/tmp/drover-test.XXXXXX");
-	if (!mkdtemp(s->dir) || chmod(s->dir, 0755) < 0)
-		goto fail;
 	s->port = free_port();
 	mkdir("/run/sshd", 0755);
-	if (s->port < 0 || configure(s, extra) < 0)
-		goto fail;
-	config = mem_printf("%s/sshd_config", s->dir);
-	s->pid = fork();
-	if (s->pid == 0) {
-		int null = open("/dev/null", O_RDWR);
-
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		setpgid(0, 0);
-		dup2(null, 0);
-		dup2(null, 1);
-		dup2(null, 2);
-		execl("/usr/sbin/sshd", "/usr/sbin/sshd", "-D", "-f", config, (char *)NULL);
-		_exit(127);
+	if (!mkdtemp(s->dir) || chmod(s->dir, 0755) < 0 || s->port < 0 ||
+	    configure(s, extra) < 0) {
+		sshd_stop(s);
+		return NULL;
 	}
-	if (s->pid < 0 || wait_until_it_listens(s->port) < 0)
-		goto fail;
+	s->pid = fork();
+	if (s->pid == 0)
+		run_sshd(s, prepare);
+	if (s->pid < 0 || wait_until_it_listens(s->port) < 0) {
+		sshd_stop(s);
+		return NULL;
+	}
 	return s;
-fail:
-	sshd_stop(s);
-	return NULL;
 }
 
 void sshd_stop(struct sshd *s)
