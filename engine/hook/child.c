@@ -81,14 +81,24 @@ static json_t *announce(struct check *ck, const char *asks)
 	return result_new(ck, "unknown");
 }
 
+static const char *hint_for(enum vm_end end)
+{
+	switch (end) {
+	case END_FAIL: return NULL;
+	case END_TIME: return "`timeout:` in the plan allows more";
+	case END_MEMORY: return "`memory:` in the plan allows more";
+	default: return "the check itself is broken, or what it asked for is not there";
+	}
+}
+
+/* drover.fail, an error, or a limit; only the first two are worth another try. */
 static json_t *broken(struct check *ck, const char *error)
 {
-	bool said = ck->vm.end == END_FAIL;
-	json_t *o = failure(error, said ? NULL : "the check itself is broken, or what it asked "
-			    "for is not there");
+	enum vm_end end = ck->vm.end;
+	json_t *o = failure(error, hint_for(end));
 
 	json_object_set(o, "findings", ck->findings);
-	jset_bool(o, "final", !said && ck->vm.end != END_NONE);
+	jset_bool(o, "final", end != END_FAIL && end != END_NONE);
 	return o;
 }
 

@@ -1,0 +1,194 @@
+=== a verb that is mistyped is answered with the one that was meant
+--- run preveiw plan.yaml
+--- status 100
+--- stderr
+drover: unknown verb 'preveiw'
+  did you mean `drover preview`?
+
+=== an option that is mistyped is answered with the one that was meant
+--- run run plan.yaml --unitl convert
+--- status 100
+--- stderr
+drover: unknown option '--unitl'
+  did you mean --until?
+
+=== run ends with validate
+--- run run plan.yaml --until cutover
+--- status 100
+--- stderr
+drover: `drover run` ends with validate
+  the switch is `drover cutover plan.yaml`
+
+=== a machine that is mistyped is answered with the one that was meant
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  erp-db:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+--- run preview plan.yaml -m erp-bd
+--- status 100
+--- stderr
+drover: no machine of plan 'small' matches 'erp-bd'
+  did you mean --machine erp-db?
+
+=== finalizing wants the plan's name, and -y is no answer
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+--- run finalize plan.yaml -y
+--- status 6
+--- stderr
+drover: nobody is at a terminal to confirm: Finalize plan 'small': afterwards no rollback is possible. Type the plan's name.
+  give --confirm small to say yes beforehand
+
+=== a saved preview that is damaged is told
+--- file x.preview
+{"drover": "preview", "v": 1,
+--- run run x.preview
+--- status 5
+--- stderr
+drover: cannot read the saved preview 'x.preview': it is damaged
+  make it again: drover preview PLAN -o x.preview
+
+=== options beside a saved preview must be those it was made with
+--- file x.preview
+{"drover": "preview", "v": 1, "file": "/nowhere/plan.yaml", "options": {"machine": "a"}, "preview": {}}
+--- run run x.preview --machine b
+--- status 100
+--- stderr
+drover: --machine b is not what the preview was made with
+  leave it out, or make another preview
+
+=== a preview in assess runs checks with the reading calls, and says what others will do
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess:
+      - check: { id: reads, file: reads.lua }
+      - check: { id: runs, file: runs.lua }
+    validate:
+      - check: { id: later, use: port, at: target, with: { port: 22 } }
+--- file reads.lua
+local s = assert(drover.stat("/nowhere/at/all"))
+drover.warn("there is no place like it")
+drover.ok(s.exists and "it is there" or "it is not there")
+--- file runs.lua
+drover.run{ "reboot", "now" }
+--- run preview plan.yaml
+--- stdout
+small  run preview  plan.yaml  1 host asked, 0 changed
+
+warning  one      check.reads: there is no place like it
+
+one  here -> here, serves: source
+  assess       reads   = it is not there
+               runs    ? check runs.lua at source, runs reboot now at source
+  validate     later   ? check port at target
+
+The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
+
+1 machine:  + 0  ~ 0  - 0  ? 2
+Next: drover run plan.yaml
+
+=== a check that is broken names its file and line
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess:
+      - check: { file: broken.lua }
+--- file broken.lua
+local s = drover.stat("/")
+print(s.nonsense.kind)
+--- run preview plan.yaml
+--- status 1
+--- stdout
+small  run preview  plan.yaml  1 host asked, 0 changed
+
+one  here -> here, serves: source
+  assess       check   FAILED: broken.lua:2: attempt to index a nil value (field 'nonsense')
+                       the check itself is broken, or what it asked for is not there
+                       the step stands at plan.yaml:8:9
+
+The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
+
+1 machine:  + 0  ~ 0  - 0  ? 0
+1 step could not be asked
+Next: drover preview plan.yaml
+
+=== an endless loop in a check ends at its deadline
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess:
+      - check: { file: loop.lua, timeout: 300ms }
+--- file loop.lua
+local s = drover.stat("/")
+while true do
+	pcall(function() while true do end end)
+end
+--- run preview plan.yaml
+--- status 1
+--- stdout
+small  run preview  plan.yaml  1 host asked, 0 changed
+
+one  here -> here, serves: source
+  assess       check   FAILED: loop.lua:3: did not end within 300ms
+                       `timeout:` in the plan allows more
+                       the step stands at plan.yaml:8:9
+
+The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
+
+1 machine:  + 0  ~ 0  - 0  ? 0
+1 step could not be asked
+Next: drover preview plan.yaml
+
+=== a memory bomb in a check meets its limit
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess:
+      - check: { file: bomb.lua, memory: 8MiB }
+--- file bomb.lua
+local t = { drover.stat("/") }
+while true do
+	t[#t + 1] = ("x"):rep(1000) .. #t
+end
+--- run preview plan.yaml
+--- status 1
+--- stdout
+small  run preview  plan.yaml  1 host asked, 0 changed
+
+one  here -> here, serves: source
+  assess       check   FAILED: bomb.lua:3: needs more than 8.0 MiB of memory
+                       `memory:` in the plan allows more
+                       the step stands at plan.yaml:8:9
+
+The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
+
+1 machine:  + 0  ~ 0  - 0  ? 0
+1 step could not be asked
+Next: drover preview plan.yaml
