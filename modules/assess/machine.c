@@ -295,6 +295,33 @@ static void find_left_behind(struct look *l)
 				    "not name", jstr(m, "dir", "?"), jstr(m, "fs", "?"));
 }
 
+static bool is_dirty(struct disk *d, const json_t *part)
+{
+	struct blk whole = blk_of(d), b;
+	struct fsinfo f = { 0 };
+
+	if (blk_window(&whole, (uint64_t)jint(part, "start", 0),
+		       (uint64_t)jint(part, "size", 0), &b, NULL) == 0)
+		fsinfo_read(&b, &f);
+	return f.dirty;
+}
+
+/* An image whose journal was not replayed: its machine runs, or died. */
+static void find_dirty(struct look *l)
+{
+	size_t i, k;
+	json_t *disk, *part;
+
+	json_array_foreach(jget(l->machine, "disks"), i, disk)
+		json_array_foreach(jget(disk, "partitions"), k, part)
+			if (is_dirty(l->disks[i], part))
+				ctx_finding(l->c, "info", "disk.journal", NULL, "disk '%s', "
+					    "partition %d is in use or was not shut down: what "
+					    "is read from it may be a little older than what its "
+					    "machine sees", jstr(disk, "name", "?"),
+					    (int)jint(part, "number", 0));
+}
+
 static int look_files(struct look *l)
 {
 	AUTO_ERR e = { 0 };
@@ -302,6 +329,7 @@ static int look_files(struct look *l)
 
 	if (roots < 0)
 		return ctx_fail_err(l->c, &e);
+	find_dirty(l);
 	if (roots > 1)
 		ctx_finding(l->c, "blocker", "guest.several-roots",
 			    "name only the disks of one system",

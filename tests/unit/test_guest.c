@@ -188,6 +188,15 @@ static void assess_and_reconfigure(struct t *t)
 	good(t, "reconfigure.guest", "apply");
 }
 
+static void dirty(struct t *t, const char *image)
+{
+	AUTO_FREE char *at = mem_printf("%s/%s?offset=%llu", t->k->dir, image,
+					(unsigned long long)AT);
+
+	kit_run((const char *[]){ "debugfs", "-w", "-R", "feature needs_recovery", at, NULL },
+		NULL);
+}
+
 /* ---- tests ------------------------------------------------------------------------------ */
 
 static void the_description_of_an_image_holds_what_is_on_it(void **state)
@@ -310,6 +319,19 @@ static void a_blank_disk_has_no_root(void **state)
 	good(t, "assess.machine", "probe");
 	assert_non_null(finding(t, "disk.blank"));
 	assert_string_equal(jstr(finding(t, "guest.no-root"), "severity", ""), "blocker");
+}
+
+static void an_image_in_use_is_read_and_told(void **state)
+{
+	struct t *t = *state;
+
+	fill(t->k);
+	disk(t, "src.raw");
+	dirty(t, "src.raw");
+	good(t, "assess.machine", "probe");
+	assert_string_equal(jstr(finding(t, "disk.journal"), "severity", ""), "info");
+	good(t, "assess.guest", "probe");
+	assert_string_equal(fact(t, "guest.os.id"), "debian");
 }
 
 static void the_change_set_is_shown_as_diffs_and_writes_nothing(void **state)
@@ -468,15 +490,13 @@ static void a_guest_that_would_not_boot_is_refused_before_it_is_started(void **s
 static void a_journal_that_was_not_replayed_is_on_the_overlay(void **state)
 {
 	struct t *t = *state;
-	AUTO_FREE char *base = NULL, *fstab = NULL;
+	AUTO_FREE char *fstab = NULL;
 
 	fill(t->k);
 	disk(t, "src.raw");
 	assess_and_reconfigure(t);
 	make_base(t);
-	base = mem_printf("%s/m/root.base.raw?offset=%llu", t->k->dir, (unsigned long long)AT);
-	kit_run((const char *[]){ "debugfs", "-w", "-R", "feature needs_recovery", base, NULL },
-		NULL);
+	dirty(t, "m/root.base.raw");
 	good(t, "cutover.replay", "apply");
 	fstab = on_overlay(t, "/etc/fstab");
 	assert_non_null(strstr(fstab, "\nUUID="));
@@ -494,6 +514,7 @@ int main(void)
 		T(two_systems_in_one_machine_are_a_blocker),
 		T(a_root_in_lvm_is_a_blocker_in_plain_words),
 		T(a_blank_disk_has_no_root),
+		T(an_image_in_use_is_read_and_told),
 		T(the_change_set_is_shown_as_diffs_and_writes_nothing),
 		T(an_image_in_qcow2_is_read_like_a_raw_one),
 		T(replay_writes_the_overlay_only_and_undo_takes_it_away),
