@@ -130,6 +130,11 @@ The cutover is NOT part of this run; preview it with: drover cutover plan.yaml -
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
 Next: drover preview plan.yaml
+--- stderr
+plan.yaml:8:9: step one assess.check: broken.lua:2: attempt to index a nil value (field 'nonsense')
+    8 |       - check: { file: broken.lua }
+      |         ^
+  the check itself is broken, or what it asked for is not there
 
 === an endless loop in a check ends at its deadline
 --- file plan.yaml
@@ -161,6 +166,11 @@ The cutover is NOT part of this run; preview it with: drover cutover plan.yaml -
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
 Next: drover preview plan.yaml
+--- stderr
+plan.yaml:8:9: step one assess.check: loop.lua:3: did not end within 300ms
+    8 |       - check: { file: loop.lua, timeout: 300ms }
+      |         ^
+  `timeout:` in the plan allows more
 
 === a memory bomb in a check meets its limit
 --- file plan.yaml
@@ -192,3 +202,8 @@ The cutover is NOT part of this run; preview it with: drover cutover plan.yaml -
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
 Next: drover preview plan.yaml
+--- stderr
+plan.yaml:8:9: step one assess.check: bomb.lua:3: needs more than 8.0 MiB of memory
+    8 |       - check: { file: bomb.lua, memory: 8MiB }
+      |         ^
+  `memory:` in the plan allows more
