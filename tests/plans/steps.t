@@ -103,7 +103,7 @@ plan.yaml:10:9: two steps are called 'command'
 plan.yaml:11:9: step 'drain' is 'drain' already, not 'command'
    11 |       - command: { id: drain, argv: [c] }
       |         ^
-  give it another id; the first is in plans/v2v.yaml, line 29
+  give it another id; the first is in plans/v2v.yaml, line 30
 2 errors
 
 === steps placed nowhere, or in a circle
