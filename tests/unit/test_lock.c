@@ -126,6 +126,7 @@ static void a_killed_holder_holds_no_longer(void **state)
 {
 	struct fix *f = *state;
 	AUTO_ERR e = { 0 };
+	AUTO_FREE char *who = NULL;
 	int p[2], fd;
 	pid_t pid;
 	char c;
@@ -140,7 +141,8 @@ static void a_killed_holder_holds_no_longer(void **state)
 		pause();
 	}
 	assert_int_equal(read(p[0], &c, 1), 1);
-	assert_non_null(lock_holder(f->dir));
+	who = lock_holder(f->dir);
+	assert_non_null(who);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	assert_null(lock_holder(f->dir));	/* its text is still there */
