@@ -1,243 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * stream_recv - the receiving end of a pass.
- *
- * The caller's thread reads records; workers unpack, check and write; one thread
- * makes what was written durable, at least every SYNC_BYTES and SYNC_MS, and
- * enters it in the map only then.
+ * stream_recv - the receiving end of a pass: its beginning, its end, and what the
+ * sender says. The caller's thread reads; stream_store.c has the others.
  */
-#include "modules/lib/stream_impl.h"
+#include "modules/lib/stream_receiver.h"
 
 #include "engine/base/mem.h"
 #include "modules/lib/tree.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zstd.h>
-
-#define SYNC_BYTES (48u << 20)
-#define SYNC_MS 1500
-
-struct job {
-	struct record r;
-	uint8_t *payload;	/* aligned data; DATA only */
-	uint8_t digest[SHA256_LEN];
-	struct job *next;
-};
-
-struct receiver {
-	const struct stream *s;
-	struct sink *k;
-	uint64_t size, chunks;
-	uint32_t chunk;
-	uint8_t zero[2][SHA256_LEN];
-	pthread_mutex_t writing;	/* held while a record is written */
-	pthread_mutex_t lock;		/* guards all below */
-	pthread_cond_t cond;
-	struct job *first, **last;	/* waiting for a worker */
-	unsigned busy;			/* jobs in a worker's hands */
-	uint64_t window;		/* what the sender may still send */
-	struct map_update *done;	/* written, not yet durable; owned */
-	size_t dones, done_cap;
-	uint64_t done_bytes;
-	bool syncing;			/* a commit is under way */
-	bool flush;			/* commit now, whatever there is */
-	bool end;			/* threads are to end */
-	bool stop;			/* something failed */
-	struct stream_stat st;
-	struct err err;
-};
-
-static void stop(struct receiver *x, struct err *e)
-{
-	pthread_mutex_lock(&x->lock);
-	if (e && !x->stop)
-		err_move(&x->err, e);
-	x->stop = true;
-	pthread_cond_broadcast(&x->cond);
-	pthread_mutex_unlock(&x->lock);
-}
-
-static uint32_t chunk_len(const struct receiver *x, uint64_t index)
-{
-	uint64_t left = x->size - index * x->chunk;
-
-	return left < x->chunk ? (uint32_t)left : x->chunk;
-}
-
-static uint64_t cost_of(const struct record *r)
-{
-	return RECORD_COST + (r->type == REC_DATA ? r->length - SHA256_LEN : 0);
-}
-
-/* ---- one record ---------------------------------------------------------- */
-
-static int unpack(struct receiver *x, const struct job *j, void *plain, ZSTD_DCtx *z,
-		  struct err *e)
-{
-	uint32_t n = j->r.length - SHA256_LEN, want = chunk_len(x, j->r.index);
-	size_t got = ZSTD_decompressDCtx(z, plain, x->chunk, j->payload, n);
-
-	if (ZSTD_isError(got) || got != want)
-		return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu",
-			       (unsigned long long)(j->r.index * x->chunk));
-	return 0;
-}
-
-static int do_data(struct receiver *x, const struct job *j, void *buf, ZSTD_DCtx *z,
-		   struct err *e)
-{
-	bool zip = j->r.flags & ZIP_FLAG;
-	struct stream_chunk c = { .index = j->r.index, .digest = j->digest,
-		.plain = zip ? buf : j->payload, .plain_len = chunk_len(x, j->r.index),
-		.frame = zip ? j->payload : NULL,
-		.frame_len = zip ? j->r.length - SHA256_LEN : 0 };
-	uint8_t digest[SHA256_LEN];
-
-	if (zip && unpack(x, j, buf, z, e) < 0)
-		return -1;
-	sha256_of(c.plain, c.plain_len, digest);
-	if (memcmp(digest, j->digest, SHA256_LEN) != 0)
-		return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu, length "
-			       "%u: its digest does not fit",
-			       (unsigned long long)(j->r.index * x->chunk), c.plain_len);
-	return x->k->data(x->k, &c, e);
-}
-
-static void finished(struct receiver *x, const struct job *j)
-{
-	struct map_update u = { .index = j->r.index, .count = j->r.count };
-	struct record credit = { .type = REC_CREDIT, .count = (uint32_t)cost_of(&j->r) };
-	bool data = j->r.type == REC_DATA;
-	uint32_t last = chunk_len(x, u.index + u.count - 1);
-
-	memcpy(u.digest, data ? j->digest : x->zero[last < x->chunk], SHA256_LEN);
-	pthread_mutex_lock(&x->lock);
-	x->done = mem_grow(x->done, x->dones, &x->done_cap, sizeof(*x->done));
-	x->done[x->dones++] = u;
-	x->done_bytes += data ? last : RECORD_COST;
-	*(data ? &x->st.data : &x->st.zero) += (u.count - 1) * x->chunk + last;
-	x->st.wire += RECORD_HEAD + j->r.length;
-	x->st.scanned = (u.index + u.count - 1) * x->chunk + last;
-	x->window += credit.count;
-	pthread_cond_broadcast(&x->cond);
-	pthread_mutex_unlock(&x->lock);
-	pthread_mutex_lock(&x->writing);
-	/* A broken pipe is noticed where it is read. */
-	record_write(x->s->fd, &credit, NULL, 0, NULL, 0);
-	pthread_mutex_unlock(&x->writing);
-}
-
-static struct job *take_job(struct receiver *x)
-{
-	struct job *j;
-
-	pthread_mutex_lock(&x->lock);
-	while (!x->first && !x->stop && !x->end)
-		pthread_cond_wait(&x->cond, &x->lock);
-	j = x->stop ? NULL : x->first;
-	if (j) {
-		x->first = j->next;
-		if (!x->first)
-			x->last = &x->first;
-		x->busy++;
-	}
-	pthread_mutex_unlock(&x->lock);
-	return j;
-}
-
-static void job_free(struct job *j)
-{
-	free(j->payload);
-	free(j);
-}
-
-static void *work(void *arg)
-{
-	struct receiver *x = arg;
-	AUTO_FREE void *buf = disk_buffer(x->chunk);
-	ZSTD_DCtx *z = ZSTD_createDCtx();
-	struct job *j;
-
-	while ((j = take_job(x))) {
-		AUTO_ERR e = { 0 };
-		int rc = j->r.type == REC_DATA ? do_data(x, j, buf, z, &e) :
-			x->k->zero(x->k, j->r.index, j->r.count, &e);
-
-		if (rc < 0)
-			stop(x, &e);
-		else
-			finished(x, j);
-		job_free(j);
-		pthread_mutex_lock(&x->lock);
-		x->busy--;
-		pthread_cond_broadcast(&x->cond);
-		pthread_mutex_unlock(&x->lock);
-	}
-	ZSTD_freeDCtx(z);
-	return NULL;
-}
-
-/* ---- making it durable --------------------------------------------------- */
-
-/* Wait until there is enough to commit. Lock held. */
-static bool due(struct receiver *x, uint64_t since)
-{
-	struct timespec t;
-
-	while (!x->stop) {
-		uint64_t waited = (record_now_ns() - since) / 1000000;
-
-		if (x->dones && (x->flush || x->done_bytes >= SYNC_BYTES || waited >= SYNC_MS))
-			return true;
-		if (x->end)
-			return false;
-		clock_gettime(CLOCK_REALTIME, &t);
-		t.tv_nsec += 100 * 1000000;
-		t.tv_sec += t.tv_nsec / 1000000000;
-		t.tv_nsec %= 1000000000;
-		pthread_cond_timedwait(&x->cond, &x->lock, &t);
-	}
-	return false;
-}
-
-static int by_index(const void *a, const void *b)
-{
-	const struct map_update *p = a, *q = b;
-
-	return p->index < q->index ? -1 : p->index > q->index;
-}
-
-static void *sync_work(void *arg)
-{
-	struct receiver *x = arg;
-	uint64_t since = record_now_ns();
-
-	pthread_mutex_lock(&x->lock);
-	while (due(x, since)) {
-		AUTO_FREE struct map_update *u = x->done;
-		size_t n = x->dones;
-		AUTO_ERR e = { 0 };
-
-		x->done = NULL;
-		x->dones = x->done_cap = 0;
-		x->done_bytes = 0;
-		x->syncing = true;
-		pthread_mutex_unlock(&x->lock);
-		qsort(u, n, sizeof(*u), by_index);
-		since = record_now_ns();
-		if (x->k->commit(x->k, u, n, &e) < 0)
-			stop(x, &e);
-		pthread_mutex_lock(&x->lock);
-		x->syncing = false;
-		pthread_cond_broadcast(&x->cond);
-	}
-	pthread_mutex_unlock(&x->lock);
-	return NULL;
-}
 
 /* ---- what the sender says ------------------------------------------------ */
 
@@ -267,15 +40,15 @@ static int check_job(struct receiver *x, const struct record *r, struct err *e)
 
 	ok = r->count >= 1 && r->index < x->chunks && r->count <= x->chunks - r->index;
 	if (ok && data)
-		ok = r->count == 1 && r->plain == chunk_len(x, r->index) &&
+		ok = r->count == 1 && r->plain == receiver_chunk_len(x, r->index) &&
 			r->length > SHA256_LEN && r->length <= max &&
 			(r->flags & ZIP_FLAG || r->length - SHA256_LEN == r->plain);
 	else if (ok)	/* zeros of unequal length do not share a record */
 		ok = r->length == 0 && r->count <= ZERO_MAX &&
-			(r->count == 1 || chunk_len(x, r->index + r->count - 1) == x->chunk);
+			(r->count == 1 || receiver_chunk_len(x, r->index + r->count - 1) == x->chunk);
 	if (!ok)
 		return err_set(e, ERR_STEP, "the other end sent a malformed record");
-	if (cost_of(r) > x->window)
+	if (receiver_cost(r) > x->window)
 		return err_set(e, ERR_STEP, "the other end sent more than it may");
 	return 0;
 }
@@ -288,7 +61,7 @@ static int queue_job(struct receiver *x, const struct record *r, struct err *e)
 	pthread_mutex_lock(&x->lock);
 	rc = check_job(x, r, e);
 	if (rc == 0)
-		x->window -= cost_of(r);
+		x->window -= receiver_cost(r);
 	pthread_mutex_unlock(&x->lock);
 	if (rc < 0)
 		return -1;
@@ -298,7 +71,7 @@ static int queue_job(struct receiver *x, const struct record *r, struct err *e)
 		j->payload = disk_buffer(r->length - SHA256_LEN);
 		if (io_read_full(x->s->fd, j->digest, SHA256_LEN) <= 0 ||
 		    io_read_full(x->s->fd, j->payload, r->length - SHA256_LEN) <= 0) {
-			job_free(j);
+			receiver_job_free(j);
 			return record_broke(e);
 		}
 	}
@@ -401,7 +174,7 @@ static void end_threads(struct receiver *x, pthread_t *t, unsigned n, bool faile
 		pthread_join(t[i], NULL);
 	while ((j = x->first)) {
 		x->first = j->next;
-		job_free(j);
+		receiver_job_free(j);
 	}
 	free(x->done);
 }
@@ -413,9 +186,9 @@ static int receive(struct receiver *x, struct err *e)
 	int rc;
 
 	for (unsigned i = 0; i < n; i++)
-		if (pthread_create(&t[i], NULL, work, x) != 0)
+		if (pthread_create(&t[i], NULL, receiver_work, x) != 0)
 			abort();	/* no thread is like no memory */
-	if (pthread_create(&t[n], NULL, sync_work, x) != 0)
+	if (pthread_create(&t[n], NULL, receiver_sync, x) != 0)
 		abort();
 	rc = listen_to(x, e);
 	end_threads(x, t, n + 1, rc < 0);

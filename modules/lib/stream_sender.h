@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stream_sender - the sending end of a pass, as its three files see it: which chunk
+ * is next (stream_pick.c), what is done with it (stream_work.c), what the receiver
+ * says and how a pass begins and ends (stream_send.c).
+ */
+#ifndef DROVER_STREAM_SENDER_H
+#define DROVER_STREAM_SENDER_H
+
+#include "modules/lib/stream_impl.h"
+#include "modules/lib/tree.h"
+
+#include <pthread.h>
+#include <zstd.h>
+
+#define BATCHES 4u			/* of digests that the receiver has */
+
+/* Compress or not: both are tried, the faster one stays and is put to the test
+ * again from time to time. */
+struct choice {
+	bool zip;		/* the way now taken */
+	bool trial;		/* it is a trial of the other way */
+	uint64_t begin, bytes;	/* of this epoch */
+	double rate[2];		/* plain bytes per ns: [zip]; 0: never tried */
+	unsigned left;		/* epochs until the next trial */
+};
+
+struct sender {
+	const struct stream *s;
+	struct disk *d;
+	uint32_t chunk;
+	uint64_t chunks;
+	uint8_t zero[2][SHA256_LEN];	/* of a whole chunk, of the last one */
+	bool known;			/* the receiver has digests */
+	pthread_mutex_t writing;	/* held while a record is written */
+	pthread_mutex_t lock;		/* guards all below */
+	pthread_cond_t cond;
+	uint64_t next;			/* the chunk to take */
+	uint64_t run_end;		/* in bytes: what is known of the extents */
+	bool run_hole;
+	uint8_t *have[BATCHES];		/* HAVE_MAX digests each, by batch % BATCHES */
+	uint64_t have_loaded;		/* batches that have come */
+	uint64_t have_asked;		/* batches that were asked for */
+	bool asking;			/* a worker asks: in order */
+	struct tree tree;
+	uint64_t credit;
+	struct choice choice;
+	struct stream_stat st;
+	unsigned working;		/* threads that have not ended */
+	bool stop;			/* something failed */
+	bool cut;			/* the pipe broke; the reader finds out why */
+	struct err err;			/* the first failure */
+};
+
+struct item {
+	uint64_t index, count;
+	bool hole;			/* known to be zeros, nothing to read */
+	bool has;			/* `have` holds what the receiver has */
+	uint8_t have[SHA256_LEN];
+};
+
+struct worker {
+	struct sender *x;
+	uint8_t *buf;			/* chunk, aligned */
+	uint8_t *zip;			/* ZSTD_compressBound(chunk) */
+	size_t zip_cap;
+	ZSTD_CCtx *cctx;
+	unsigned rest;			/* chunks not to try to compress */
+};
+
+/* stream_send.c: end everything; the first reason stays. e may be NULL. */
+void sender_stop(struct sender *x, struct err *e);
+/* stream_send.c: whole, one at a time. -1: the pipe broke, all is stopped. */
+int sender_record(struct sender *x, const struct record *r, const void *a, size_t an,
+		  const void *b, size_t bn);
+uint32_t sender_chunk_len(const struct sender *x, uint64_t index);
+const uint8_t *sender_zero_digest(const struct sender *x, uint64_t index);
+
+/* stream_pick.c. 1: *it is filled; 0: nothing is left; -1: stopped. */
+int sender_take(struct sender *x, struct item *it);
+
+/* stream_work.c: a thread; arg is a struct worker. */
+void *sender_work(void *arg);
+void worker_init(struct worker *w, struct sender *x);
+void worker_free(struct worker *w);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stream_store - the receiving end of a pass: the threads that unpack, check and
+ * write what came, and the one that makes it durable, at least every SYNC_BYTES and
+ * SYNC_MS, and only then has it entered.
+ */
+#include "modules/lib/stream_receiver.h"
+
+#include "engine/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <zstd.h>
+
+#define SYNC_BYTES (48u << 20)
+#define SYNC_MS 1500
+
+void receiver_stop(struct receiver *x, struct err *e)
+{
+	pthread_mutex_lock(&x->lock);
+	if (e && !x->stop)
+		err_move(&x->err, e);
+	x->stop = true;
+	pthread_cond_broadcast(&x->cond);
+	pthread_mutex_unlock(&x->lock);
+}
+
+uint32_t receiver_chunk_len(const struct receiver *x, uint64_t index)
+{
+	uint64_t left = x->size - index * x->chunk;
+
+	return left < x->chunk ? (uint32_t)left : x->chunk;
+}
+
+uint64_t receiver_cost(const struct record *r)
+{
+	return RECORD_COST + (r->type == REC_DATA ? r->length - SHA256_LEN : 0);
+}
+
+/* ---- one record ---------------------------------------------------------- */
+
+static int unpack(struct receiver *x, const struct job *j, void *plain, ZSTD_DCtx *z,
+		  struct err *e)
+{
+	uint32_t n = j->r.length - SHA256_LEN, want = receiver_chunk_len(x, j->r.index);
+	size_t got = ZSTD_decompressDCtx(z, plain, x->chunk, j->payload, n);
+
+	if (ZSTD_isError(got) || got != want)
+		return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu",
+			       (unsigned long long)(j->r.index * x->chunk));
+	return 0;
+}
+
+static int do_data(struct receiver *x, const struct job *j, void *buf, ZSTD_DCtx *z,
+		   struct err *e)
+{
+	bool zip = j->r.flags & ZIP_FLAG;
+	struct stream_chunk c = { .index = j->r.index, .digest = j->digest,
+		.plain = zip ? buf : j->payload, .plain_len = receiver_chunk_len(x, j->r.index),
+		.frame = zip ? j->payload : NULL,
+		.frame_len = zip ? j->r.length - SHA256_LEN : 0 };
+	uint8_t digest[SHA256_LEN];
+
+	if (zip && unpack(x, j, buf, z, e) < 0)
+		return -1;
+	sha256_of(c.plain, c.plain_len, digest);
+	if (memcmp(digest, j->digest, SHA256_LEN) != 0)
+		return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu, length "
+			       "%u: its digest does not fit",
+			       (unsigned long long)(j->r.index * x->chunk), c.plain_len);
+	return x->k->data(x->k, &c, e);
+}
+
+static void finished(struct receiver *x, const struct job *j)
+{
+	struct map_update u = { .index = j->r.index, .count = j->r.count };
+	struct record credit = { .type = REC_CREDIT, .count = (uint32_t)receiver_cost(&j->r) };
+	bool data = j->r.type == REC_DATA;
+	uint32_t last = receiver_chunk_len(x, u.index + u.count - 1);
+
+	memcpy(u.digest, data ? j->digest : x->zero[last < x->chunk], SHA256_LEN);
+	pthread_mutex_lock(&x->lock);
+	x->done = mem_grow(x->done, x->dones, &x->done_cap, sizeof(*x->done));
+	x->done[x->dones++] = u;
+	x->done_bytes += data ? last : RECORD_COST;
+	*(data ? &x->st.data : &x->st.zero) += (u.count - 1) * x->chunk + last;
+	x->st.wire += RECORD_HEAD + j->r.length;
+	x->st.scanned = (u.index + u.count - 1) * x->chunk + last;
+	x->window += credit.count;
+	pthread_cond_broadcast(&x->cond);
+	pthread_mutex_unlock(&x->lock);
+	pthread_mutex_lock(&x->writing);
+	/* A broken pipe is noticed where it is read. */
+	record_write(x->s->fd, &credit, NULL, 0, NULL, 0);
+	pthread_mutex_unlock(&x->writing);
+}
+
+static struct job *take_job(struct receiver *x)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&x->lock);
+	while (!x->first && !x->stop && !x->end)
+		pthread_cond_wait(&x->cond, &x->lock);
+	j = x->stop ? NULL : x->first;
+	if (j) {
+		x->first = j->next;
+		if (!x->first)
+			x->last = &x->first;
+		x->busy++;
+	}
+	pthread_mutex_unlock(&x->lock);
+	return j;
+}
+
+void receiver_job_free(struct job *j)
+{
+	free(j->payload);
+	free(j);
+}
+
+void *receiver_work(void *arg)
+{
+	struct receiver *x = arg;
+	AUTO_FREE void *buf = disk_buffer(x->chunk);
+	ZSTD_DCtx *z = ZSTD_createDCtx();
+	struct job *j;
+
+	while ((j = take_job(x))) {
+		AUTO_ERR e = { 0 };
+		int rc = j->r.type == REC_DATA ? do_data(x, j, buf, z, &e) :
+			x->k->zero(x->k, j->r.index, j->r.count, &e);
+
+		if (rc < 0)
+			receiver_stop(x, &e);
+		else
+			finished(x, j);
+		receiver_job_free(j);
+		pthread_mutex_lock(&x->lock);
+		x->busy--;
+		pthread_cond_broadcast(&x->cond);
+		pthread_mutex_unlock(&x->lock);
+	}
+	ZSTD_freeDCtx(z);
+	return NULL;
+}
+
+/* ---- making it durable --------------------------------------------------- */
+
+/* Wait until there is enough to commit. Lock held. */
+static bool due(struct receiver *x, uint64_t since)
+{
+	struct timespec t;
+
+	while (!x->stop) {
+		uint64_t waited = (record_now_ns() - since) / 1000000;
+
+		if (x->dones && (x->flush || x->done_bytes >= SYNC_BYTES || waited >= SYNC_MS))
+			return true;
+		if (x->end)
+			return false;
+		clock_gettime(CLOCK_REALTIME, &t);
+		t.tv_nsec += 100 * 1000000;
+		t.tv_sec += t.tv_nsec / 1000000000;
+		t.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&x->cond, &x->lock, &t);
+	}
+	return false;
+}
+
+static int by_index(const void *a, const void *b)
+{
+	const struct map_update *p = a, *q = b;
+
+	return p->index < q->index ? -1 : p->index > q->index;
+}
+
+void *receiver_sync(void *arg)
+{
+	struct receiver *x = arg;
+	uint64_t since = record_now_ns();
+
+	pthread_mutex_lock(&x->lock);
+	while (due(x, since)) {
+		AUTO_FREE struct map_update *u = x->done;
+		size_t n = x->dones;
+		AUTO_ERR e = { 0 };
+
+		x->done = NULL;
+		x->dones = x->done_cap = 0;
+		x->done_bytes = 0;
+		x->syncing = true;
+		pthread_mutex_unlock(&x->lock);
+		qsort(u, n, sizeof(*u), by_index);
+		since = record_now_ns();
+		if (x->k->commit(x->k, u, n, &e) < 0)
+			receiver_stop(x, &e);
+		pthread_mutex_lock(&x->lock);
+		x->syncing = false;
+		pthread_cond_broadcast(&x->cond);
+	}
+	pthread_mutex_unlock(&x->lock);
+	return NULL;
+}
