@@ -75,8 +75,18 @@ int dir_look(const char *dir, char lineage[LINEAGE_HEX], struct err *e)
 
 	lineage[0] = '\0';
 	text = io_read_file(AT_FDCWD, path, FORMAT_MAX, &n);
-	if (!text)
-		return errno == ENOENT ? look_inside(dir, e) : unreadable(dir, e);
+	if (!text && errno != ENOENT)
+		return unreadable(dir, e);
+	if (!text) {
+		int rc = look_inside(dir, e);
+
+		/* Another start may have begun in between: it writes this file before
+		 * all others. */
+		if (rc == 0 || access(path, F_OK) < 0)
+			return rc;
+		err_clear(e);
+		return dir_look(dir, lineage, e);
+	}
 	o = json_loadb(text, n, 0, NULL);
 	if (strcmp(jstr(o, "format", ""), "drover state") != 0)
 		return format_damaged(dir, e);
