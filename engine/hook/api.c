@@ -3,6 +3,7 @@
  * and what it has to say. Every call is one question to the engine and one answer.
  */
 #include "engine/hook/api.h"
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/hook/http.h"
 #include "engine/wire/frame.h"
@@ -96,7 +97,15 @@ static const char *option_string(lua_State *L, int i, const char *key, const cha
 	return s;
 }
 
-/* Seconds, as people write them in Lua, to milliseconds. */
+/* No call outlives its check. */
+static lua_Number time_left(lua_State *L)
+{
+	uint64_t now = clock_real.mono_ms(clock_real.arg), end = check_of(L)->deadline;
+
+	return end > now ? (lua_Number)(end - now) : 1;
+}
+
+/* Seconds, as people write them in Lua, to milliseconds; at most what is left. */
 static lua_Integer option_seconds(lua_State *L, int i, const char *key, lua_Number dflt)
 {
 	lua_Number n = dflt;
@@ -109,7 +118,8 @@ static lua_Integer option_seconds(lua_State *L, int i, const char *key, lua_Numb
 	}
 	if (!(n > 0) || n > 86400)
 		luaL_error(L, "option '%s' must be seconds, more than 0", key);
-	return (lua_Integer)(n * 1000);
+	n *= 1000;
+	return (lua_Integer)(n < time_left(L) ? n : time_left(L));
 }
 
 static const char *where(lua_State *L, int i)

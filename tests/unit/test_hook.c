@@ -6,9 +6,12 @@
 #include "engine/hook/child.h"
 #include "engine/hook/hook.h"
 #include "engine/hook/http.h"
+#include "engine/hook/sandbox.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,6 +296,42 @@ static void memory_bombs_hit_the_limit(void **state)
 		      "x.lua:1: needs more than 2.0 MiB of memory");
 }
 
+/* Checks never reach the system themselves; if Lua were broken, this would hold. */
+static void a_process_that_is_locked_in_cannot_open_a_file(void **state)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__)
+	skip();
+#endif
+	pid = fork();
+	if (pid == 0) {
+		if (sandbox_enter(16 << 20, 1000) < 0)
+			_exit(2);
+		_exit(open("/etc/passwd", O_RDONLY) >= 0);
+	}
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+static void no_call_outlives_its_check(void **state)
+{
+	struct rig *r = rig_new("drover.run{'sleep', '100'}");
+	AUTO_JSON *args = NULL;
+	const char *asked;
+
+	(void)state;
+	args_set(r, "timeout", json_integer(3000));
+	rig_run(r);
+	asked = json_string_value(json_array_get(r->asked, 0));
+	args = json_loads(strchr(asked, '{'), 0, NULL);
+	assert_true(jint(args, "timeout", 99999) <= 3000);
+	rig_free(r);
+}
+
 static void a_check_that_is_stopped_says_cancelled(void **state)
 {
 	struct rig *r = rig_new("while true do end");
@@ -332,14 +371,14 @@ static void reading_calls_reach_the_host_that_is_named(void **state)
 
 static void a_program_is_run_by_its_argv(void **state)
 {
-	struct rig *r = rig_new("local a = drover.run{'id', '-u', at='target'}\nassert(a.status == 0)\n"
+	struct rig *r = rig_new("local a = drover.run{'id', '-u', at='target', timeout=7}\nassert(a.status == 0)\n"
 				"drover.ok(a.out)");
 
 	(void)state;
 	jset(r->answers, "call.exec", json_pack("{s:i, s:s}", "status", 0, "out", "0"));
 	rig_run(r);
 	assert_string_equal(json_string_value(json_array_get(r->asked, 0)),
-			    "call.exec target {\"argv\":[\"id\",\"-u\"],\"timeout\":60000}");
+			    "call.exec target {\"argv\":[\"id\",\"-u\"],\"timeout\":7000}");
 	assert_string_equal(jstr(r->result, "volatile.message", ""), "0");
 	rig_free(r);
 }
@@ -667,6 +706,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_pattern_bomb_is_killed),
 		cmocka_unit_test(a_finalizer_that_loops_is_killed),
 		cmocka_unit_test(memory_bombs_hit_the_limit),
+		cmocka_unit_test(a_process_that_is_locked_in_cannot_open_a_file),
+		cmocka_unit_test(no_call_outlives_its_check),
 		cmocka_unit_test(a_check_that_is_stopped_says_cancelled),
 		cmocka_unit_test(reading_calls_reach_the_host_that_is_named),
 		cmocka_unit_test(a_program_is_run_by_its_argv),
