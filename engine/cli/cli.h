@@ -31,7 +31,7 @@ enum opt {
 	OPT_VERBOSE, OPT_YES, OPT_HELP,
 	/* a verb takes these when its row says so */
 	OPT_OUTPUT, OPT_DETAILED, OPT_PREVIEW, OPT_EXPAND, OPT_DIFF, OPT_DISCARD,
-	OPT_TO, OPT_CONFIRM, OPT_LIMIT, OPT_MAN,
+	OPT_TO, OPT_CONFIRM, OPT_LIMIT, OPT_MAN, OPT_PIN,
 	OPT_COUNT
 };
 #define OPT_SHARED_COUNT OPT_OUTPUT	/* the shared ones come first */

@@ -36,6 +36,8 @@ const struct option_row option_rows[OPT_COUNT] = {
 		"the name to be typed, where nobody is there to type it" },
 	[OPT_LIMIT] = { "limit", 'n', "COUNT", NULL, "at most so many lines" },
 	[OPT_MAN] = { "man", 0, NULL, NULL, NULL },
+	[OPT_PIN] = { "pin", 0, "HOST", NULL,
+		"show the key of this host and, once confirmed, trust it from now on" },
 };
 
 const struct verb verbs[] = {
@@ -102,7 +104,7 @@ const struct verb verbs[] = {
 #if __has_include("engine/cli/verb_hosts.c")
 	{ "hosts", "PLAN", 1, 1, "ask each host: reachable, system, tools it has and lacks",
 	  "Connects to every host of the plan and starts the agent there; nothing is changed.",
-	  "drover hosts erp.yaml", { 0 }, verb_hosts },
+	  "drover hosts erp.yaml\ndrover hosts erp.yaml --pin db1", { OPT_PIN }, verb_hosts },
 #endif
 	{ "modules", "[NAME]", 0, 1, "the modules and their parameters",
 	  "Without NAME all modules are listed; with one its parameters, places and tools.",
