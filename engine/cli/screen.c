@@ -30,14 +30,18 @@ uint64_t screen_now(const struct screen *s)
 
 struct view *screen_view(struct screen *s, const char *name)
 {
+	const json_t *known = json_object_get(s->index, name);
+	size_t columns = text_columns(name);
 	struct view *v;
 
-	for (size_t i = 0; i < s->view_count; i++)
-		if (strcmp(s->views[i]->name, name) == 0)
-			return s->views[i];
+	if (known)
+		return s->views[json_integer_value(known)];
 	v = mem_alloc(sizeof(*v));
 	v->name = mem_strdup(name);
 	v->steps = json_array();
+	jset_int(s->index, name, (int64_t)s->view_count);
+	if (columns > s->name_columns && columns <= 24)
+		s->name_columns = columns;
 	s->views = mem_grow(s->views, s->view_count, &s->view_cap, sizeof(struct view *));
 	s->views[s->view_count++] = v;
 	return v;
@@ -71,6 +75,8 @@ struct screen *screen_new(const struct screen_options *o)
 	s->findings = json_array();
 	s->lost = json_array();
 	s->hosts = json_object();
+	s->index = json_object();
+	s->name_columns = 7;
 	return s;
 }
 
@@ -89,6 +95,7 @@ void screen_free(struct screen *s)
 	json_decref(s->findings);
 	json_decref(s->lost);
 	json_decref(s->hosts);
+	json_decref(s->index);
 	str_free(&s->line);
 	free(s);
 }
@@ -131,25 +138,13 @@ static void end_line(struct screen *s)
 	fflush(s->o.out);
 }
 
-static size_t name_width(const struct screen *s)
-{
-	size_t w = 7;
-
-	for (size_t i = 0; i < s->view_count; i++) {
-		size_t n = text_columns(s->views[i]->name);
-
-		w = n > w && n <= 24 ? n : w;
-	}
-	return w;
-}
-
 static void begin_step_line(struct screen *s, const json_t *ev)
 {
 	const char *phase = jstr(ev, "phase", NULL), *step = jstr(ev, "step", "");
 	AUTO_FREE char *full = phase ? mem_printf("%s.%s", phase, step) : mem_strdup(step);
 
 	begin_line(s, ev);
-	add_cell(&s->line, jstr(ev, "machine", ""), name_width(s), false);
+	add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
 	str_add(&s->line, "  ");
 	add_cell(&s->line, full, 20, false);
 	str_add(&s->line, "  ");
@@ -287,7 +282,7 @@ static void on_finding(struct screen *s, const json_t *ev)
 	if (strcmp(jstr(ev, "severity", ""), "info") == 0 && s->o.verbose < 1)
 		return;
 	begin_line(s, ev);
-	preview_finding(s, &s->line, ev, name_width(s));
+	preview_finding(s, &s->line, ev, s->name_columns);
 	s->line.s[--s->line.len] = '\0';
 	end_line(s);
 }
@@ -341,7 +336,7 @@ static void on_log(struct screen *s, const json_t *ev)
 		begin_step_line(s, ev);
 	} else {
 		begin_line(s, ev);
-		add_cell(&s->line, jstr(ev, "machine", ""), name_width(s), false);
+		add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
 		str_add(&s->line, "  ");
 	}
 	str_add_safe(&s->line, jstr(ev, "text", ""));
@@ -358,7 +353,7 @@ static void on_serves(struct screen *s, const json_t *ev)
 	if (s->preview || (!news && s->o.verbose < 1))
 		return;
 	begin_line(s, ev);
-	add_cell(&s->line, v->name, name_width(s), false);
+	add_cell(&s->line, v->name, s->name_columns, false);
 	str_addf(&s->line, "  serves: %s", paint(s, P_BOLD));
 	str_add_safe(&s->line, who);
 	str_add(&s->line, paint(s, P_OFF));
@@ -371,7 +366,7 @@ static void on_lost(struct screen *s, const json_t *ev)
 	if (s->preview)
 		return;
 	begin_line(s, ev);
-	add_cell(&s->line, jstr(ev, "machine", ""), name_width(s), false);
+	add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
 	str_addf(&s->line, "  %sLOST%s: ", paint(s, P_YELLOW), paint(s, P_OFF));
 	str_add_safe(&s->line, jstr(ev, "text", ""));
 	end_line(s);

@@ -333,7 +333,6 @@ static void add_sum(struct screen *s, const struct totals *t)
 void preview_page(struct screen *s, const json_t *end)
 {
 	struct totals t = {0};
-	size_t names = 7;
 
 	str_addf(&s->line, "%s", paint(s, P_BOLD));
 	str_add_safe(&s->line, s->plan);
@@ -343,13 +342,8 @@ void preview_page(struct screen *s, const json_t *end)
 	str_add_safe(&s->line, s->file);
 	str_addf(&s->line, "  %zu host%s asked, 0 changed\n\n", s->host_count,
 		 s->host_count == 1 ? "" : "s");
-	for (size_t i = 0; i < s->view_count; i++) {
-		size_t n = text_columns(s->views[i]->name);
-
-		names = n > names && n <= 24 ? n : names;
-	}
 	add_hosts_down(s);
-	add_findings(s, &t, names);
+	add_findings(s, &t, s->name_columns);
 	add_lost(s);
 	for (size_t i = 0; i < s->view_count; i++)
 		add_machine(s, &t, s->views[i]);

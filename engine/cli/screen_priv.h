@@ -39,6 +39,8 @@ struct screen {
 	bool preview;
 	struct view **views;
 	size_t view_count, view_cap;
+	json_t *index;			/* name -> place in views */
+	size_t name_columns;		/* of the widest name that is not too wide */
 	json_t *findings, *lost;	/* arrays of events */
 	json_t *hosts;			/* name -> last host event */
 	struct str line;		/* text on its way to the stream */
