@@ -13,6 +13,7 @@
 #include "modules/module.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
 
 static const struct param params[] = {
 	{ 0 }
@@ -54,7 +55,8 @@ static void look_use(struct look *l, const char *name, const struct disk *d,
 
 	if (disk_info(d->path, format, &info, NULL) < 0)
 		return;
-	jset_int(l->used, name, (int64_t)info.used);
+	if (info.used)
+		jset_int(l->used, name, (int64_t)info.used);
 	if (info.busy)
 		ctx_finding(l->c, "warning", "disk.busy",
 			    "shut the machine down, or let cutover quiesce it",
@@ -170,6 +172,35 @@ static json_t *said_nics(const json_t *spec)
 	return out;
 }
 
+/* Of a device that is in use: what its mounted file systems hold. */
+static uint64_t used_by_mounts(const json_t *disk)
+{
+	uint64_t used = 0;
+	size_t i;
+	json_t *part;
+
+	json_array_foreach(jget(disk, "partitions"), i, part) {
+		struct statvfs v;
+
+		if (jstr(part, "mount", NULL) && statvfs(jstr(part, "mount", ""), &v) == 0)
+			used += (uint64_t)(v.f_blocks - v.f_bfree) * v.f_frsize;
+	}
+	return used;
+}
+
+static void look_used(struct look *l)
+{
+	size_t i;
+	json_t *disk;
+
+	json_array_foreach(jget(l->machine, "disks"), i, disk) {
+		uint64_t used = used_by_mounts(disk);
+
+		if (used)
+			jset_int(l->used, jstr(disk, "name", ""), (int64_t)used);
+	}
+}
+
 static void look_live(struct look *l)
 {
 	json_t *m = l->machine;
@@ -180,6 +211,7 @@ static void look_live(struct look *l)
 	jset_str(m, "clock", hw_clock());
 	jset(m, "system", hw_system());
 	jset(m, "nics", hw_nics(jget(l->spec, "source.nics")));
+	look_used(l);
 }
 
 static void look_said(struct look *l)

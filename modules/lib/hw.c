@@ -146,40 +146,44 @@ static json_t *nic_driver(const char *name)
 	return real ? json_string(strrchr(real, '/') + 1) : json_null();
 }
 
-static int prefix_len(const struct sockaddr *mask)
+static void add_address(json_t *out, int family, const void *p, int prefix)
 {
-	const uint8_t *p = mask->sa_family == AF_INET
-		? (const void *)&((const struct sockaddr_in *)mask)->sin_addr
-		: (const void *)&((const struct sockaddr_in6 *)mask)->sin6_addr;
-	int n = 0;
+	char text[INET6_ADDRSTRLEN];
+	AUTO_FREE char *full = NULL;
 
-	for (int i = 0; i < (mask->sa_family == AF_INET ? 4 : 16); i++)
-		n += __builtin_popcount(p[i]);
-	return n;
+	inet_ntop(family, p, text, sizeof(text));
+	full = mem_printf("%s/%d", text, prefix);
+	jadd(out, json_string(full));
+}
+
+/* IPv6 addresses that were configured: those that come and go by themselves are not
+ * the machine's. "fe80...  02 40 20 80 eth0", flag 0x80: permanent. */
+static void add_v6(json_t *out, const char *table, const char *name)
+{
+	for (const char *l = table; l && *l; l = strchr(l, '\n') ? strchr(l, '\n') + 1 : NULL) {
+		char hex[33], dev[IFNAMSIZ + 1];
+		unsigned prefix, scope, flags;
+		uint8_t raw[16];
+
+		if (sscanf(l, "%32s %*x %x %x %x %16s", hex, &prefix, &scope, &flags, dev) == 5 &&
+		    strcmp(dev, name) == 0 && scope == 0 && (flags & 0x80) &&
+		    io_unhex(hex, raw, 16) == 0)
+			add_address(out, AF_INET6, raw, (int)prefix);
+	}
 }
 
 static json_t *nic_addresses(const struct ifaddrs *all, const char *name)
 {
+	AUTO_FREE char *v6 = io_read_file(AT_FDCWD, "/proc/net/if_inet6", 1 << 20, NULL);
 	json_t *out = json_array();
 
-	for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
-		int family = a->ifa_addr ? a->ifa_addr->sa_family : 0;
-		char text[INET6_ADDRSTRLEN];
-		AUTO_FREE char *full = NULL;
-		const void *p;
-
-		if (strcmp(a->ifa_name, name) != 0 || !a->ifa_netmask ||
-		    (family != AF_INET && family != AF_INET6))
-			continue;
-		p = family == AF_INET
-			? (void *)&((struct sockaddr_in *)a->ifa_addr)->sin_addr
-			: (void *)&((struct sockaddr_in6 *)a->ifa_addr)->sin6_addr;
-		if (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL((struct in6_addr *)p))
-			continue;
-		inet_ntop(family, p, text, sizeof(text));
-		full = mem_printf("%s/%d", text, prefix_len(a->ifa_netmask));
-		jadd(out, json_string(full));
-	}
+	for (const struct ifaddrs *a = all; a; a = a->ifa_next)
+		if (strcmp(a->ifa_name, name) == 0 && a->ifa_addr && a->ifa_netmask &&
+		    a->ifa_addr->sa_family == AF_INET)
+			add_address(out, AF_INET, &((struct sockaddr_in *)a->ifa_addr)->sin_addr,
+				    __builtin_popcount(((struct sockaddr_in *)a->ifa_netmask)
+						       ->sin_addr.s_addr));
+	add_v6(out, v6, name);
 	return out;
 }
 
