@@ -47,7 +47,7 @@ static bool take_fact(struct mach *m, const struct plan_step *s, const char *nam
 	bool changed = !old || !json_equal(json_object_get(old, "stable"), stable) ||
 		       !json_equal(json_object_get(old, "volatile"), loose);
 
-	json_object_set(fact, "stable", stable ? stable : json_object());
+	jset(fact, "stable", stable ? json_incref(stable) : json_object());
 	if (json_is_object(loose))
 		json_object_set(fact, "volatile", loose);
 	jset_str(fact, "phase", phase_names[s->phase]);

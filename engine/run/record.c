@@ -74,8 +74,8 @@ char *result_text(const struct plan_step *s, const json_t *result)
 	jset_str(o, "module", s->module->name);
 	jset_str(o, "state", result_ok(result) ? jstr(result, "state", "unknown") :
 		 "unknown");
-	json_object_set(o, "stable", json_is_object(stable) && result_ok(result) ?
-			stable : json_object());
+	jset(o, "stable", json_is_object(stable) && result_ok(result) ?
+	     json_incref(stable) : json_object());
 	return json_pretty(o);
 }
 
