@@ -130,6 +130,15 @@ static void add_diff(struct screen *s, struct totals *t, const char *diff, size_
 	}
 }
 
+/* The two lines that name the files say nothing that was not said. */
+static const char *skip_header(const char *diff)
+{
+	for (int i = 0; i < 2; i++)
+		if (strncmp(diff, i ? "+++ " : "--- ", 4) == 0)
+			diff += strcspn(diff, "\n") + (diff[strcspn(diff, "\n")] == '\n');
+	return diff;
+}
+
 /* "+2 -1" of a unified diff. */
 static void add_diffstat(struct screen *s, const char *diff)
 {
@@ -152,12 +161,12 @@ static void add_change(struct screen *s, struct totals *t, const json_t *ch, siz
 		t->marks[at - MARKS]++;
 	str_addf(&s->line, "%s%c%s ", paint(s, mark_paint(mark[0])), mark[0], paint(s, P_OFF));
 	if (diff && *diff) {
-		str_add_safe(&s->line, text && *text ? text : path ? path : "");
+		str_add_safe(&s->line, path && *path ? path : text ? text : "");
 		add_diffstat(s, diff);
-		if (!s->o.diff && count_lines(diff) > SHORT_DIFF)
+		if (!s->o.diff && count_lines(skip_header(diff)) > SHORT_DIFF)
 			str_add(&s->line, "  [--diff]");
 		str_addc(&s->line, '\n');
-		add_diff(s, t, diff, indent + 4);
+		add_diff(s, t, skip_header(diff), indent + 2);
 	} else {
 		add_lines(&s->line, text && *text ? text : path && *path ? path : "(nothing said)",
 			  indent + 2, true);
@@ -228,6 +237,7 @@ static void add_step(struct screen *s, struct totals *t, const json_t *step, con
 			 strcmp(state, "skipped") == 0 ? ". left out" :
 			 strcmp(state, "waiting") == 0 || strcmp(state, "unknown") == 0 ?
 			 "? known after earlier steps" :
+			 strcmp(jstr(step, "phase", ""), "assess") == 0 ? "= asked" :
 			 "= nothing to change", paint(s, P_OFF));
 	}
 	if (jget(step, "cost"))

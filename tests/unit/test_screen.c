@@ -82,7 +82,7 @@ static void a_preview_is_one_page(void **state)
 		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"mark\":\".\",\"text\":\"scratch is not copied\"}",
 		"{\"t\":\"cost\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"read\":42949672960,\"send\":12884901888,\"ms\":240000}",
 		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"done\"}",
-		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"mark\":\"~\",\"text\":\"/etc/fstab\",\"diff\":\"--- a\\n+++ b\\n@@ -1 +1 @@\\n-/dev/sda1 /\\n+UUID=1 /\\n\"}",
+		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"mark\":\"~\",\"path\":\"/etc/fstab\",\"text\":\"/etc/fstab +1 -1\",\"diff\":\"--- a\\n+++ b\\n@@ -1 +1 @@\\n-/dev/sda1 /\\n+UUID=1 /\\n\"}",
 		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"mark\":\"?\",\"text\":\"initramfs: at most +9 modules\"}",
 		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"state\":\"unknown\"}",
 		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"validate\",\"step\":\"boot\",\"state\":\"failed\",\"error\":\"cannot run 'qemu': not found\",\"hint\":\"apt install qemu-system-x86\",\"place\":\"erp.yaml:9:3\"}",
@@ -97,16 +97,14 @@ static void a_preview_is_one_page(void **state)
 		"                  reason: CHG123\n"
 		"\n"
 		"erp-db  db1 -> kvm1, serves: source\n"
-		"  assess       machine  = nothing to change\n"
+		"  assess       machine  = asked\n"
 		"  convert      disks    + root 40 GiB -> root.qcow2\n"
 		"                        . scratch is not copied\n"
 		"                        read 40.0 GiB, send 12.0 GiB, about 4m00s\n"
 		"  reconfigure  guest    ~ /etc/fstab  +1 -1\n"
-		"                            --- a\n"
-		"                            +++ b\n"
-		"                            @@ -1 +1 @@\n"
-		"                            -/dev/sda1 /\n"
-		"                            +UUID=1 /\n"
+		"                          @@ -1 +1 @@\n"
+		"                          -/dev/sda1 /\n"
+		"                          +UUID=1 /\n"
 		"                        ? initramfs: at most +9 modules\n"
 		"  validate     boot     FAILED: cannot run 'qemu': not found\n"
 		"                        apt install qemu-system-x86\n"
@@ -147,7 +145,7 @@ static void a_long_diff_is_shown_when_asked_for(void **state)
 	feed(r, long_diff);
 	screen_free(r->s);
 	fclose(r->o.out);
-	assert_non_null(strstr(r->text, "+13 -0\n                           +1\n"));
+	assert_non_null(strstr(r->text, "+13 -0\n                         +1\n"));
 	assert_null(strstr(r->text, "--diff"));
 	free(r->text);
 	free(r);
