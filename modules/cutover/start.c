@@ -142,6 +142,7 @@ static struct console_wait wait_of(struct ctx *c, const json_t *def, struct watc
 		.address = address_of(c, def), .netns = -1, .alive = alive, .arg = w,
 		.timeout_ms = (uint64_t)jint(ctx_args(c), "timeout", 600000),
 		.socket = w->way->log ? NULL : jstr(def, "console", NULL),
+		.cont = w->way->paused, .monitor = jstr(def, "monitor", NULL),
 	};
 }
 

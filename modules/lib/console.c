@@ -309,7 +309,7 @@ static int wait_loop(struct watch *t)
 		if (passed > t->w->timeout_ms)
 			return gave_up(t, passed);
 		last_line(t, line);
-		ctx_progress(t->c, passed / 1000, t->w->timeout_ms / 1000, "s", line);
+		ctx_progress(t->c, passed / 1000, 0, "s", line);	/* nobody knows how long */
 		turn(t);
 	}
 }

@@ -326,7 +326,7 @@ static int qemu_begin(struct ctx *c, const json_t *def)
 {
 	const char *dir = jstr(def, "dir", "");
 	AUTO_FREE char *marker = mem_printf("%s/qemu.pid", dir);
-	struct vm_run how = { .dir = dir };
+	struct vm_run how = { .dir = dir, .paused = true };
 
 	if (qemu_is_running(def))
 		return 0;
@@ -351,11 +351,11 @@ static int qemu_finish(struct ctx *c, const json_t *def, unsigned grace_ms)
 
 static const struct serve_way ways[] = {
 	{ "libvirt", libvirt_usable, libvirt_known, libvirt_running, libvirt_define,
-	  libvirt_begin, libvirt_end, "libvirt does not answer there (virsh uri)", true },
+	  libvirt_begin, libvirt_end, "libvirt does not answer there (virsh uri)", true, false },
 	{ "systemd", systemd_usable, systemd_known, systemd_running, systemd_define,
-	  systemd_begin, systemd_end, "systemd does not run there", false },
+	  systemd_begin, systemd_end, "systemd does not run there", false, false },
 	{ "qemu", qemu_usable, qemu_is_running, qemu_is_running, qemu_define,
-	  qemu_begin, qemu_finish, "", false },
+	  qemu_begin, qemu_finish, "", false, true },
 };
 
 const struct serve_way *serve_found(const json_t *def)

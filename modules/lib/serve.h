@@ -22,6 +22,8 @@ struct serve_way {
 	int (*end)(struct ctx *c, const json_t *def, unsigned grace_ms);
 	const char *lacks;		/* what is missing where it is not usable */
 	bool log;			/* its console goes to a file, not to a socket */
+	bool paused;			/* begin leaves it paused, so that nothing its
+					   console says is missed: `cont` lets it go */
 };
 
 /* By target.start: "libvirt", "systemd", "qemu"; "auto" takes the first that the
