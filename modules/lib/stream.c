@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -101,14 +102,22 @@ int record_failure(int fd, const struct record *r, struct err *e)
 	return -1;
 }
 
-void stream_fail(const struct stream *s, const struct err *e)
+void record_fail(int fd, const struct err *e)
 {
+	const char *text = e->what ? e->what : "stopped";
 	AUTO_JSON *j = json_object();
 
-	jset(j, "text", jtext(e->what ? e->what : "stopped", strlen(e->what ? e->what : "stopped")));
+	jset(j, "text", jtext(text, strlen(text)));
 	if (e->hint)
 		jset(j, "hint", jtext(e->hint, strlen(e->hint)));
-	record_write_json(s->fd, REC_FAIL, j);
+	record_write_json(fd, REC_FAIL, j);
+}
+
+void stream_fail(const struct stream *s, const struct err *e)
+{
+	signal(SIGPIPE, SIG_IGN);
+	record_fail(s->fd, e);
+	record_linger(s->fd);
 }
 
 void record_linger(int fd)

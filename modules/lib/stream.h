@@ -73,7 +73,7 @@ struct stream_open {
 int stream_send(const struct stream *s, struct disk *d, const struct stream_open *o,
 		struct stream_stat *st, struct err *e);
 int stream_bye(const struct stream *s, struct err *e);
-/* Tell the other end why we stop. */
+/* Tell the other end why we stop, and let it read that. */
 void stream_fail(const struct stream *s, const struct err *e);
 
 /* ---- the receiving end --------------------------------------------------- */

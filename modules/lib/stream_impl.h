@@ -41,6 +41,7 @@ json_t *record_read_json(int fd, const struct record *r, struct err *e);
 int record_failure(int fd, const struct record *r, struct err *e);
 /* 1: readable, 0: TICK_MS went by, -1: hang-up without data, or error. */
 int record_wait(int fd);
+void record_fail(int fd, const struct err *e);
 /* After the last record: end our side, drop what still comes, for 2 s at most, so
  * that a close does not overtake what was written. */
 void record_linger(int fd);

@@ -298,10 +298,8 @@ int stream_recv(const struct stream *s, const struct stream_receiver *r, struct 
 	x.last = &x.first;
 	hello = record_read_json(s->fd, &rec, e);
 	rc = hello ? one_pass(&x, r, hello, e) : -1;
-	if (rc < 0) {
+	if (rc < 0)
 		stream_fail(s, e);
-		record_linger(s->fd);
-	}
 	err_clear(&x.err);
 	return rc < 0 ? -1 : 1;
 }

@@ -58,9 +58,12 @@ static int on_have(struct sender *x, const struct record *r, struct err *e)
 {
 	uint64_t b = r->index / HAVE_MAX;
 	uint64_t left = x->chunks - b * HAVE_MAX;
-	uint64_t n = left < HAVE_MAX ? left : HAVE_MAX;
+	uint64_t n = left < HAVE_MAX ? left : HAVE_MAX, asked;
 
-	if (b != x->have_loaded || b >= x->have_asked || r->count != n ||
+	pthread_mutex_lock(&x->lock);
+	asked = x->have_asked;
+	pthread_mutex_unlock(&x->lock);
+	if (b != x->have_loaded || b >= asked || r->count != n ||
 	    r->length != n * SHA256_LEN)
 		return err_set(e, ERR_STEP, "the other end sent digests that were not "
 			       "asked for");
@@ -183,8 +186,10 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 static void give_up(struct sender *x, struct err *e)
 {
 	struct timespec until;
+	bool cut;
 
 	pthread_mutex_lock(&x->lock);
+	cut = x->cut;
 	if (err_is(&x->err)) {
 		err_clear(e);
 		err_move(e, &x->err);
@@ -192,8 +197,8 @@ static void give_up(struct sender *x, struct err *e)
 	pthread_mutex_unlock(&x->lock);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += FAIL_WAIT_S;
-	if (!x->cut && pthread_mutex_timedlock(&x->writing, &until) == 0) {
-		stream_fail(x->s, e);
+	if (!cut && pthread_mutex_timedlock(&x->writing, &until) == 0) {
+		record_fail(x->s->fd, e);
 		pthread_mutex_unlock(&x->writing);
 	}
 	record_linger(x->s->fd);

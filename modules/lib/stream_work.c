@@ -37,13 +37,16 @@ static int digested(struct sender *x, const struct item *it, const uint8_t *dige
 
 static int take_credit(struct sender *x, uint64_t cost)
 {
+	int rc;
+
 	pthread_mutex_lock(&x->lock);
 	while (!x->stop && x->credit < cost)
 		pthread_cond_wait(&x->cond, &x->lock);
-	if (!x->stop)
+	rc = x->stop ? -1 : 0;
+	if (rc == 0)
 		x->credit -= cost;
 	pthread_mutex_unlock(&x->lock);
-	return x->stop ? -1 : 0;
+	return rc;
 }
 
 static void count(struct sender *x, uint64_t *what, uint64_t n, uint64_t wire)
