@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -393,6 +394,115 @@ static void a_disk_that_is_not_in_the_plan_is_refused(void **s)
 		     "the machine's disks are the keys of source.disks");
 }
 
+/* ---- places that are not as they should be ------------------------------------------------ */
+
+static void a_target_that_fills_up_is_told_and_gone_on_with(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *full = NULL;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(mount("none", r->target, "tmpfs", 0, "size=2m"), 0);
+	full = both(r, "convert.disks", NULL);
+	int room = mount("none", r->target, "tmpfs", MS_REMOUNT, "size=64m");
+	AUTO_JSON *again = both(r, "convert.disks", NULL);
+	const char *cmp[] = { "cmp", r->src, r->base, NULL };
+	struct proc p = { .argv = cmp, .timeout_ms = 60000 };
+	int same = proc_run(&p, NULL);
+	proc_free(&p);
+	umount2(r->target, MNT_DETACH);
+	assert_int_equal(room, 0);
+	assert_non_null(strstr(jstr(full, "error.text", ""), ": No space left on device"));
+	assert_string_equal(jstr(full, "error.hint", ""),
+			    "free space there; `drover run` then goes on where it stopped");
+	assert_true(jbool(again, "ok", false));
+	assert_int_equal(jint(again, "facts.disks.stable.root.pass", 0), 1);
+	assert_int_equal(same, 0);
+}
+
+static char *loop_of(const char *path, off_t size)
+{
+	const char *argv[] = { "losetup", "-f", "--show", path, NULL };
+	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	AUTO_FD fd = open(path, O_WRONLY | O_CREAT, 0600);
+	char *out;
+
+	assert_int_equal(ftruncate(fd, size), 0);
+	if (proc_run(&p, NULL) < 0) {
+		proc_free(&p);
+		return NULL;
+	}
+	out = str_take(&p.out);
+	out[strcspn(out, "\n")] = '\0';
+	proc_free(&p);
+	return out;
+}
+
+/* A device as target: the right one is filled, and blank again after undo. */
+static void a_device_is_filled_and_given_back_blank(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *file = mem_printf("%s/device", r->dir);
+	AUTO_FREE char *loop = geteuid() ? NULL : loop_of(file, SIZE + MIB - 512);
+	const char *detach[] = { "losetup", "-d", loop, NULL };
+	AUTO_JSON *made = NULL, *undone = NULL, *dirty = NULL;
+	AUTO_FREE char *text = NULL;
+	int same, blank = 0;
+
+	if (!loop)
+		skip();
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:s}}", "root", "path", loop));
+	made = both(r, "convert.disks", NULL);
+	{
+		AUTO_FREE char *n = mem_printf("%u", SIZE);
+		const char *cmp[] = { "cmp", "-n", n, r->src, loop, NULL };
+		struct proc p = { .argv = cmp, .timeout_ms = 60000 };
+
+		same = proc_run(&p, NULL);
+		proc_free(&p);
+	}
+	undone = at(r, "target", "convert.disks", "undo");
+	{
+		AUTO_FD fd = open(loop, O_RDONLY);
+		char c[4096];
+
+		for (uint64_t i = 0; i + 4096 <= SIZE; i += 4096) {
+			assert_int_equal(io_pread_full(fd, c, 4096, i), 0);
+			for (int k = 0; k < 4096; k++)
+				blank |= c[k];
+		}
+	}
+	put(loop, 100, "somebody's", 10);
+	dirty = both(r, "convert.disks", NULL);
+	run_ok(detach);
+	text = mem_printf("cannot write to device '%s': it holds data", loop);
+	assert_true(jbool(made, "ok", false));
+	assert_int_equal(same, 0);
+	assert_true(jbool(undone, "ok", false));
+	assert_int_equal(blank, 0);
+	assert_string_equal(jstr(dirty, "error.text", ""), text);
+}
+
+static void a_device_that_is_too_small_is_refused(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *file = mem_printf("%s/device", r->dir);
+	AUTO_FREE char *loop = geteuid() ? NULL : loop_of(file, 8 * MIB);
+	const char *detach[] = { "losetup", "-d", loop, NULL };
+	AUTO_FREE char *text = NULL;
+	json_t *out;
+
+	if (!loop)
+		skip();
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:s}}", "root", "path", loop));
+	out = both(r, "convert.disks", NULL);
+	run_ok(detach);
+	text = mem_printf("cannot copy to '%s': it has 8.0 MiB (8388608 bytes), the source "
+			  "24.0 MiB (25166336 bytes)", loop);
+	assert_error(out, text, "make the target at least as large as the source");
+}
+
 /* ---- the proof --------------------------------------------------------------------------- */
 
 static void a_proof_finds_one_changed_byte_and_says_where(void **s)
@@ -546,6 +656,9 @@ int main(void)
 		RAW(a_base_that_vanished_is_told),
 		RAW(chunks_of_an_odd_size_are_refused),
 		RAW(a_disk_that_is_not_in_the_plan_is_refused),
+		RAW(a_target_that_fills_up_is_told_and_gone_on_with),
+		RAW(a_device_is_filled_and_given_back_blank),
+		RAW(a_device_that_is_too_small_is_refused),
 		RAW(a_proof_finds_one_changed_byte_and_says_where),
 		RAW(the_last_proof_reads_what_the_last_pass_wrote),
 		RAW(a_copy_that_was_cut_off_is_not_proven),
