@@ -9,6 +9,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "modules/lib/changeset.h"
+#include "modules/lib/copy.h"
 #include "modules/lib/disk.h"
 #include "modules/lib/layout.h"
 #include "modules/lib/overlay.h"
@@ -52,17 +53,52 @@ static json_t *overlays_of(struct ctx *c, const char *suffix)
 	return out;
 }
 
-/* Which replay this is: of these passes, with these edits. */
-static char *subject(const struct ctx *c)
+/* The pass that a base holds, by its own map: overlays end with it. Where there is no
+ * map (a base that was not copied by passes) what convert told of it. NULL, told. */
+static char *pass_of(struct ctx *c, const char *name, bool must_be_whole)
+{
+	AUTO_LAYOUT_DISK place = { 0 };
+	AUTO_ERR e = { 0 };
+	struct copy_there there;
+	char hex[SHA256_HEX];
+
+	if (layout_of_disk(ctx_machine(c), name, &place, &e) < 0 ||
+	    copy_look(&place, &there, &e) < 0) {
+		ctx_fail_err(c, &e);
+		return NULL;
+	}
+	if (!there.map)
+		return mem_strdup(jstr(json_object_get(ctx_fact(c, "disks"), name), "digest", ""));
+	if (must_be_whole && !there.state.complete) {
+		ctx_fail(c, "cannot put an overlay on disk '%s': its last pass is not complete",
+			 name);
+		ctx_hint(c, "`drover run` goes on with it");
+		return NULL;
+	}
+	io_hex(there.state.root, SHA256_LEN, hex);
+	return mem_printf("%u %s", there.state.pass, hex);
+}
+
+/* Which replay this is: of these passes, with these edits. Owned; NULL, told. */
+static char *subject(struct ctx *c, bool must_be_whole)
 {
 	AUTO_JSON *all = json_object();
-	json_t *disks = json_object(), *disk;
-	const char *name;
+	json_t *passes = json_object(), *disk;
 	char hex[65];
+	size_t i;
 
-	json_object_foreach((json_t *)(uintptr_t)ctx_fact(c, "disks"), name, disk)
-		jset_str(disks, name, jstr(disk, "digest", NULL));
-	jset(all, "disks", disks);
+	jset(all, "passes", passes);
+	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk) {
+		const char *name = jstr(disk, "name", "");
+		AUTO_FREE char *pass = NULL;
+
+		if (!jbool(disk, "copy", true))
+			continue;
+		pass = pass_of(c, name, must_be_whole);
+		if (!pass)
+			return NULL;
+		jset_str(passes, name, pass);
+	}
 	jset(all, "edits", json_deep_copy(jget(ctx_fact(c, "changeset"), "edits")));
 	json_digest(all, hex);
 	return mem_printf("replayed-%.16s", hex);
@@ -91,13 +127,15 @@ static void say_plan(struct ctx *c, const json_t *overlays)
 static int probe(struct ctx *c, enum probe_state *state)
 {
 	AUTO_JSON *overlays = overlays_of(c, "");
-	AUTO_FREE char *name = subject(c);
+	AUTO_FREE char *name = subject(c, false);
 	json_t *o, *there = json_object();
 	size_t count = 0;
 	const char *disk;
 
-	if (!overlays)
+	if (!overlays || !name) {
+		json_decref(there);
 		return -1;
+	}
 	json_object_foreach(overlays, disk, o) {
 		bool found = access(jstr(o, "path", ""), F_OK) == 0;
 
@@ -226,14 +264,15 @@ static int replay(struct ctx *c, const json_t *made)
 
 static int apply(struct ctx *c)
 {
-	AUTO_FREE char *name = subject(c);
 	AUTO_JSON *made = overlays_of(c, ".new");
+	AUTO_FREE char *name = NULL;
 
 	if (!made)
 		return -1;
 	if (!ctx_fact(c, "machine"))
 		return ctx_fail(c, "cannot replay the changes: fact 'machine' is not known");
-	if (drop_all(c, "") < 0 || drop_all(c, ".new") < 0 || make_all(c, made) < 0 ||
+	name = subject(c, true);
+	if (!name || drop_all(c, "") < 0 || drop_all(c, ".new") < 0 || make_all(c, made) < 0 ||
 	    replay(c, made) < 0 || publish(c, made) < 0)
 		return -1;
 	return ctx_keep(c, name, "yes", 3);

@@ -444,6 +444,24 @@ static void replay_begins_again_over_what_was_left(void **state)
 	assert_string_equal(jstr(t->result, "state", ""), "done");
 }
 
+/* An overlay ends with the pass on which it was made. */
+static void a_newer_pass_of_the_base_ends_the_overlay(void **state)
+{
+	struct t *t = *state;
+
+	fill(t->k);
+	disk(t, "src.raw");
+	assess_and_reconfigure(t);
+	make_base(t);
+	good(t, "cutover.replay", "apply");
+	jset_str(jget(t->input, "facts.disks.root"), "digest", "d2");
+	good(t, "cutover.replay", "probe");
+	assert_string_equal(jstr(t->result, "state", ""), "partial");
+	good(t, "cutover.replay", "apply");
+	good(t, "cutover.replay", "probe");
+	assert_string_equal(jstr(t->result, "state", ""), "done");
+}
+
 static void base_edit(struct t *t, const char *path, const char *text)
 {
 	struct gtree *g = kit_open(t->k, "m/root.base.raw", AT, true);
@@ -519,6 +537,7 @@ int main(void)
 		T(an_image_in_qcow2_is_read_like_a_raw_one),
 		T(replay_writes_the_overlay_only_and_undo_takes_it_away),
 		T(replay_begins_again_over_what_was_left),
+		T(a_newer_pass_of_the_base_ends_the_overlay),
 		T(a_file_that_changed_since_is_worked_out_again_and_told),
 		T(a_guest_that_would_not_boot_is_refused_before_it_is_started),
 		T(a_journal_that_was_not_replayed_is_on_the_overlay),
