@@ -8,6 +8,7 @@
  * before this step.
  */
 #include "modules/lib/copy.h"
+#include "modules/lib/freeze.h"
 
 #include "engine/base/text.h"
 
@@ -19,7 +20,7 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", "pass", NULL };
+static const char *const wants[] = { "machine", "disks", "pass", "freeze", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
 
 static bool at_source(const struct ctx *c)
@@ -73,13 +74,36 @@ static int probe(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
+/* Where a freeze is what holds the source still, it must hold until all is read. */
+static int still_frozen(struct ctx *c)
+{
+	struct freeze *f = NULL;
+	bool held;
+
+	if (json_object_size(ctx_fact(c, "freeze")) == 0)
+		return 0;	/* it is paused or shut down, not frozen */
+	freeze_attach(c, &f);
+	held = f && freeze_held(f, NULL);
+	freeze_free(f);
+	if (held)
+		return 0;
+	ctx_hint(c, "drover rollback to before cutover, then cutover again; quiesce's `hold` "
+		 "says how long a freeze may last");
+	return ctx_fail(c, "the freeze of the source ended before the last pass was over: what "
+			"was read is not one instant");
+}
+
 static int apply(struct ctx *c)
 {
 	struct copy_how h = { .fact = "pass", .passes = 1 };
 
 	if (copy_args(c, &h) < 0)
 		return -1;
-	return at_source(c) ? copy_send(c, &h) : copy_receive(c, &h);
+	if (!at_source(c))
+		return copy_receive(c, &h);
+	if (still_frozen(c) == 0 && copy_send(c, &h) == 0 && still_frozen(c) == 0)
+		return 0;
+	return -1;
 }
 
 const struct module module_cutover_pass = {

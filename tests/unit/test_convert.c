@@ -301,6 +301,19 @@ static void later_passes_bring_what_changed(void **s)
 	assert_state(r, "target", "cutover.pass", "done");
 }
 
+static void a_freeze_that_ended_too_early_is_no_last_pass(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *target = NULL;
+
+	do_both(r, "convert.disks");
+	json_object_set_new(r->facts, "freeze", json_pack("{s:s}", "socket", "gone"));
+	target = both(r, "cutover.pass", &source);
+	assert_string_equal(jstr(source, "error.text", ""), "the freeze of the source ended before "
+			    "the last pass was over: what was read is not one instant");
+	assert_string_equal(jstr(target, "error.kind", ""), "cancelled");
+}
+
 static void a_foreign_directory_is_refused_unless_it_may_be_replaced(void **s)
 {
 	struct rig *r = *s;
@@ -649,6 +662,7 @@ int main(void)
 		RAW(undo_leaves_what_is_not_ours),
 		RAW(later_passes_bring_what_changed),
 		QCOW2(later_passes_bring_what_changed),
+		RAW(a_freeze_that_ended_too_early_is_no_last_pass),
 		RAW(a_foreign_directory_is_refused_unless_it_may_be_replaced),
 		RAW(another_states_copy_is_refused),
 		RAW(a_source_that_grew_or_shrank_is_refused),
