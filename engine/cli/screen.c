@@ -237,7 +237,7 @@ static void on_step(struct screen *s, const json_t *ev)
 		return;
 	if (s->preview)
 		json_object_update(preview_step(v, jstr(ev, "phase", ""), step), (json_t *)(uintptr_t)ev);
-	if (states[i].mark > v->marks[phase] || v->marks[phase] == MARK_BUSY)
+	if (!states[i].busy && states[i].mark > v->marks[phase])
 		v->marks[phase] = states[i].mark;
 	if (states[i].busy) {
 		if (!v->busy || !v->step || strcmp(v->step, step) != 0) {

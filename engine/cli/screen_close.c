@@ -14,6 +14,14 @@ static const struct { const char *word; enum paint paint; } words[] = {
 	[MARK_WAITS] = { "waits", P_YELLOW }, [MARK_FAILED] = { "FAILED", P_RED },
 };
 
+/* Wide enough for the phase's name and for every word below it. */
+static size_t phase_columns(int phase)
+{
+	size_t n = strlen(phase_names[phase]);
+
+	return n > 7 ? n : 7;
+}
+
 static void add_word(struct screen *s, enum mark m, size_t columns)
 {
 	str_add(&s->line, paint(s, words[m].paint));
@@ -35,7 +43,10 @@ static void add_row(struct screen *s, const struct view *v, size_t names)
 	add_cell(&s->line, v->name, names, false);
 	str_add(&s->line, "  ");
 	for (int p = 0; p < PHASE_COUNT; p++) {
-		add_word(s, v->marks[p], strlen(phase_names[p]));
+		enum mark m = v->busy && v->phase == p && v->marks[p] != MARK_FAILED ?
+			MARK_BUSY : v->marks[p];
+
+		add_word(s, m, phase_columns(p));
 		str_add(&s->line, "  ");
 	}
 	add_cell(&s->line, v->serves ? v->serves : "-", 7, false);
@@ -79,8 +90,10 @@ void close_page(struct screen *s, const json_t *end)
 	if (s->view_count) {
 		str_addf(&s->line, "\n%s", paint(s, P_BOLD));
 		add_cell(&s->line, "machine", names, false);
-		for (int p = 0; p < PHASE_COUNT; p++)
-			str_addf(&s->line, "  %s", phase_names[p]);
+		for (int p = 0; p < PHASE_COUNT; p++) {
+			str_add(&s->line, "  ");
+			add_cell(&s->line, phase_names[p], phase_columns(p), false);
+		}
 		str_addf(&s->line, "  serves   took%s\n", paint(s, P_OFF));
 	}
 	for (size_t i = 0; i < s->view_count; i++)

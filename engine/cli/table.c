@@ -101,11 +101,9 @@ const struct verb verbs[] = {
 	{ "diff", "PLAN [REV [REV]]", 1, 3, "what changed between two points of the history",
 	  "REV is as for `drover show`. Without any the newest transition is shown.",
 	  "drover diff erp.yaml convert HEAD -m erp-db", { 0 }, verb_diff },
-#if __has_include("engine/cli/verb_hosts.c")
 	{ "hosts", "PLAN", 1, 1, "ask each host: reachable, system, tools it has and lacks",
 	  "Connects to every host of the plan and starts the agent there; nothing is changed.",
 	  "drover hosts erp.yaml\ndrover hosts erp.yaml --pin db1", { OPT_PIN }, verb_hosts },
-#endif
 	{ "modules", "[NAME]", 0, 1, "the modules and their parameters",
 	  "Without NAME all modules are listed; with one its parameters, places and tools.",
 	  "drover modules\ndrover modules convert.disks", { 0 }, verb_modules },

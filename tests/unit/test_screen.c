@@ -194,6 +194,9 @@ static void a_run_without_a_terminal_is_plain_lines(void **state)
 	screen_tick(r->s);		/* nothing is redrawn */
 	feed(r, (const char *const []){
 		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"done\",\"took_ms\":192000}",
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"check\",\"state\":\"probing\"}",
+		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"check\",\"state\":\"unchanged\"}",
+		"{\"t\":\"step\",\"machine\":\"erp-web\",\"phase\":\"assess\",\"step\":\"host\",\"state\":\"running\"}",
 		"{\"t\":\"finding\",\"machine\":\"erp-web\",\"severity\":\"warning\",\"code\":\"net.mtu\",\"text\":\"9000 here\"}",
 		"{\"t\":\"finding\",\"machine\":\"erp-web\",\"severity\":\"info\",\"code\":\"x\",\"text\":\"not told\"}",
 		"{\"t\":\"host\",\"host\":\"db1\",\"state\":\"down\",\"error\":\"link lost\",\"hint\":\"ssh db1\"}",
@@ -211,9 +214,9 @@ static void a_run_without_a_terminal_is_plain_lines(void **state)
 		"          make room\n"
 		"10:00:03  erp-db   serves: target\n"
 		"\n"
-		"machine  assess  backup  convert  reconfigure  validate  cutover  serves   took\n"
-		"erp-db   as is   -       done     -            -         -        target   3m12s\n"
-		"erp-web  -       -       FAILED   -            -         -        -        -\n"
+		"machine  assess   backup   convert  reconfigure  validate  cutover  serves   took\n"
+		"erp-db   as is    -        done     -            -         -        target   3m12s\n"
+		"erp-web  stopped  -        FAILED   -            -         -        -        -\n"
 		"\n"
 		"run: a step FAILED, 3m20s, 40.0 GiB moved\n"
 		"Next: drover run erp.yaml\n");
