@@ -114,6 +114,11 @@ static int read_config(struct sshost *s, struct err *e)
 		t->user = mem_strdup(pw ? pw->pw_name : "root");
 	}
 	t->config_identity = get_option(s->session, SSH_OPTIONS_IDENTITY);
+	if (t->config_identity && t->config_identity[0] == '%') {
+		/* libssh's own default, which is tried anyway */
+		free(t->config_identity);
+		t->config_identity = NULL;
+	}
 	t->user_known_hosts = get_option(s->session, SSH_OPTIONS_KNOWNHOSTS);
 	proxy = get_option(s->session, SSH_OPTIONS_PROXYCOMMAND);
 	if (proxy && strcmp(proxy, "none") != 0) {
