@@ -230,7 +230,7 @@ static void step_apply(struct fake_call *k)
 		/* fall through */
 	case 1:
 		k->stage = 2;
-		if (mine(k) && !jget(k->c->input, "kept.old")) {
+		if (mine(k)) {	/* always: the engine keeps the first copy */
 			send_event(k, json_pack("{s:s, s:s, s:o, s:i}", "e", "keep", "name",
 				"old", "text", json_sprintf("%d", value_of(k)), "ack", 1));
 			return;
