@@ -22,12 +22,6 @@
 
 #define PENDING_MAX 64		/* streams waiting for their step, or for their greeting */
 
-/* What the one message says; the descriptor travels beside it. */
-struct greeting {
-	char secret[STREAM_SECRET];
-	uint32_t step;		/* this host's byte order: both are on it */
-};
-
 struct pending {
 	struct pending *next;
 	struct streams *owner;
@@ -46,18 +40,6 @@ struct streams {
 	struct pending *pending;
 	size_t count;
 };
-
-static socklen_t abstract(struct sockaddr_un *sun, const char *name)
-{
-	size_t n = strlen(name);
-
-	memset(sun, 0, sizeof(*sun));
-	sun->sun_family = AF_UNIX;
-	if (n > sizeof(sun->sun_path) - 1)
-		n = sizeof(sun->sun_path) - 1;
-	memcpy(sun->sun_path + 1, name, n);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
-}
 
 static void random_hex(char *out, size_t digits)
 {
@@ -82,7 +64,7 @@ static void pending_free(struct pending *p)
 }
 
 /* Receive the greeting; the descriptor, or -1. */
-static int receive(int conn, struct greeting *g)
+static int receive(int conn, struct pass_greeting *g)
 {
 	union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } ctl;
 	struct iovec iov = { g, sizeof(*g) };
@@ -113,7 +95,7 @@ static void on_greeting(void *arg, short revents)
 {
 	struct pending *p = arg;
 	struct streams *s = p->owner;
-	struct greeting g;
+	struct pass_greeting g;
 
 	(void)revents;
 	p->fd = receive(p->conn, &g);
@@ -159,7 +141,7 @@ struct streams *streams_new(struct agent *a)
 	s->agent = a;
 	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->fd < 0 ||
-	    bind(s->fd, (struct sockaddr *)&sun, abstract(&sun, s->name)) < 0 ||
+	    bind(s->fd, (struct sockaddr *)&sun, pass_address(&sun, s->name)) < 0 ||
 	    listen(s->fd, 16) < 0) {
 		mem_close_fd(&s->fd);
 		free(s);
@@ -205,35 +187,6 @@ int streams_take(struct streams *s, uint32_t id, int *hold)
 }
 
 /* ---- the other side ------------------------------------------------------------ */
-
-int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
-		struct err *e)
-{
-	union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } ctl = { { 0 } };
-	struct greeting g = { .step = step };
-	struct iovec iov = { &g, sizeof(g) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = ctl.buf, .msg_controllen = sizeof(ctl.buf) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-	struct sockaddr_un sun;
-	socklen_t len = abstract(&sun, name);
-	int conn = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	if (strlen(secret) != STREAM_SECRET)
-		errno = EINVAL;
-	else if (conn >= 0 && connect(conn, (struct sockaddr *)&sun, len) == 0) {
-		memcpy(g.secret, secret, STREAM_SECRET);
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(h), &fd, sizeof(fd));
-		if (sendmsg(conn, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(g))
-			return conn;
-	}
-	err_sys(e, "cannot pass a stream to the agent");
-	mem_close_fd(&conn);
-	return -1;
-}
 
 static bool same_socket(int a, int b)
 {

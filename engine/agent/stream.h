@@ -8,15 +8,10 @@
 #ifndef DROVER_STREAM_H
 #define DROVER_STREAM_H
 
-#include "engine/base/err.h"
+#include "engine/wire/pass.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-#define STREAM_SECRET 32	/* hex digits */
-/* On stderr of --attach: this, the nonce, " ", the number of bytes that the step sent
- * before it closed its way out. */
-#define STREAM_END "DROVER1 end "
 
 struct agent;
 struct streams;
@@ -29,11 +24,6 @@ const char *streams_secret(const struct streams *s);
 /* The descriptor for step `id`, now the caller's; *hold is closed when the step is
  * over. -1: it is not here yet. */
 int streams_take(struct streams *s, uint32_t id, int *hold);
-
-/* Pass `fd` to the agent that listens on `name`. Returns the connection that ends
- * with the step, or -1 with e. */
-int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
-		struct err *e);
 
 /* `drover-agent --attach`: hand over stdin and stdout as the stream of a step. The
  * secret is the first line of stdin; the preamble with the nonce goes out first.

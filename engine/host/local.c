@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * local - the agent as a child of the engine, over a socketpair.
  */
-#include "engine/agent/stream.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/host/link.h"
 #include "engine/host/relay.h"
+#include "engine/wire/pass.h"
 
 #include <errno.h>
 #include <fcntl.h>

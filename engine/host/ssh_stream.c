@@ -5,9 +5,9 @@
 #include "engine/host/relay.h"
 #include "engine/host/ssh.h"
 
-#include "engine/agent/stream.h"
 #include "engine/base/io.h"
 #include "engine/wire/frame.h"
+#include "engine/wire/pass.h"
 
 #include <string.h>
 
