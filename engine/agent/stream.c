@@ -196,16 +196,23 @@ static bool same_socket(int a, int b)
 	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-/* Bytes from a pipe to a socket or back, without a detour through our memory. */
+/* Bytes from a pipe to a socket or back. Not by splice(2): it waits for one of them with
+ * the pipe's lock held, and sshd, which only wants to look whether there is something to
+ * read, then sleeps with it, and all its channels do. */
 static uint64_t copy_until_end(int from, int to)
 {
+	static char buf[256 << 10];
 	uint64_t total = 0;
 	ssize_t n;
 
-	while ((n = splice(from, NULL, to, NULL, 1 << 20, SPLICE_F_MOVE)) > 0 ||
-	       (n < 0 && errno == EINTR))
-		total += n > 0 ? (uint64_t)n : 0;
-	return total;
+	for (;;) {
+		n = read(from, buf, sizeof(buf));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || io_write_full(to, buf, (size_t)n) < 0)
+			return total;
+		total += (uint64_t)n;
+	}
 }
 
 static void wait_for_end(int conn)
