@@ -73,6 +73,8 @@ struct sshost {
 	struct chan *chans;	/* all of them */
 	char nonce[33];
 	bool polling;		/* inside libssh: nothing may be freed or written */
+	bool nested;		/* inside a call of ours that libssh polls in: data is
+				   only noted, so that nobody is called back meanwhile */
 	bool active;		/* libssh called back: another turn is due */
 	bool turning;		/* inside our own turn: nothing may be freed */
 	struct err why;		/* the reason to end, once there is one */
@@ -139,6 +141,7 @@ struct chan {
 	struct ssh_channel_callbacks_struct cb;
 	bool opened;		/* the channel is; the command may not run yet */
 	size_t waiting;		/* bytes that data() left in libssh's buffer */
+	bool pulls;		/* its owner reads them itself, in its turn */
 	bool eof, closed;	/* the far side's doing */
 	bool eof_sent;
 	bool dead;		/* freed when libssh is not running */

@@ -87,7 +87,7 @@ static int on_data(ssh_session session, ssh_channel ch, void *data, uint32_t len
 		take_words(c, data, len);
 		return (int)len;
 	}
-	taken = c->ops->data(c, data, len);
+	taken = c->host->nested ? 0 : c->ops->data(c, data, len);
 	c->waiting = len - taken;
 	return (int)taken;
 }
@@ -157,8 +157,35 @@ static bool enter(struct sshost *s)
 {
 	bool was = s->polling;
 
-	s->polling = true;
+	s->polling = s->nested = true;
 	return was;
+}
+
+static void leave(struct sshost *s, bool was)
+{
+	s->polling = was;
+	s->nested = false;
+}
+
+/* Data that came while it could only be noted. */
+static void take_noted(struct chan *c)
+{
+	char buf[16384];
+
+	while (c->waiting > 0 && !c->dead && !c->pulls) {
+		size_t before = c->waiting, taken;
+		uint32_t n = before < sizeof(buf) ? (uint32_t)before : sizeof(buf);
+		bool was = enter(c->host);
+		int got = ssh_channel_read_nonblocking(c->ch, buf, n, 0);
+
+		leave(c->host, was);
+		if (got <= 0)
+			return;
+		c->waiting -= (size_t)got < c->waiting ? (size_t)got : c->waiting;
+		taken = c->ops->data(c, buf, (size_t)got);
+		if (taken < (size_t)got)
+			c->failed = "it spoke before it was asked";
+	}
 }
 
 static void open_step(struct chan *c)
@@ -174,7 +201,7 @@ static void open_step(struct chan *c)
 	}
 	if (c->opened && !c->closed && c->status < 0)
 		rc = ssh_channel_request_exec(c->ch, c->command);
-	c->host->polling = was;
+	leave(c->host, was);
 	if (rc == SSH_AGAIN)
 		return;
 	/* what was quick may be over already */
@@ -197,7 +224,7 @@ static void answer_prompt(struct chan *c)
 	was = enter(c->host);
 	line = mem_printf("%s\n", c->host->to.sudo_password);
 	ssh_channel_write(c->ch, line, (uint32_t)strlen(line));
-	c->host->polling = was;
+	leave(c->host, was);
 	explicit_bzero(line, strlen(line));
 	c->state = CHAN_RUNS;
 }
@@ -205,6 +232,10 @@ static void answer_prompt(struct chan *c)
 void chan_step(struct chan *c)
 {
 	if (c->dead || c->end_told)
+		return;
+	if (c->waiting > 0 && !c->pulls)
+		take_noted(c);
+	if (c->dead)
 		return;
 	if (!c->failed && c->state == CHAN_OPENING)
 		open_step(c);
@@ -233,7 +264,7 @@ size_t chan_write(struct chan *c, const void *p, size_t n)
 		return 0;	/* the socket's next event brings another turn */
 	was = enter(c->host);
 	put = ssh_channel_write(c->ch, p, (uint32_t)(n < SSH_CHUNK ? n : SSH_CHUNK));
-	c->host->polling = was;
+	leave(c->host, was);
 	sshost_again(c->host);
 	return put > 0 ? (size_t)put : 0;
 }
@@ -251,7 +282,7 @@ ssize_t chan_read(struct chan *c, void *buf, size_t n)
 		n = c->waiting;
 	was = enter(c->host);
 	got = ssh_channel_read_nonblocking(c->ch, buf, (uint32_t)n, 0);
-	c->host->polling = was;
+	leave(c->host, was);
 	if (got <= 0)
 		return got == 0 ? 0 : -1;
 	c->waiting -= (size_t)got;
@@ -265,7 +296,7 @@ void chan_send_eof(struct chan *c)
 
 	if (!c->eof_sent && c->state == CHAN_RUNS && !c->closed)
 		ssh_channel_send_eof(c->ch);
-	c->host->polling = was;
+	leave(c->host, was);
 	c->eof_sent = true;
 	sshost_again(c->host);
 }

@@ -43,7 +43,7 @@ static size_t on_data(struct chan *c, const void *p, size_t n)
 	if (at) {
 		size_t rest = st->noise.len - (size_t)(at - st->noise.s) - len;
 
-		st->found = true;
+		st->found = c->pulls = true;
 		str_free(&st->noise);
 		return n - rest;
 	}
