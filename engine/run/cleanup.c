@@ -105,11 +105,7 @@ static json_t *call_input(struct run *r, struct mach *m, json_t *args, uint32_t 
 	json_t *in = json_object();
 
 	jset(in, "args", args);
-	if (m)
-		json_object_set(in, "machine",
-				(json_t *)plan_machine_spec(r->plan, m->index));
-	else
-		jset(in, "machine", json_object());
+	jset(in, "machine", m ? input_machine(r, m) : json_object());
 	jset(in, "facts", m ? facts_merged(m->facts, NULL) : json_object());
 	jset(in, "kept", json_object());
 	jset_str(in, "role", r->plan->hosts[host].name);

@@ -88,6 +88,36 @@ json_t *kept_get(const struct run *r, const struct mach *m, const char *key)
 	return out;
 }
 
+/* ---- the machine ---------------------------------------------------------------------- */
+
+/* A disk as a plan would name it, from what assess saw. */
+static json_t *disk_said(const json_t *seen)
+{
+	json_t *said = json_copy(jget(seen, "ids"));
+
+	jset(said, "format", json_incref(jget(seen, "format")));
+	jset(said, "copy", json_incref(jget(seen, "copy")));
+	return said;
+}
+
+/* Of a domain the plan names no disks: they are known once assess has asked for them. */
+json_t *input_machine(const struct run *r, const struct mach *m)
+{
+	const json_t *spec = plan_machine_spec(r->plan, m->index), *disk;
+	const json_t *seen = jget(json_object_get(m->facts, "machine"), "stable.disks");
+	json_t *own, *disks;
+	size_t i;
+
+	if (!spec || strcmp(jstr(spec, "source.kind", ""), "domain") != 0 || !seen)
+		return json_incref((json_t *)spec);
+	own = json_deep_copy(spec);
+	disks = json_object();
+	json_array_foreach(seen, i, disk)
+		jset(disks, jstr(disk, "name", ""), disk_said(disk));
+	jset(jget(own, "source"), "disks", disks);
+	return own;
+}
+
 /* ---- the input ---------------------------------------------------------------------- */
 
 json_t *input_run(const struct run *r, const char *step)
@@ -112,12 +142,26 @@ json_t *input_args(const struct run *r, const struct mach *m, uint32_t node,
 	return plan_step_args(r->plan, m->index, r->graph->nodes[node].step, facts, e);
 }
 
+/* What others told: a bare probe must not see the step's own facts either. */
+static json_t *facts_of_others(const struct mach *m, const char *key)
+{
+	json_t *out = json_object(), *fact;
+	const char *name;
+
+	json_object_foreach(m->facts, name, fact)
+		if (strcmp(jstr(fact, "step", ""), key))
+			json_object_set(out, name, fact);
+	return out;
+}
+
 json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e)
 {
 	static const char *const none[] = { NULL };
 	const struct module *mod = o->module;
-	const json_t *spec = plan_machine_spec(o->r->plan, o->m->index);
+	AUTO_JSON *spec = input_machine(o->r, o->m);
 	AUTO_FREE char *key = step_key(o->step);
+	AUTO_JSON *facts = o->bare ? facts_of_others(o->m, key) :
+			   json_incref(o->m->facts);
 	json_t *in;
 
 	if (!spec) {
@@ -126,9 +170,9 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	}
 	in = json_object();
 	json_object_set(in, "args", args);
-	json_object_set(in, "machine", (json_t *)spec);
+	json_object_set(in, "machine", spec);
 	/* A check reads what it likes; a module gets what it says it wants. */
-	jset(in, "facts", facts_merged(o->m->facts, mod->place == IN_ENGINE ? NULL :
+	jset(in, "facts", facts_merged(facts, mod->place == IN_ENGINE ? NULL :
 				       mod->wants ? mod->wants : none));
 	jset(in, "kept", o->bare ? json_object() : kept_get(o->r, o->m, key));
 	jset_str(in, "role", role);

@@ -121,8 +121,7 @@ static void hook_call(void *arg, const char *at, struct call *c)
 	}
 	if (!c->input)
 		c->input = json_object();
-	json_object_set(c->input, "machine",
-			(json_t *)plan_machine_spec(o->r->plan, o->m->index));
+	jset(c->input, "machine", input_machine(o->r, o->m));
 	if (!json_object_get(c->input, "facts"))
 		jset(c->input, "facts", facts_merged(o->m->facts, NULL));
 	jset_str(c->input, "role", where.role);

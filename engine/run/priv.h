@@ -114,7 +114,7 @@ struct op {
 	int ends;
 	int left;			/* ends without a result */
 	int acks;			/* records on their way to disk for this op */
-	bool bare;			/* sees nothing of what was kept */
+	bool bare;			/* sees nothing of what the step kept or told */
 	bool quiet;			/* its progress and log are not reported */
 	bool stopping;			/* told to stop */
 	bool waiting;			/* asked a person, and nobody was there */
@@ -149,6 +149,9 @@ bool result_ok(const json_t *result);
 json_t *result_error(const char *kind, const char *text, const char *hint);
 json_t *merge_results(const struct op *o);	/* merge.c; new */
 
+/* The machine as its calls see it: the plan's words, and the disks of a domain as assess
+ * saw them. New; NULL when it cannot be described. */
+json_t *input_machine(const struct run *r, const struct mach *m);
 /* The call's input; NULL with e when the machine cannot be described. */
 json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e);
 json_t *input_args(const struct run *r, const struct mach *m, uint32_t node,
