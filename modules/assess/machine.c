@@ -3,10 +3,12 @@
  * with what they hold, interfaces. Read only.
  *
  * A running source is asked itself. Of image files the tables and file systems are
- * read, and the rest is what the plan says.
+ * read, and the rest is what the plan says; of a domain libvirt says it.
  */
 #include "engine/base/mem.h"
+#include "engine/base/proc.h"
 #include "modules/lib/diskmap.h"
+#include "modules/lib/domain.h"
 #include "modules/lib/guestfs.h"
 #include "modules/lib/hw.h"
 #include "modules/lib/parttab.h"
@@ -22,6 +24,7 @@ static const struct param params[] = {
 struct look {
 	struct ctx *c;
 	const json_t *spec;
+	json_t *domain;			/* as libvirt describes it; NULL: not asked */
 	json_t *machine;		/* stable part of the fact */
 	json_t *used, *kernel_names;	/* volatile parts, by disk */
 	json_t *mounts;			/* of this host */
@@ -93,11 +96,29 @@ static int look_disk(struct look *l, const char *name, const json_t *said)
 	return 0;
 }
 
+/* A domain is asked for what the plan does not say. */
+static int look_domain(struct look *l)
+{
+	const char *name = jstr(l->spec, "source.domain", "");
+	AUTO_FREE char *virsh = NULL;
+	AUTO_ERR e = { 0 };
+
+	if (strcmp(jstr(l->spec, "source.kind", ""), "domain") != 0)
+		return 0;
+	virsh = proc_which("virsh");
+	if (!virsh)
+		return ctx_need_tool(l->c, "virsh");
+	l->domain = domain_ask(name, &e);
+	return l->domain ? 0 : ctx_fail_err(l->c, &e);
+}
+
 static int look_disks(struct look *l)
 {
-	json_t *said, *disks = jget(l->spec, "source.disks");
+	json_t *said, *disks = jget(l->domain, "disks");
 	const char *name;
 
+	if (!disks)
+		disks = jget(l->spec, "source.disks");
 	jset(l->machine, "disks", json_array());
 	if (json_object_size(disks) == 0)
 		return ctx_fail(l->c, "cannot describe '%s': the plan names no disks "
@@ -216,14 +237,16 @@ static void look_live(struct look *l)
 
 static void look_said(struct look *l)
 {
-	json_t *m = l->machine;
+	json_t *m = l->machine, *d = l->domain;
+	const char *firmware = jstr(d, "firmware", image_firmware(m));
 
-	jset_str(m, "firmware", jstr(l->spec, "source.firmware", image_firmware(m)));
-	jset_int(m, "cpus", jint(l->spec, "source.cpus", 1));
-	jset_int(m, "memory", jint(l->spec, "source.memory", 1 << 30));
-	jset_str(m, "clock", "utc");
+	jset_str(m, "firmware", jstr(l->spec, "source.firmware", firmware));
+	jset_int(m, "cpus", jint(l->spec, "source.cpus", jint(d, "cpus", 1)));
+	jset_int(m, "memory", jint(l->spec, "source.memory", jint(d, "memory", 1 << 30)));
+	jset_str(m, "arch", jstr(d, "arch", jstr(m, "arch", NULL)));
+	jset_str(m, "clock", jstr(d, "clock", "utc"));
 	jset(m, "system", json_null());
-	jset(m, "nics", said_nics(l->spec));
+	jset(m, "nics", d ? domain_nics(d, l->spec) : said_nics(l->spec));
 }
 
 /* ---- findings ---------------------------------------------------------------- */
@@ -303,6 +326,21 @@ static void find_on_disk(struct look *l, const json_t *disk)
 		ctx_finding(l->c, "info", "disk.mounted", NULL,
 			    "disk '%s' is mounted and written to while it is copied; "
 			    "cutover quiesces it", name);
+}
+
+/* Of a domain's NIC the host knows the MAC only. */
+static void find_nameless(struct look *l)
+{
+	size_t i;
+	json_t *nic;
+
+	json_array_foreach(jget(l->machine, "nics"), i, nic)
+		if (!jbool(nic, "named", true))
+			ctx_finding(l->c, "warning", "net.no-name", "say what it is called "
+				    "there: source: { nics: { NAME: { mac: ... } } }",
+				    "%s (%s): its name inside the machine is not known; it "
+				    "may have another one at the target", jstr(nic, "name", "?"),
+				    jstr(nic, "mac", "no MAC"));
 }
 
 static bool is_ours(const struct look *l, const char *dir)
@@ -394,7 +432,7 @@ static int look_all(struct look *l)
 	json_t *disk;
 	bool live;
 
-	if (look_disks(l) < 0)
+	if (look_domain(l) < 0 || look_disks(l) < 0)
 		return -1;
 	live = guestfs_mounted_at(m, "/", NULL) != NULL;
 	jset_str(m, "kind", jstr(l->spec, "source.kind", "block"));
@@ -407,6 +445,7 @@ static int look_all(struct look *l)
 	} else {
 		forget_mounts(m);
 		look_said(l);
+		find_nameless(l);
 		if (look_files(l) < 0)
 			return -1;
 	}
@@ -428,6 +467,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	for (size_t i = 0; i < l.count; i++)
 		disk_close(&l.disks[i], NULL);
 	json_decref(l.mounts);
+	json_decref(l.domain);
 	jset(volatile_part, "used", l.used);
 	jset(volatile_part, "kernel_names", l.kernel_names);
 	if (r == 0) {
@@ -439,7 +479,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	return -1;
 }
 
-static const char *const tools[] = { "qemu-nbd", NULL };
+static const char *const tools[] = { "qemu-nbd", "virsh", NULL };
 
 const struct module module_assess_machine = {
 	.name = "assess.machine",

@@ -191,12 +191,17 @@ static int add_disks(const struct vm_from *from, bool virtio, json_t *disks,
 	return err_hint(e, "name its disks in the plan: source: { disks: { root: ... } }");
 }
 
+/* The plan's word, mapped; else what the plan maps the NIC or its old network to. */
 static const char *network_of(const struct vm_from *from, const char *nic)
 {
 	const json_t *maps = jget(from->machine, "maps.networks");
 	const char *net = jstr(json_object_get(jget(from->machine, "target.nics"), nic),
 			       "network", NULL);
+	const char *old = jstr(named(jget(from->fact, "nics"), nic), "network", NULL);
 	const json_t *mapped = json_object_get(maps, net ? net : nic);
+
+	if (!net && !mapped && old)
+		mapped = json_object_get(maps, old);
 
 	return json_is_string(mapped) ? json_string_value(mapped) : net;
 }

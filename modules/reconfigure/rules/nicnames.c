@@ -118,7 +118,7 @@ static int run(struct rule_env *r)
 
 	for (size_t i = 0; i < count && res == 0; i++) {
 		res = swap_macs(r, &nics[i]);
-		if (res == 0 && !is_made_by_guest(nics[i].name))
+		if (res == 0 && nics[i].named && !is_made_by_guest(nics[i].name))
 			res = systemd ? name_by_link(r, &nics[i]) : name_by_udev(r, &nics[i]);
 	}
 	rule_nics_free(nics, count);

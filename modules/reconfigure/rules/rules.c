@@ -91,14 +91,14 @@ static char *lower(const char *s)
 	return out;
 }
 
-static const char *found_mac(const json_t *machine, const char *name)
+static const json_t *found_nic(const json_t *machine, const char *name)
 {
 	size_t i;
 	json_t *nic;
 
 	json_array_foreach(jget(machine, "nics"), i, nic)
 		if (strcmp(jstr(nic, "name", ""), name) == 0)
-			return jstr(nic, "mac", NULL);
+			return nic;
 	return NULL;
 }
 
@@ -106,13 +106,15 @@ static struct rule_nic one_nic(const struct rule_env *r, const json_t *nic)
 {
 	const char *name = jstr(nic, "name", "");
 	json_t *want = json_object_get(jget(r->spec, "target.nics"), name);
+	const json_t *found = found_nic(r->machine, name);
 	const char *said = jstr(json_object_get(jget(r->spec, "source.nics"), name),
 				"mac", NULL);
 
 	return (struct rule_nic){
 		.name = mem_strdup(name), .want = want,
-		.old_mac = lower(said ? said : found_mac(r->machine, name)),
-		.mac = lower(jstr(nic, "mac", "")) };
+		.old_mac = lower(said ? said : jstr(found, "mac", NULL)),
+		.mac = lower(jstr(nic, "mac", "")),
+		.named = jbool(found, "named", true) };
 }
 
 struct rule_nic *rule_nics(const struct rule_env *r, size_t *count)

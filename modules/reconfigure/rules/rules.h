@@ -53,6 +53,7 @@ struct rule_nic {
 	char *old_mac;		/* NULL: not known; owned */
 	char *mac;		/* owned */
 	const json_t *want;	/* target.nics.NAME; may be NULL */
+	bool named;		/* the guest itself calls it so */
 };
 /* Each NIC that has a network at the target; NULL with r->err. Caller frees with
  * rule_nics_free. */
