@@ -239,7 +239,7 @@ static const struct key source_keys[] = {
 	ROW("host", P_STR, "where the machine or its images are", .required = true),
 	NAMED("disks", "block devices by name, or a list", &disk_row, .flags = KEY_LIST),
 	NAMED("images", "image files by name, or a list", &image_row, .flags = KEY_LIST),
-	ROW("domain", P_STR, "a libvirt domain"),
+	ROW("domain", P_STR, "a libvirt domain; alone it tells its disks and hardware itself"),
 	LATER("vmx", "use `images` with the .vmdk files"),
 	LATER("ova", "unpack it and use `images`"),
 	LATER("vcenter", "export the VM and use `images`"),
