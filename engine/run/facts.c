@@ -183,8 +183,9 @@ static int by_code(const void *a, const void *b)
 	return c ? c : strcmp(jstr(x, "severity", ""), jstr(y, "severity", ""));
 }
 
-/* The text may hold numbers of the moment: the tree has code and severity only,
- * in an order of their own; the text stands in the meta document. */
+/* The text may hold numbers of the moment, and an "info" is of the moment altogether
+ * (a journal that is in use now): the tree has code and severity of the others, in an
+ * order of their own; all of it stands in the meta document. */
 json_t *findings_tree(const struct mach *m)
 {
 	size_t n = json_array_size(m->findings), i;
@@ -194,8 +195,11 @@ json_t *findings_tree(const struct mach *m)
 		list[i] = f;
 	qsort(list, n, sizeof(json_t *), by_code);
 	for (i = 0; i < n; i++) {
-		json_t *mine = json_object();
+		json_t *mine;
 
+		if (!strcmp(jstr(list[i], "severity", ""), "info"))
+			continue;
+		mine = json_object();
 		jset_str(mine, "severity", jstr(list[i], "severity", ""));
 		jset_str(mine, "code", jstr(list[i], "code", ""));
 		jset_str(mine, "step", jstr(list[i], "step", ""));
