@@ -140,16 +140,41 @@ static void begin_durable(void *arg, struct err *e)
 	go_on(en);
 }
 
+const json_t *phase_silent(const struct run *r, const struct mach *m, int phase)
+{
+	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1]; i++)
+		if ((int)r->graph->nodes[i].step->phase == phase && r->known[i].answer &&
+		    !strcmp(result_kind(r->known[i].answer), "down"))
+			return r->known[i].answer;
+	return NULL;
+}
+
+/* Did anything change since the phase began? */
+static bool untouched(const struct run *r, const struct mach *m, int phase)
+{
+	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1]; i++)
+		if ((int)r->graph->nodes[i].step->phase >= phase && meta_touched(r, m, i))
+			return false;
+	return true;
+}
+
 static void all_asked(void *arg)
 {
 	struct entering *en = arg;
 	struct run *r = en->r;
+	json_t *begun;
+	bool unsure = false;
 	AUTO_FREE char *subject = mem_printf("%s begins: %s", phase_names[en->phase],
 					     "what the hosts say before it");
 	AUTO_FREE char *field = mem_printf("phases/%s", phase_names[en->phase]);
 	struct rec c;
 	char iso[21];
 
+	/* What is changed before all answered could not be proven to be back later. */
+	if (en->phase > PHASE_ASSESS && phase_silent(r, en->m, en->phase)) {
+		over(en, false);
+		return;
+	}
 	rec_init(&c, r, en->m);
 	for (uint32_t i = r->graph->first[en->m->index];
 	     i < r->graph->first[en->m->index + 1]; i++) {
@@ -158,14 +183,17 @@ static void all_asked(void *arg)
 
 		if ((int)s->phase != en->phase)
 			continue;
+		unsure = unsure || !result_ok(r->known[i].answer);
 		rec_result(&c, i, r->known[i].answer);
 		if (findings_absorb(r, en->m, key, r->known[i].answer))
 			findings_report(r, en->m, key);
 	}
 	rec_findings(&c);
 	clock_iso(run_wall(r), iso);
-	rec_meta(&c, field, json_pack("{s:s, s:s}", "begun", iso,
-				      "run", state_run_id(r->state)));
+	begun = json_pack("{s:s, s:s}", "begun", iso, "run", state_run_id(r->state));
+	if (unsure)
+		jset_bool(begun, "unsure", true);
+	rec_meta(&c, field, begun);
 	rec_meta(&c, "phase", json_string(phase_names[en->phase]));
 	if (!meta_of(r, en->m))
 		rec_meta(&c, "serves", json_string("source"));
@@ -177,12 +205,13 @@ void phase_enter(struct run *r, struct mach *m, int phase,
 		 void (*then)(void *arg, bool ok), void *arg)
 {
 	struct entering *en = mem_alloc(sizeof(*en));
-	const json_t *phases = json_object_get(meta_of(r, m), "phases");
+	const json_t *begun = json_object_get(json_object_get(meta_of(r, m), "phases"),
+					      phase_names[phase]);
 
 	*en = (struct entering){ r, m, phase, then, arg };
 	/* A phase begins once: asking again half way would move the point to which
-	 * rollback returns. */
-	if (json_object_get(phases, phase_names[phase]))
+	 * rollback returns. But not every step answered then, and none did anything. */
+	if (begun && !(jbool(begun, "unsure", false) && untouched(r, m, phase)))
 		go_on(en);
 	else
 		phase_ask(r, m, phase, false, all_asked, en);

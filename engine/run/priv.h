@@ -235,10 +235,13 @@ void job_fail_text(struct job *j, const char *kind, const char *text, const char
 void job_succeed(struct job *j, const json_t *answer, const char *status, bool touched);
 void job_skip(struct job *j);
 /* Ask all steps of the phase and write its beginning, unless an earlier run did;
- * then then(arg, ok). Not ok: a blocker stands, or the record could not be written;
- * it is told already. */
+ * then then(arg, ok). Not ok: a host is silent (phase_silent() has what is to be told),
+ * or a blocker stands, or the record could not be written; those are told already. */
 void phase_enter(struct run *r, struct mach *m, int phase,
 		 void (*then)(void *arg, bool ok), void *arg);
+/* The answer in place of a host that cannot be reached, of a phase's last asking; NULL:
+ * all hosts answered. */
+const json_t *phase_silent(const struct run *r, const struct mach *m, int phase);
 /* Say that a finding keeps the machine from going on; false when none does. */
 bool phase_blocked(struct run *r, struct mach *m, const char *verb);
 void known_set(struct run *r, struct mach *m, uint32_t node, const json_t *answer,

@@ -288,10 +288,16 @@ static void ask(struct job *j)
 static void entered(void *arg, bool ok)
 {
 	struct job *j = arg;
+	const json_t *silent;
 
 	if (ok) {
 		j->m->entered = (int)j->s->phase;
 		ask(j);
+		return;
+	}
+	silent = j->s->phase > PHASE_ASSESS ? phase_silent(j->r, j->m, (int)j->s->phase) : NULL;
+	if (silent) {
+		job_fail(j, silent);
 		return;
 	}
 	j->m->failed = true;
