@@ -148,7 +148,7 @@ static void add_titles(struct cli *c, struct screen *screen)
 		title = mem_printf("%s -> %s", c->plan->hosts[m->source_host].name,
 				   c->plan->hosts[m->target_host].name);
 		screen_machine(screen, m->name, title,
-			       jstr(json_object_get(machines, m->name), "serves", NULL));
+			       jstr(json_object_get(machines, m->name), "serves", "source"));
 	}
 }
 

@@ -26,7 +26,7 @@ static const char script[] =
 	"[ \"$f\" ] || { [ \"$w\" ] && echo \"" MARK "$1 no noexec$w\" || echo \"" MARK
 	"$1 no tmpfs -\"; exit 1; }; "
 	"echo \"" MARK "$1 go\"; head -c $2 >$f/a 2>/dev/null; n=$(wc -c <$f/a); "
-	"[ \"$n\" -eq $2 ] || { rm -rf $f; echo \"" MARK "$1 no space $f\"; exit 1; }; "
+	"[ \"$n\" -eq $2 ] || { rm -rf $f; echo \"" MARK "$1 no space $d\"; exit 1; }; "
 	"chmod 700 $f/a; exec $f/a --serve $1 --expect $3 --remove $f";
 
 static char *agent_system(void)
@@ -51,7 +51,7 @@ static const struct {
 	{ "tmpfs", "no tmpfs there can be written to, and no disk may be%.0s",
 	  "mount one: mount -t tmpfs -o mode=1777 tmpfs /dev/shm" },
 	{ "space", "not enough space in %s",
-	  "the agent needs 8 MiB of memory there" },
+	  "it needs 8 MiB: remove files there, or make it larger: mount -o remount,size=64m" },
 };
 
 static void refuse(struct sshost *s, const char *word, const char *detail)
