@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+# bad.sh - what a person reads when something is wrong, compared whole; sourced after lab.sh.
+#
+# bad STATUS 'WHAT' CMD... <<END: run CMD; its status, and all it says on both outputs, must be
+# as given. Replaced before comparing: the scratch folder (LAB), fingerprints (SHA256:KEY),
+# ids (ID), process ids (pid N), durations (TIME), dates and the time of day (NOW), how much
+# was moved (SIZE), the kernel (LINUX); blanks at line ends are dropped. A test goes on after
+# a difference; `bad_end` fails then.
+# BAD_SHOW=1 shows what was said instead of comparing, to write a test.
+
+bad_failed=0
+
+_bad_plain() {
+	sed -E -e "s#$LAB#LAB#g" -e 's#SHA256:[A-Za-z0-9+/]+#SHA256:KEY#g' \
+		-e 's#\b(run|tree|plan) [0-9a-f]{7,12}\b#\1 ID#g' -e 's#\b[0-9a-f]{32,64}\b#ID#g' \
+		-e 's#\bpid [0-9]+#pid N#g' \
+		-e 's#\b[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]+Z?#NOW#g' -e 's#^[0-9]{2}(:[0-9]{2}){2} #NOW #' \
+		-e 's#\b([0-9]+h)?([0-9]+m)?[0-9]+(\.[0-9]+)?m?s\b#TIME#g' \
+		-e 's#(done|undone|FAILED) in TIME#\1#' -e 's#[0-9.]+ [KM]iB moved#SIZE moved#' \
+		-e '/^host  state/s# {2,}#  #g' -e '/^[a-z]+ +DOWN  |Linux /s# {2,}#  #g' -e 's#Linux [^ ]+#LINUX#' \
+		-e 's# +$##' "$1"
+}
+
+bad() {
+	local want=$1 what=$2 got=0
+	shift 2
+	cat >"$LAB/bad.want"
+	timeout 60 "$@" >"$LAB/bad.raw" 2>&1 </dev/null || got=$?
+	_bad_plain "$LAB/bad.raw" >"$LAB/bad.got"
+	if [ -n "${BAD_SHOW:-}" ]; then
+		printf '=== %s: status %s (%s)\n' "$what" "$got" "$want"
+		cat "$LAB/bad.got"
+		echo "@@@"
+		return
+	fi
+	if [ "$got" = "$want" ] && diff -u --label expected --label said "$LAB/bad.want" "$LAB/bad.got"; then
+		echo "ok $what"
+	else
+		[ "$got" = "$want" ] || { cat "$LAB/bad.got"; echo "status $got instead of $want"; }
+		echo "FAILED $what"
+		bad_failed=$((bad_failed + 1))
+	fi
+}
+
+# must 'WHAT' CMD...: CMD is true, or the test has failed.
+must() {
+	local what=$1
+	shift
+	[ -z "${BAD_SHOW:-}" ] || { "$@" || echo "!!! not so: $what"; return; }
+	"$@" || { echo "FAILED $what"; bad_failed=$((bad_failed + 1)); }
+}
+
+# nothing_in DIR...: no file is left there.
+nothing_in() { [ -z "$(find "$@" -type f -o -type l -o -type s)" ] || { find "$@"; return 1; }; }
+
+# no_agent: none runs, on any host of the lab.
+no_agent() { ! pgrep -f '[d]rover-agent|[-]-serve' >/dev/null; }
+
+bad_end() { [ $bad_failed = 0 ] || fail "$bad_failed messages or outcomes differ"; }
