@@ -84,8 +84,10 @@ static int remove_port(struct ctx *c, const char *name)
 	return fence_tap_remove(name, &e) < 0 ? ctx_fail_err(c, &e) : 0;
 }
 
-static int remove_domain(struct ctx *c, const char *name)
+/* By its uuid, where that was noted: another may have taken the name since. */
+static int remove_domain(struct ctx *c, const char *said)
 {
+	const char *name = jstr(ctx_args(c), "detail.uuid", said);
 	const char *const there[] = { "virsh", "-q", "dominfo", name, NULL };
 	const char *const destroy[] = { "virsh", "-q", "destroy", name, NULL };
 	const char *const undefine[] = { "virsh", "-q", "undefine", "--nvram", name, NULL };

@@ -59,7 +59,7 @@ static int merge_by_monitor(struct ctx *c, const json_t *def, const json_t *disk
 
 static int merge_by_libvirt(struct ctx *c, const json_t *def, const json_t *disk)
 {
-	const char *name = jstr(def, "name", ""), *path = jstr(disk, "path", "");
+	const char *name = jstr(def, "uuid", ""), *path = jstr(disk, "path", "");
 	const char *const list[] = { "virsh", "-q", "domblklist", name, NULL };
 	const char *const commit[] = { "virsh", "-q", "blockcommit", name, path, "--active",
 				       "--pivot", "--wait", NULL };

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,31 +74,77 @@ static bool libvirt_usable(void)
 	return virsh && run_input(argv, ANSWER_MS, NULL, NULL, NULL) == 0;
 }
 
-/* domstate's answer, "" when there is no such domain. */
-static void domain_state(const json_t *def, char out[32])
+/* virsh's answer to a question about one domain, "" when there is no such domain. */
+static void ask_domain(const char *verb, const char *which, char out[48])
 {
-	const char *const argv[] = { "virsh", "-q", "domstate", name_of(def), NULL };
+	const char *const argv[] = { "virsh", "-q", verb, which, NULL };
 	AUTO_STR said = {0};
 
 	run_input(argv, TOOL_MS, NULL, &said, NULL);
-	snprintf(out, 32, "%.31s", said.s ? said.s : "");
+	snprintf(out, 48, "%.47s", said.s ? said.s : "");
 	out[strcspn(out, "\r\n")] = '\0';
+}
+
+/* Ours is known by its uuid: a stranger may have the name. */
+static const char *uuid_of(const json_t *def)
+{
+	return jstr(def, "uuid", "");
+}
+
+static void domain_state(const json_t *def, char out[48])
+{
+	ask_domain("domstate", uuid_of(def), out);
 }
 
 static bool libvirt_running(const json_t *def)
 {
-	char state[32];
+	char state[48];
 
 	domain_state(def, state);
 	return strcmp(state, "running") == 0;
 }
 
+static bool libvirt_active(const json_t *def)
+{
+	char state[48];
+
+	domain_state(def, state);
+	return state[0] && strcmp(state, "shut off") != 0;
+}
+
 static bool libvirt_known(const json_t *def)
 {
-	char state[32];
+	char state[48];
 
 	domain_state(def, state);
 	return state[0] != '\0';
+}
+
+char *serve_bridge(const char *network)
+{
+	const char *const argv[] = { "virsh", "-q", "net-info", "--network", network, NULL };
+	AUTO_FREE char *path = mem_printf("/sys/class/net/%s", network);
+	AUTO_STR said = {0};
+	const char *line;
+
+	if (access(path, F_OK) == 0 || !libvirt_usable() ||
+	    run_input(argv, TOOL_MS, NULL, &said, NULL) < 0)
+		return mem_strdup(network);
+	line = said.s ? strstr(said.s, "\nBridge:") : NULL;
+	if (!line)
+		return mem_strdup(network);
+	line += strlen("\nBridge:");
+	line += strspn(line, " \t");
+	return mem_printf("%.*s", (int)strcspn(line, " \t\r\n"), line);
+}
+
+bool serve_taken(const json_t *def, const char *wanted)
+{
+	char uuid[48] = "";
+
+	if ((strcmp(wanted, "auto") == 0 || strcmp(wanted, "libvirt") == 0) && libvirt_usable())
+		ask_domain("domuuid", name_of(def), uuid);
+	return uuid[0] && strcasecmp(uuid, uuid_of(def)) != 0;
 }
 
 static int libvirt_define(struct ctx *c, const json_t *def)
@@ -112,11 +159,13 @@ static int libvirt_define(struct ctx *c, const json_t *def)
 
 static int libvirt_begin(struct ctx *c, const json_t *def)
 {
-	const char *const start[] = { "virsh", "-q", "start", name_of(def), NULL };
-	const char *const enable[] = { "virsh", "-q", "autostart", name_of(def), NULL };
+	const char *const start[] = { "virsh", "-q", "start", uuid_of(def), NULL };
+	const char *const enable[] = { "virsh", "-q", "autostart", uuid_of(def), NULL };
+	json_t *detail = json_object();
 	AUTO_ERR e = {0};
 
-	if (ctx_ledger_add(c, "domain", name_of(def), true, NULL) < 0 ||
+	jset_str(detail, "uuid", uuid_of(def));
+	if (ctx_ledger_add(c, "domain", name_of(def), true, detail) < 0 ||
 	    libvirt_define(c, def) < 0)
 		return -1;
 	if ((!libvirt_running(def) && run(start, &e) < 0) || run(enable, &e) < 0)
@@ -126,20 +175,20 @@ static int libvirt_begin(struct ctx *c, const json_t *def)
 
 static int libvirt_end(struct ctx *c, const json_t *def, unsigned grace_ms)
 {
-	const char *const shutdown[] = { "virsh", "-q", "shutdown", name_of(def), NULL };
-	const char *const destroy[] = { "virsh", "-q", "destroy", name_of(def), NULL };
-	const char *const undefine[] = { "virsh", "-q", "undefine", "--nvram", name_of(def), NULL };
+	const char *const shutdown[] = { "virsh", "-q", "shutdown", uuid_of(def), NULL };
+	const char *const destroy[] = { "virsh", "-q", "destroy", uuid_of(def), NULL };
+	const char *const undefine[] = { "virsh", "-q", "undefine", "--nvram", uuid_of(def), NULL };
 	AUTO_ERR e = {0};
-	char state[32];
 
-	domain_state(def, state);
 	if (grace_ms && libvirt_running(def))
 		run(shutdown, NULL);
 	for (unsigned ms = 0; ms < grace_ms && libvirt_running(def); ms += 500)
 		task_sleep_ms(500);
-	if (state[0] && libvirt_running(def) && run(destroy, &e) < 0)
+	/* one that is paused or dying has its disks open too */
+	if (libvirt_active(def) && run(destroy, &e) < 0 && libvirt_active(def))
 		return ctx_fail_err(c, &e);
-	if (state[0] && run(undefine, &e) < 0)
+	err_clear(&e);
+	if (libvirt_known(def) && run(undefine, &e) < 0)
 		return ctx_fail_err(c, &e);
 	return ctx_ledger_del(c, "domain", name_of(def));
 }

@@ -31,6 +31,11 @@ struct serve_way {
 const struct serve_way *serve_way(struct ctx *c, const char *wanted);
 /* The way in which it is registered on this host; NULL: in none. */
 const struct serve_way *serve_found(const json_t *def);
+/* The bridge of a libvirt network of this host; what is none stays as it is. Caller
+ * frees. */
+char *serve_bridge(const char *network);
+/* Started by `wanted`, would it meet another machine of its name in libvirt? */
+bool serve_taken(const json_t *def, const char *wanted);
 /* The file that libvirt writes the console to. Caller frees. */
 char *serve_log(const json_t *def);
 /* The systemd unit of a definition; caller frees. */

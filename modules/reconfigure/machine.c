@@ -8,16 +8,18 @@
 #include "modules/lib/keepfile.h"
 #include "modules/lib/layout.h"
 #include "modules/lib/qemu.h"
+#include "modules/lib/serve.h"
 #include "modules/lib/vm.h"
 #include "modules/module.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct param params[] = { { .name = NULL } };
 static const char *const wants[] = { "machine", "guest", "disks", "target.host",
 				   "definition", NULL };
-static const char *const tools[] = { "qemu-system-x86_64", NULL };
+static const char *const tools[] = { "qemu-system-x86_64", "virsh", NULL };
 
 struct made {
 	json_t *def;		/* the definition, with its texts; owned */
@@ -60,6 +62,20 @@ static bool has_kvm(struct ctx *c, const struct made *m)
 	return jbool(ctx_fact(c, "target.host"), "kvm", true) && qemu_kvm_works();
 }
 
+/* A plan may name a libvirt network; a definition names bridges, so that every way of
+ * starting it means the same. */
+static void use_bridges(json_t *def)
+{
+	json_t *nic;
+	size_t i;
+
+	json_array_foreach(jget(def, "nics"), i, nic) {
+		AUTO_FREE char *bridge = serve_bridge(jstr(nic, "network", ""));
+
+		jset_str(nic, "network", bridge);
+	}
+}
+
 static int make(struct ctx *c, struct made *m, json_t *left_out)
 {
 	struct vm_from from = {
@@ -76,6 +92,7 @@ static int make(struct ctx *c, struct made *m, json_t *left_out)
 	m->def = vm_define(&from, left_out, &e);
 	if (!m->def)
 		return ctx_fail_err(c, &e);
+	use_bridges(m->def);
 	m->xml = vm_xml(m->def);
 	jset(m->def, "argv", vm_argv(m->def, &as_defined));
 	m->json = json_pretty(m->def);
@@ -95,6 +112,29 @@ static void tell_left_out(struct ctx *c, const json_t *left_out)
 			    json_string_value(nic));
 }
 
+/* What would meet the machine on its host, before the downtime begins. */
+static void look_at_host(struct ctx *c, const json_t *def)
+{
+	const json_t *nic;
+	size_t i;
+
+	if (serve_taken(def, jstr(ctx_machine(c), "target.start", "auto")))
+		ctx_finding(c, "blocker", "target.domain-taken",
+			    "rename one of the two, or undefine the domain if it is a leftover",
+			    "libvirt at the target has another domain called '%s' already",
+			    jstr(def, "name", "?"));
+	json_array_foreach(jget(def, "nics"), i, nic) {
+		AUTO_FREE char *path = mem_printf("/sys/class/net/%s", jstr(nic, "network", ""));
+
+		if (access(path, F_OK) < 0)
+			ctx_finding(c, "warning", "target.no-bridge",
+				    "make the bridge before the cutover, or name another one: "
+				    "target: { nics: { NAME: { network: BRIDGE } } }",
+				    "the target host has no bridge '%s' for NIC '%s'",
+				    jstr(nic, "network", "?"), jstr(nic, "name", "?"));
+	}
+}
+
 static int probe(struct ctx *c, enum probe_state *state)
 {
 	AUTO_MADE m = {0};
@@ -105,6 +145,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (make(c, &m, left_out) < 0)
 		return -1;
 	tell_left_out(c, left_out);
+	look_at_host(c, m.def);
 	xml = keepfile_read(m.xml_path);
 	json = keepfile_read(m.json_path);
 	same = keepfile_change(c, m.xml_path, m.xml);
