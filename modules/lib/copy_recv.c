@@ -110,12 +110,12 @@ static int check_map(const struct layout_disk *at, const struct map_id *is,
 		err_set(e, ERR_STEP, "cannot go on with disk '%s': it has %llu bytes now, "
 			"the copy was begun with %llu", want->disk,
 			(unsigned long long)want->size, (unsigned long long)is->size);
-		return err_hint(e, "drover rollback before convert, then run again");
+		return err_hint(e, "drover rollback PLAN --to convert, then drover run PLAN");
 	}
 	if (is->chunk != want->chunk) {
 		err_set(e, ERR_STEP, "cannot go on with disk '%s' in chunks of %u bytes: it "
 			"was begun with %u", want->disk, want->chunk, is->chunk);
-		return err_hint(e, "set chunk back, or drover rollback before convert");
+		return err_hint(e, "set chunk back, or drover rollback PLAN --to convert");
 	}
 	return 0;
 }
@@ -189,7 +189,7 @@ static int open_old(struct target *t, struct err *e)
 	if (!t->d && e->sys == ENOENT) {
 		err_set(e, ERR_STEP, "cannot go on with disk '%s': '%s' is gone, its map is "
 			"there", t->name, t->at.base);
-		return err_hint(e, "drover rollback before convert, then run again");
+		return err_hint(e, "drover rollback PLAN --to convert, then drover run PLAN");
 	}
 	return t->d ? check_room(&t->at, t->d, map_id(t->m)->size, e) : -1;
 }

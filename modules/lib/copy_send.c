@@ -243,7 +243,7 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 	if (!path || disk_info(path, format, &info, &e) < 0)
 		return ctx_fail_err(c, &e);
 	if (was && (uint64_t)jint(was, "size", 0) != info.size) {
-		ctx_hint(c, "drover rollback before convert, then run again");
+		ctx_hint(c, "drover rollback PLAN --to convert, then drover run PLAN");
 		return ctx_fail(c, "cannot go on with disk '%s': it has %llu bytes now, the "
 				"copy was begun with %lld", name,
 				(unsigned long long)info.size,

@@ -42,10 +42,13 @@ static struct raw *raw_of(struct disk *d)
 
 static int fault(struct disk *d, const char *verb, uint64_t n, uint64_t at, struct err *e)
 {
-	if (errno == ENODATA)
-		return err_set(e, ERR_STEP, "cannot %s '%s' at byte %llu: it ends there "
-			       "now, it had %llu bytes", verb, d->path,
-			       (unsigned long long)at, (unsigned long long)d->size);
+	if (errno == ENODATA) {
+		err_set(e, ERR_STEP, "cannot %s '%s' at byte %llu: it ends there now, it had "
+			"%llu bytes", verb, d->path, (unsigned long long)at,
+			(unsigned long long)d->size);
+		return err_hint(e, "something made it shorter: stop that and bring it back, then "
+				"drover run PLAN; or drover rollback PLAN --to convert");
+	}
 	return err_sys(e, "cannot %s '%s' at byte %llu, length %llu", verb, d->path,
 		       (unsigned long long)at, (unsigned long long)n);
 }
@@ -126,17 +129,24 @@ static int raw_flush(struct disk *d, struct err *e)
 static int raw_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole,
 		      struct err *e)
 {
+	struct stat st;
 	off_t data, end;
 
-	(void)e;
 	*hole = false;
 	*len = d->size - at;
 	if (d->block)
 		return 0;
 	data = lseek(raw_of(d)->fd, (off_t)at, SEEK_DATA);
+	if (data < 0 && errno != ENXIO)
+		return 0;	/* it cannot tell */
 	if (data < 0) {
-		*hole = errno == ENXIO;
-		return 0;	/* no data up to the end, or it cannot tell */
+		*hole = true;	/* up to the end: but not where the end came nearer */
+		if (fstat(raw_of(d)->fd, &st) < 0)
+			return err_sys(e, "cannot look at '%s'", d->path);
+		if ((uint64_t)st.st_size >= d->size)
+			return 0;
+		errno = ENODATA;
+		return fault(d, "read", *len, (uint64_t)st.st_size, e);
 	}
 	if ((uint64_t)data > at) {
 		*hole = true;

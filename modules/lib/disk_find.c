@@ -108,8 +108,8 @@ static char *scan(const char *name, const char *kind, const char *want,
 	free(found);
 	err_set(e, ERR_STEP, "cannot find disk '%s': %s disk here has the %s '%s'", name,
 		several ? "more than one" : "no", kind, want);
-	err_hint(e, several ? "name it by path" : "`drover show MACHINE machine` lists the "
-		 "disks and their ids");
+	err_hint(e, several ? "name it by path" : "what is there: lsblk -do "
+		 "NAME,SIZE,SERIAL,WWN, and ls -l /dev/disk/by-id");
 	return NULL;
 }
 
@@ -148,6 +148,7 @@ char *disk_find(const char *name, const json_t *spec, struct err *e)
 		return mem_strdup(path);
 	err_set(e, ERR_STEP, "cannot find disk '%s': '%s': %s", name, path,
 		strerror(errno));
+	err_hint(e, "it is looked for on the source's host: is it attached, and the path right?");
 	return NULL;
 }
 

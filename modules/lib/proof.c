@@ -145,8 +145,8 @@ static int check_root(struct proving *x, const char *want, char hex[SHA256_HEX],
 		return 0;
 	err_set(e, ERR_STEP, "disk '%s' has digest %.12s, the pass that was recorded "
 		"%.12s", x->name, hex, want);
-	return err_hint(e, "something else wrote to '%s'; rollback before convert, then run "
-			"again", x->d->path);
+	return err_hint(e, "something else wrote to '%s': drover rollback PLAN --to convert, "
+			"then drover run PLAN", x->d->path);
 }
 
 /* The digest to be met, when it is of the pass that the map holds. A later pass

@@ -353,7 +353,7 @@ static void another_states_copy_is_refused(void **s)
 static void a_source_that_grew_or_shrank_is_refused(void **s)
 {
 	struct rig *r = *s;
-	const char *hint = "drover rollback before convert, then run again";
+	const char *hint = "drover rollback PLAN --to convert, then drover run PLAN";
 
 	do_both(r, "convert.disks");
 	assert_int_equal(truncate(r->src, SIZE + MIB), 0);
@@ -373,7 +373,8 @@ static void a_missing_source_is_named(void **s)
 					  "directory", r->src);
 
 	unlink(r->src);
-	assert_error(at(r, "source", "convert.disks", "probe"), text, "");
+	assert_error(at(r, "source", "convert.disks", "probe"), text,
+		     "it is looked for on the source's host: is it attached, and the path right?");
 }
 
 static void a_base_that_vanished_is_told(void **s)
@@ -385,7 +386,7 @@ static void a_base_that_vanished_is_told(void **s)
 	do_both(r, "convert.disks");
 	unlink(r->base);
 	assert_error(both(r, "cutover.pass", NULL), text,
-		     "drover rollback before convert, then run again");
+		     "drover rollback PLAN --to convert, then drover run PLAN");
 }
 
 static void chunks_of_an_odd_size_are_refused(void **s)

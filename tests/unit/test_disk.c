@@ -212,11 +212,17 @@ static void a_file_that_shrinks_under_us_is_told(void **s)
 					  "had 4194304 bytes", h->path);
 	AUTO_ERR e = { 0 };
 	AUTO_DISK *d = NULL;
+	uint64_t len;
+	bool hole;
 
 	assert_int_equal(disk_create_image(h->path, "raw", 4 * MIB, &e), 0);
 	d = disk_open(h->path, 0, &e);
 	assert_int_equal(truncate(h->path, 2 * MIB), 0);
 	assert_int_equal(d->ops->read(d, buf, MIB, 2 * MIB, &e), -1);
+	assert_string_equal(e.what, text);
+	/* what is missing is no hole: it would be copied as zeros, and proven */
+	err_clear(&e);
+	assert_int_equal(d->ops->extent(d, 2 * MIB, &len, &hole, &e), -1);
 	assert_string_equal(e.what, text);
 }
 
