@@ -176,7 +176,8 @@ int layout_claim(const struct layout *l, const json_t *machine,
 		err_move(e, &why);
 		return -1;
 	}
-	if (io_mkdirs(l->dir, 0700) < 0)
+	/* libvirt runs QEMU as a user of its own, who must get to the disks in here */
+	if (io_mkdirs(l->dir, 0711) < 0)
 		return err_sys(e, "cannot make directory '%s'", l->dir);
 	doc = json_object();
 	jset_str(doc, "lineage", jstr(run, "lineage", ""));
