@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LAST_WORDS_MS 3000	/* for the end that is the reason to say so */
+
 static void finish(struct op *o)
 {
 	json_t *result = merge_results(o);
@@ -26,6 +28,7 @@ void op_unlink_free(struct op *o)
 		if (o->next)
 			o->next->link = o->link;
 	}
+	loop_timer_del(o->late);
 	for (int k = 0; k < o->ends; k++) {
 		json_decref(o->end[k].call.input);
 		json_decref(o->end[k].result);
@@ -70,6 +73,14 @@ static void on_event(struct call *c, const json_t *event, void *arg)
 	op_event(arg, event);
 }
 
+static void on_late(void *arg)
+{
+	struct op *o = arg;
+
+	o->late = NULL;
+	op_stop(o);
+}
+
 static void on_result(struct call *c, const json_t *result, void *arg)
 {
 	struct op_end *end = arg;
@@ -82,6 +93,9 @@ static void on_result(struct call *c, const json_t *result, void *arg)
 	end->result = json_incref((json_t *)result);
 	if (--o->left == 0)
 		finish(o);
+	else if (!result_ok(result) && !o->stopping && !strcmp(result_kind(result), "cancelled"))
+		/* it ended because the other end did: that one has the reason, and says it */
+		o->late = loop_timer_add(o->r->loop, LAST_WORDS_MS, on_late, o);
 	else if (!result_ok(result))
 		op_stop(o);
 }

@@ -117,6 +117,7 @@ struct op {
 	bool bare;			/* sees nothing of what the step kept or told */
 	bool quiet;			/* its progress and log are not reported */
 	bool stopping;			/* told to stop */
+	struct loop_timer *late;	/* until the second end is told to stop, or NULL */
 	bool waiting;			/* asked a person, and nobody was there */
 	bool finished;			/* on_done was called */
 	char *fault;			/* what the module did wrong, or NULL; owned */
