@@ -47,9 +47,11 @@ machines:
 END
 cd "$LAB" || exit 1
 
-wait_for 120 "$here/tests/lib/client" count 10.77.0.10 || fail "the server does not come up"
-expect 1 "$DROVER" hosts plan.yaml
-said 'drover hosts plan.yaml --pin db1'
+sshd_up() { exec 3<>/dev/tcp/10.77.0.10/22; }
+wait_for 400 "$here/tests/lib/client" count 10.77.0.10 || fail "the server does not come up"
+wait_for 120 eval '(sshd_up)' || fail "its sshd does not come up"
+expect 111 "$DROVER" hosts plan.yaml
+said 'drover hosts .* --pin db1'
 expect 0 "$DROVER" hosts plan.yaml --pin db1 -y
 expect 0 "$DROVER" hosts plan.yaml
 
@@ -75,7 +77,7 @@ kill $writer
 wait $writer 2>/dev/null
 cp "$LAB/acked" "$LAB/acked.all"
 [ "$("$power" status "$LAB/old.raw")" = off ] || fail "the source must be off"
-expect 0 "$here/tests/lib/client" all 10.77.0.10
+"$here/tests/lib/client" all 10.77.0.10 >"$LAB/out" || fail "the target does not tell its book"
 sort "$LAB/out" >"$LAB/have"
 sort -u "$LAB/acked.all" >"$LAB/want"
 lost=$(comm -13 "$LAB/have" "$LAB/want" | wc -l)
