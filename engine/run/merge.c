@@ -98,17 +98,29 @@ static void add_side(json_t *to, const char *key, const char *side, const json_t
 }
 
 /* An end that was stopped because the other failed is not the reason. */
-static const json_t *worst_error(const struct op *o)
+static const struct op_end *worst_end(const struct op *o)
 {
-	const json_t *error = NULL;
+	const struct op_end *worst = NULL;
 
 	for (int k = 0; k < o->ends; k++) {
 		const json_t *mine = o->end[k].result;
 
 		if (!result_ok(mine) &&
-		    (!error || !strcmp(result_kind(error), "cancelled")))
-			error = mine;
+		    (!worst || !strcmp(result_kind(worst->result), "cancelled")))
+			worst = &o->end[k];
 	}
+	return worst;
+}
+
+/* Its error; where the ends are on two hosts it says on which. */
+static json_t *error_of(const struct op *o, const struct op_end *end)
+{
+	json_t *error = json_copy(json_object_get(end->result, "error"));
+
+	if (!strcmp(result_kind(end->result), "failed") && end->host != UINT32_MAX &&
+	    o->end[0].host != o->end[1].host)
+		jset_strf(error, "text", "host '%s': %s", o->r->plan->hosts[end->host].name,
+			  jstr(error, "text", "no reason given"));
 	return error;
 }
 
@@ -117,7 +129,7 @@ static json_t *merge_two(const struct op *o)
 	static const char *const sides[] = { "source", "target" };
 	json_t *out = json_object();
 	const char *state = NULL;
-	const json_t *error = worst_error(o);
+	const struct op_end *worst = worst_end(o);
 
 	for (int k = 0; k < o->ends; k++) {
 		const json_t *one = o->end[k].result;
@@ -132,11 +144,11 @@ static json_t *merge_two(const struct op *o)
 		if (mine && (!state || state_rank(mine) < state_rank(state)))
 			state = mine;
 	}
-	jset_bool(out, "ok", !error);
+	jset_bool(out, "ok", !worst);
 	if (state)
 		jset_str(out, "state", state);
-	if (error)
-		json_object_set(out, "error", json_object_get(error, "error"));
+	if (worst)
+		jset(out, "error", error_of(o, worst));
 	return out;
 }
 

@@ -8,6 +8,7 @@
 #include "modules/lib/copy.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/proc.h"
 #include "engine/base/text.h"
 
 #include <string.h>
@@ -93,6 +94,18 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 		s->write += used;
 }
 
+/* What makes and writes an image that is not raw. */
+static int need_tools(struct ctx *c)
+{
+	for (size_t i = 0; tools[i]; i++) {
+		AUTO_FREE char *path = proc_which(tools[i]);
+
+		if (!path)
+			return ctx_need_tool(c, tools[i]);
+	}
+	return 0;
+}
+
 static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 {
 	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
@@ -104,6 +117,10 @@ static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 	if (layout_of_disk(ctx_machine(s->c), name, &d, &e) < 0 || copy_look(&d, &t, &e) < 0) {
 		json_decref(st);
 		return ctx_fail_err(s->c, &e);
+	}
+	if (!t.map && strcmp(d.format, "raw") != 0 && need_tools(s->c) < 0) {
+		json_decref(st);
+		return -1;
 	}
 	s->all++;
 	s->begun += t.map;
