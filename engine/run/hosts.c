@@ -171,6 +171,22 @@ static bool worth_trying(const struct run_host *rh)
 
 static void open_link(void *arg);
 
+/* A source that was proven off has every right to be silent. */
+static bool is_switched_off(const struct run_host *rh)
+{
+	const struct run *r = rh->r;
+
+	for (uint32_t m = 0; m < r->plan->machine_count; m++) {
+		if (!r->machines[m].in || r->plan->machines[m].source_host != rh->index)
+			continue;
+		for (uint32_t i = r->graph->first[m]; i < r->graph->first[m + 1]; i++)
+			if (step_switches_off(r->graph->nodes[i].step) &&
+			    meta_finished(r, &r->machines[m], i))
+				return true;
+	}
+	return false;
+}
+
 static void on_down(struct host *h, struct err *e, void *arg)
 {
 	struct run_host *rh = arg;
@@ -181,7 +197,10 @@ static void on_down(struct host *h, struct err *e, void *arg)
 		return;
 	err_clear(&rh->why);
 	err_move(&rh->why, e);
-	tell(rh, "down", &rh->why);
+	if (rh->wait_count == 0 && is_switched_off(rh))
+		tell(rh, "off", NULL);
+	else
+		tell(rh, "down", &rh->why);
 	if (rh->tries++ == 0)
 		rh->since_ms = loop_now(rh->r->loop);
 	if (rh->wait_count == 0) {

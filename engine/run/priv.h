@@ -279,6 +279,8 @@ int resume_admit(struct run *r, struct err *e);
 const json_t *meta_of(const struct run *r, const struct mach *m);
 const json_t *meta_step(const struct run *r, const struct mach *m, uint32_t node);
 const char *meta_status(const struct run *r, const struct mach *m, uint32_t node);
+/* The cutover step that proves the source off. */
+bool step_switches_off(const struct plan_step *s);
 bool meta_finished(const struct run *r, const struct mach *m, uint32_t node);
 bool meta_touched(const struct run *r, const struct mach *m, uint32_t node);
 const char *meta_serves(const struct run *r, const struct mach *m);

@@ -145,7 +145,7 @@ static bool stands_as_recorded(struct job *j, const json_t *result)
 }
 
 /* The step that proves the source off. */
-static bool switches_off(const struct plan_step *s)
+bool step_switches_off(const struct plan_step *s)
 {
 	return s->phase == PHASE_CUTOVER && s->module->place == ON_POWER && s->module->apply;
 }
@@ -161,7 +161,7 @@ static bool beyond_reach(const struct job *j)
 	    (place != ON_SOURCE && place != ON_BOTH && place != ON_EACH))
 		return false;
 	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++)
-		if (switches_off(g->nodes[i].step) && meta_finished(j->r, j->m, i))
+		if (step_switches_off(g->nodes[i].step) && meta_finished(j->r, j->m, i))
 			return true;
 	return false;
 }
@@ -169,7 +169,7 @@ static bool beyond_reach(const struct job *j)
 /* It was off, and is on: what it wrote since is in no pass. */
 static bool was_on_again(struct job *j)
 {
-	if (!switches_off(j->s) || !meta_finished(j->r, j->m, j->node))
+	if (!step_switches_off(j->s) || !meta_finished(j->r, j->m, j->node))
 		return false;
 	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': its source "
 		"was switched on again after the last pass", j->m->name);
