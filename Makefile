@@ -14,12 +14,12 @@ LIBS_AGENT  := jansson libcrypto libzstd libxxhash ext2fs com_err zlib liblzma
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= -O2 -g -ffunction-sections -fdata-sections
 ALLFLAGS := -std=c11 -D_GNU_SOURCE -I. -I$(O) $(WARN) $(CFLAGS) $(if $(SAN),$(SANFLAGS),$(HARDEN)) \
 	-DDROVER_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS_ENGINE) 2>/dev/null)
 LDENGINE := $(if $(SAN),$(SANFLAGS),-pie -Wl,-z,relro,-z,now) $(shell pkg-config --libs $(LIBS_ENGINE) 2>/dev/null) -lpthread
 LDAGENT  := $(if $(SAN),$(SANFLAGS) $(shell pkg-config --libs $(LIBS_AGENT) 2>/dev/null),\
-	-static $(shell pkg-config --static --libs $(LIBS_AGENT) 2>/dev/null)) -lpthread
+	-static -Wl,--gc-sections $(shell pkg-config --static --libs $(LIBS_AGENT) 2>/dev/null)) -lpthread
 
 MODULES  := $(filter-out modules/lib/%,$(wildcard modules/*/*.c))
 MODLIB   := $(wildcard modules/lib/*.c modules/reconfigure/rules/*.c)

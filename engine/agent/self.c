@@ -6,7 +6,6 @@
 #include "engine/agent/stream.h"
 #include "engine/base/io.h"
 
-#include <openssl/crypto.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SYNC_MS 10000
@@ -42,8 +42,6 @@ int self_check(struct agent *a)
 {
 	const struct serve_options *o = a->options;
 
-	/* the host's openssl.cnf is none of our business */
-	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	/* our file goes at once: what runs from now on is only in memory */
 	if (o->remove && io_remove_tree(o->remove) < 0) {
 		fprintf(stderr, "drover-agent: cannot remove '%s'\n", o->remove);

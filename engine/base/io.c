@@ -7,7 +7,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
+#define OPENSSL_SUPPRESS_DEPRECATED	/* SHA256_*() */
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -217,42 +218,36 @@ int io_set_cloexec(int fd)
 
 /* ---- digests --------------------------------------------------------------- */
 
-struct sha256 { EVP_MD_CTX *ctx; };
-
-static void digest_broken(void)
-{
-	fputs("drover: the SHA-256 of libcrypto does not work here\n", stderr);
-	abort();
-}
+/* The three plain functions, not EVP's nor SHA256(): those bring half of libcrypto into
+ * the agent, which travels to every host, and read the host's openssl.cnf. */
+struct sha256 { SHA256_CTX ctx; };
 
 struct sha256 *sha256_new(void)
 {
 	struct sha256 *h = mem_alloc(sizeof(*h));
 
-	h->ctx = EVP_MD_CTX_new();
-	if (!h->ctx || !EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL))
-		digest_broken();
+	SHA256_Init(&h->ctx);
 	return h;
 }
 
 void sha256_add(struct sha256 *h, const void *p, size_t n)
 {
-	if (!EVP_DigestUpdate(h->ctx, p, n))
-		digest_broken();
+	SHA256_Update(&h->ctx, p, n);
 }
 
 void sha256_end(struct sha256 *h, uint8_t out[SHA256_LEN])
 {
-	if (!EVP_DigestFinal_ex(h->ctx, out, NULL))
-		digest_broken();
-	EVP_MD_CTX_free(h->ctx);
+	SHA256_Final(out, &h->ctx);
 	free(h);
 }
 
 void sha256_of(const void *p, size_t n, uint8_t out[SHA256_LEN])
 {
-	if (!EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL))
-		digest_broken();
+	SHA256_CTX ctx;
+
+	SHA256_Init(&ctx);
+	SHA256_Update(&ctx, p, n);
+	SHA256_Final(out, &ctx);
 }
 
 void sha256_hex(const void *p, size_t n, char out[SHA256_HEX])
@@ -297,28 +292,61 @@ int io_unhex(const char *s, uint8_t *out, size_t n)
 	return 0;
 }
 
+static const char base64_digit[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 char *io_base64(const void *p, size_t n)
 {
-	char *out = mem_alloc(4 * ((n + 2) / 3) + 1);
+	char *out = mem_alloc(4 * ((n + 2) / 3) + 1), *to = out;
+	const uint8_t *from = p;
 
-	EVP_EncodeBlock((unsigned char *)out, p, (int)n);
+	for (size_t i = 0; i < n; i += 3) {
+		size_t have = n - i < 3 ? n - i : 3;
+		uint32_t v = (uint32_t)from[i] << 16;
+
+		v |= have > 1 ? (uint32_t)from[i + 1] << 8 : 0;
+		v |= have > 2 ? from[i + 2] : 0;
+		for (size_t k = 0; k < 4; k++, v <<= 6)
+			*to++ = k <= have ? base64_digit[v >> 18 & 63] : '=';
+	}
+	*to = '\0';
 	return out;
+}
+
+/* Four letters as the 24 bits they say; -1 when one is none. */
+static int32_t base64_group(const char *s, size_t pad)
+{
+	int32_t v = 0;
+
+	for (size_t k = 0; k < 4; k++) {
+		const char *at = k < 4 - pad ? memchr(base64_digit, s[k], 64) : base64_digit;
+
+		if (!at)
+			return -1;
+		v = v << 6 | (int32_t)(at - base64_digit);
+	}
+	return v;
 }
 
 void *io_unbase64(const char *s, size_t *n)
 {
-	size_t len = strlen(s);
-	unsigned char *out = mem_alloc(len / 4 * 3 + 4);
-	int got = len % 4 || len > INT32_MAX ? -1 :
-		EVP_DecodeBlock(out, (const unsigned char *)s, (int)len);
+	size_t len = strlen(s), pad = 0, got = 0;
+	uint8_t *out = mem_alloc(len / 4 * 3 + 1);
 
-	if (got < 0) {
-		free(out);
-		return NULL;
+	while (pad < 2 && pad < len && s[len - 1 - pad] == '=')
+		pad++;
+	for (size_t i = 0; i < len; i += 4) {
+		int32_t v = len % 4 ? -1 : base64_group(s + i, i + 4 == len ? pad : 0);
+
+		if (v < 0) {
+			free(out);
+			return NULL;
+		}
+		out[got++] = (uint8_t)(v >> 16);
+		out[got++] = (uint8_t)(v >> 8);
+		out[got++] = (uint8_t)v;
 	}
-	while (len && s[--len] == '=')
-		got--;
-	*n = (size_t)got;
+	*n = got - pad;
 	return out;
 }
 

@@ -183,6 +183,17 @@ static void base64_goes_there_and_back(void **s)
 	}
 }
 
+static void what_is_no_base64_is_refused(void **s)
+{
+	static const char *const wrong[] = { "A", "AA", "AAA", "AAAAA", "AA=A", "A===", "====",
+					     "AA A", "AAA\n", "AA-_", "AA==AAAA" };
+	size_t got;
+
+	(void)s;
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		assert_null(io_unbase64(wrong[i], &got));
+}
+
 static void note(void *arg)
 {
 	str_addc(arg, 'x');
@@ -303,6 +314,7 @@ int main(void)
 		cmocka_unit_test(canonical_json_does_not_depend_on_order),
 		cmocka_unit_test(bytes_that_are_not_text_become_replacement_characters),
 		cmocka_unit_test(base64_goes_there_and_back),
+		cmocka_unit_test(what_is_no_base64_is_refused),
 		cmocka_unit_test(virtual_time_jumps_to_the_next_timer),
 		cmocka_unit_test(a_program_gets_its_words_unharmed),
 		cmocka_unit_test(a_program_that_fails_is_quoted),
