@@ -8,10 +8,17 @@
 #include "modules/lib/guestfs.h"
 #include "modules/reconfigure/rules/rules.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static int take_name(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -1 : close(fd);
+}
 
 int overlay_make(struct ctx *c, const char *base, const char *base_format,
 		 const char *path)
@@ -25,10 +32,10 @@ int overlay_make(struct ctx *c, const char *base, const char *base_format,
 
 	if (!real)
 		return ctx_fail_sys(c, "cannot make an overlay of '%s'", base);
-	if (access(path, F_OK) == 0) {
-		errno = EEXIST;
+	/* qemu-img overwrites what is there, and makes files that all may read: take the
+	 * name first */
+	if (take_name(path) < 0)
 		return ctx_fail_sys(c, "cannot make overlay '%s'", path);
-	}
 	r = proc_run(&p, &e);
 	proc_free(&p);
 	if (r < 0) {
