@@ -20,6 +20,7 @@
 
 #define TOOL_MS 60000
 #define ANSWER_MS 5000
+#define DEFINE_TRIES 3
 
 static int run_input(const char *const *argv, unsigned ms, const char *input,
 		     struct str *out, struct err *e)
@@ -152,9 +153,14 @@ static int libvirt_define(struct ctx *c, const json_t *def)
 	static const char *const define[] = { "virsh", "-q", "define", "/dev/stdin", NULL };
 	AUTO_ERR e = {0};
 
-	if (run_input(define, TOOL_MS, jstr(def, "xml", ""), NULL, &e) < 0)
-		return ctx_fail_err(c, &e);
-	return 0;
+	/* a busy libvirtd was seen to refuse once, without a cause, what it takes else */
+	for (int left = DEFINE_TRIES; left > 0; left--) {
+		err_clear(&e);
+		if (run_input(define, TOOL_MS, jstr(def, "xml", ""), NULL, &e) == 0)
+			return 0;
+		task_sleep_ms(left > 1 ? 1000 : 0);
+	}
+	return ctx_fail_err(c, &e);
 }
 
 static int libvirt_begin(struct ctx *c, const json_t *def)
