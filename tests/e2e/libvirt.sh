@@ -1,0 +1,199 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A virtual machine moves between two hosts that each have a libvirtd of their own. All that
+# the plan says of it is the name of its domain. It is paused for the last pass, boots at the
+# other host from virtio, answers at its old address with every acknowledged write, and its old
+# domain is off and stays off. Rolled back after it served, it runs where it was; moved
+# again (shut down this time) and finalized, it goes on without its overlay.
+. "$(dirname "$0")/../lib/lab.sh"
+for tool in virsh libvirtd qemu-system-x86_64 mmdebstrap; do
+	command -v $tool >/dev/null || { echo "$tool is not installed"; exit 77; }
+done
+lab_enter "$0" "$@"
+here=$(cd "$(dirname "$0")/../.." && pwd)
+
+# Runs as each host starts: the configuration, a bridge to the lab's network, the daemon.
+libvirt_inside() {
+	# QEMU runs as a user of its own, as it does on every real host
+	cat >/etc/libvirt/qemu.conf <<-END
+	security_driver = "none"
+	namespaces = []
+	cgroup_controllers = []
+	stdio_handler = "file"
+	END
+	cat >/etc/libvirt/libvirtd.conf <<-END
+	auth_unix_rw = "none"
+	host_uuid = "$(cat /proc/sys/kernel/random/uuid)"
+	END
+	rm -rf /etc/libvirt/qemu/networks
+	ip link add br0 type bridge
+	ip addr flush dev eth0
+	ip link set eth0 master br0
+	ip addr add "$([ "$1" = a ] && echo 10.66.0.11 || echo 10.66.0.12)/24" dev br0
+	ip link set br0 up
+	libvirtd --daemon --pid-file /run/libvirtd.pid
+}
+export -f libvirt_inside
+export LAB_INSIDE=libvirt_inside
+lab_host a 10.66.0.11
+lab_host b 10.66.0.12
+for host in a b; do
+	wait_for 30 lab_on $host virsh -q uri || fail "no libvirtd at $host"
+done
+uuids=$(for host in a b; do lab_on $host virsh capabilities | grep -o '<uuid>.*</uuid>'; done | sort -u | wc -l)
+[ "$uuids" = 2 ] || fail "both hosts have one libvirtd"
+
+# ---- the machine where it is ---------------------------------------------------------
+
+ip addr add 10.77.0.1/24 dev lab0
+DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$LAB/hosts/a/srv/old.raw" 4G || fail "no guest"
+cat >"$LAB/hosts/a/srv/old.xml" <<'END'
+<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>erp-ledger</name>
+  <memory unit='MiB'>448</memory>
+  <vcpu>2</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type><boot dev='hd'/></os>
+  <features><acpi/><apic/></features>
+  <cpu mode='maximum' check='none'/>
+  <devices>
+    <controller type='scsi' index='0' model='vmpvscsi'/>
+    <disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/><source file='/srv/old.raw'/>
+      <target dev='sda' bus='scsi'/><serial>OLD-0001</serial>
+    </disk>
+    <controller type='pci' index='0' model='pcie-root'/>
+    <controller type='pci' index='1' model='pcie-root-port'><alias name='ua-port'/></controller>
+    <interface type='bridge'>
+      <mac address='52:54:00:77:00:10'/><source bridge='br0'/><model type='vmxnet3'/>
+      <address type='pci' bus='0x01' slot='0x00'/>
+    </interface>
+    <serial type='pty'/>
+    <video><model type='vga'/></video>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value='-global'/><qemu:arg value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'/>
+  </qemu:commandline>
+  <qemu:override><qemu:device alias='ua-port'><qemu:frontend>
+    <qemu:property name='slot' type='unsigned' value='192'/>
+  </qemu:frontend></qemu:device></qemu:override>
+</domain>
+END
+lab_on a virsh -q define /srv/old.xml || fail "the old domain cannot be defined"
+lab_on a virsh -q autostart erp-ledger
+lab_on a virsh -q start erp-ledger || fail "the old domain does not start"
+
+# the target's libvirt knows the bridge as a network, and has a machine of the same name
+lab_on b sh -c 'echo "<network><name>lan</name><forward mode=\"bridge\"/><bridge name=\"br0\"/></network>" >/srv/lan.xml &&
+	virsh -q net-define /srv/lan.xml && virsh -q net-start lan' || fail "no network at b"
+lab_on b sh -c 'echo "<domain type=\"qemu\"><name>ledger</name><memory>1024</memory><os><type>hvm</type></os></domain>" \
+	>/srv/other.xml && virsh -q define /srv/other.xml' || fail "no other domain at b"
+
+state() { lab_on "$1" virsh -q domstate "$2" 2>/dev/null | head -n 1; }
+autostart() { lab_on "$1" virsh -q dominfo "$2" | sed -n 's/^Autostart: *//p'; }
+ssh_guest() {
+	ssh -i "$LAB/hosts/a/srv/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+		-o LogLevel=ERROR root@10.77.0.10 "$@"
+}
+client() { "$here/tests/lib/client" "$@"; }
+
+cat >"$LAB/plan.yaml" <<END
+plan: lab
+hosts:
+  a: { ssh: root@10.66.0.11, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+  b: { ssh: root@10.66.0.12, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+  here: { local: true }
+vars: { quiesce: pause }
+machines:
+  ledger:
+    recipe: v2v
+    source: { host: a, domain: erp-ledger }
+    target:
+      host: b
+      dir: /srv/images
+      nics: { ens192: { network: lan } }
+    validate:
+      - boot: { skip: true }	# its own test has it; two guests more are minutes here
+    cutover:
+      - quiesce: { mode: "\${quiesce}" }
+      - check: { id: answers, after: start, at: here, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 3m }
+END
+cd "$LAB" || exit 1
+
+# What the target must be once it serves; all acknowledged writes are there.
+proves_target() {
+	[ "$(state a erp-ledger)" = "shut off" ] || fail "the source domain must be off"
+	[ "$(autostart a erp-ledger)" = disable ] || fail "the source domain would start with its host"
+	[ "$(state b ledger)" = running ] || fail "the target does not run in libvirt"
+	[ "$(autostart b ledger)" = enable ] || fail "the target does not start with its host"
+	client all 10.77.0.10 | sort >"$LAB/have"
+	lost=$(sort -u "$LAB/acked" | comm -13 "$LAB/have" - | wc -l)
+	[ "$lost" = 0 ] || fail "$lost acknowledged writes are lost"
+	[ "$(wc -l <"$LAB/acked")" -gt 20 ] || fail "the writer wrote too little to prove anything"
+	expect 0 ssh_guest 'findmnt -no SOURCE /; ip -br addr show ens192; nproc; grep MemTotal /proc/meminfo'
+	said '^/dev/vda1$'
+	said '^ens192 +UP.* 10\.77\.0\.10/24'
+	said '^2$'
+	said 'MemTotal: +4[0-9]{5} kB'
+}
+
+# ---- there, and back after it served --------------------------------------------------
+
+wait_for 120 client count 10.77.0.10 || fail "the machine does not come up"
+client write 10.77.0.10 "$LAB/acked" &
+writer=$!
+expect 0 "$DROVER" check plan.yaml
+expect 0 "$DROVER" preview plan.yaml
+said 'sda /srv/old.raw 4.0 GiB'
+said 'target.domain-taken: .*another domain called .ledger.'
+lab_on b virsh -q undefine ledger
+expect 0 "$DROVER" run plan.yaml
+[ "$(state a erp-ledger)" = running ] || fail "the source must serve after run"
+expect 0 "$DROVER" cutover plan.yaml --preview
+said 'domain erp-ledger: paused'
+said 'started by libvirt'
+held=$(wc -l <"$LAB/acked")
+expect 0 "$DROVER" cutover plan.yaml -y
+kill $writer
+wait $writer 2>/dev/null
+proves_target
+
+expect 1 "$DROVER" rollback plan.yaml -y
+said 'discard-target-writes'
+[ "$(state b ledger)" = running ] || fail "a refused rollback must leave the target alone"
+expect 0 "$DROVER" rollback plan.yaml -y --discard-target-writes
+said 'serves: source'
+lab_on b virsh -q list --all --name | grep -q . && fail "rollback left a domain at the target"
+lab_on b sh -c '[ -z "$(find /srv/images -type f)" ]' || fail "rollback left files at the target"
+[ "$(state a erp-ledger)" = running ] || fail "the source domain must run again"
+[ "$(autostart a erp-ledger)" = enable ] || fail "the source domain must start with its host again"
+wait_for 120 client count 10.77.0.10 || fail "the source does not come back"
+[ "$(client count 10.77.0.10)" -ge "$held" ] || fail "the source lost what it had"
+
+# ---- again, shut down this time, and for good --------------------------------------------
+
+sed -i 's/quiesce: pause/quiesce: shutdown/' plan.yaml
+: >"$LAB/acked"		# what the target took is given up
+client write 10.77.0.10 "$LAB/acked" &
+writer=$!
+expect 0 "$DROVER" run plan.yaml
+expect 0 "$DROVER" cutover plan.yaml -y
+kill $writer
+wait $writer 2>/dev/null
+proves_target
+boots=$(ssh_guest cat /proc/sys/kernel/random/boot_id)
+expect 0 "$DROVER" finalize plan.yaml --confirm lab
+lab_on b virsh -q domblklist ledger >"$LAB/out"
+said '^ *vda +/srv/images/ledger/sda\.base\.qcow2'
+lab_on b virsh -q domblklist --inactive ledger >"$LAB/out"
+said '^ *vda +/srv/images/ledger/sda\.base\.qcow2'
+lab_on b test ! -e /srv/images/ledger/sda.qcow2 || fail "the overlay is still there"
+[ "$(ssh_guest cat /proc/sys/kernel/random/boot_id)" = "$boots" ] || fail "finalize must not restart the machine"
+before=$(client count 10.77.0.10)
+client write 10.77.0.10 "$LAB/acked" &
+writer=$!
+wait_for 20 eval "[ \$(client count 10.77.0.10) -gt $((before + 5)) ]" || fail "the machine takes no writes any more"
+kill $writer
+expect 0 "$DROVER" cleanup plan.yaml
+[ "$(state b ledger)" = running ] || fail "cleanup must leave the machine alone"
+lab_on b sh -c '! ls -d /run/drover* 2>/dev/null | grep .' || fail "something temporary is left at the target"
