@@ -144,7 +144,7 @@ int cli_open_state(struct cli *c, enum state_mode mode)
 
 	if (!c->loop)
 		c->loop = loop_new(&clock_real);
-	c->state = state_open(dir, c->plan->name, mode, c->loop, &e);
+	c->state = state_open_as(dir, c->plan->name, mode, c->lineage, c->loop, &e);
 	return c->state ? 0 : cli_fail(c, &e);
 }
 

@@ -80,6 +80,8 @@ struct cli {
 	struct graph *graph;
 	struct loop *loop;
 	struct state *state;
+	const char *lineage;		/* of a state that is made now: the saved preview's,
+					   borrowed; or NULL */
 	json_t *end;			/* the last run's end event, or NULL */
 	/* The seam to hosts: host_new unless a test says otherwise. */
 	struct host *(*make_host)(struct loop *l, const char *name,

@@ -37,6 +37,20 @@ static bool is_preview(enum run_kind k)
 	return k == RUN_PREVIEW || k == RUN_CUTOVER_PREVIEW || k == RUN_ROLLBACK_PREVIEW;
 }
 
+/* What was saved is what is run next. */
+static void name_saved(const struct cli *c, json_t *end)
+{
+	const char *next = jstr(end, "next", "");
+	const char *verb = strncmp(next, "drover run ", 11) == 0 ? "run" :
+		strncmp(next, "drover cutover ", 15) == 0 ? "cutover" : NULL;
+	AUTO_FREE char *saved = NULL;
+
+	if (!c->opt[OPT_OUTPUT] || !verb || jint(end, "status", 0) != 0)
+		return;
+	saved = mem_printf("drover %s %s", verb, c->opt[OPT_OUTPUT]);
+	jset_str(end, "next", saved);
+}
+
 static void on_report(void *arg, const json_t *event)
 {
 	struct session *s = arg;
@@ -44,6 +58,8 @@ static void on_report(void *arg, const json_t *event)
 	if (strcmp(jstr(event, "t", ""), "end") == 0) {
 		json_decref(s->c->end);
 		s->c->end = json_deep_copy(event);
+		name_saved(s->c, s->c->end);
+		event = s->c->end;
 	}
 	if (s->screen) {
 		screen_event(s->screen, event);
@@ -331,6 +347,7 @@ int report_open(struct cli *c, struct run_options *o, enum run_kind kind, json_t
 			return status;
 		file = jstr(*doc, "file", "");
 		o->saved = jget(*doc, "preview");
+		c->lineage = jstr(o->saved, "lineage", NULL);
 	}
 	o->kind = kind;
 	o->only = o->until = -1;

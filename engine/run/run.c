@@ -381,6 +381,11 @@ static void say_next(struct run *r)
 {
 	const char *file = r->plan->file;
 
+	if (r->status == ERR_STALE) {
+		run_next(r, r->kind == RUN_CUTOVER ? "drover cutover %s --preview" :
+			 "drover preview %s", file);
+		return;
+	}
 	if (r->status != ERR_NONE) {
 		next_after_failure(r);
 		return;

@@ -60,6 +60,7 @@ void saved_begin(struct run *r)
 	jset_str(r->doc, "file", r->plan->file);
 	jset_str(r->doc, "plan_hash", r->plan->hash);
 	jset(r->doc, "build", build_digest());
+	jset_str(r->doc, "lineage", r->state ? state_lineage(r->state) : NULL);
 	jset_str(r->doc, "made", iso);
 	jset_int(r->doc, "only", r->o->only);
 	jset_int(r->doc, "until", r->o->until);
@@ -213,6 +214,8 @@ int saved_check(struct run *r, struct err *e)
 		return stale(r, e, "the plan was changed since");
 	if (!json_equal(json_object_get(doc, "build"), build))
 		return stale(r, e, "it was saved by another build of drover");
+	if (r->state && strcmp(jstr(doc, "lineage", ""), state_lineage(r->state)))
+		return stale(r, e, "it was saved beside another state");
 	json_digest(doc, r->doc_hash);
 	for (uint32_t i = 0; i < r->plan->machine_count; i++)
 		r->machines[i].in = false;

@@ -121,15 +121,25 @@ fail:
 			"name another one with --state DIR");
 }
 
-static int format_write(const char *dir, const char *path, char lineage[LINEAGE_HEX],
-			struct err *e)
+void dir_draw(char lineage[LINEAGE_HEX])
+{
+	uint8_t raw[16];
+
+	io_random(raw, sizeof(raw));
+	io_hex(raw, sizeof(raw), lineage);
+}
+
+static int format_write(const char *dir, const char *path, const char *as,
+			char lineage[LINEAGE_HEX], struct err *e)
 {
 	AUTO_FREE char *ignore = mem_printf("%s/.gitignore", dir), *text = NULL;
 	AUTO_JSON *o = json_object();
 	uint8_t raw[16];
 
-	io_random(raw, sizeof(raw));
-	io_hex(raw, sizeof(raw), lineage);
+	if (as && strlen(as) == LINEAGE_HEX - 1 && io_unhex(as, raw, sizeof(raw)) == 0)
+		io_hex(raw, sizeof(raw), lineage);
+	else
+		dir_draw(lineage);
 	jset_str(o, "format", "drover state");
 	jset_int(o, "version", VERSION);
 	jset_str(o, "lineage", lineage);
@@ -140,14 +150,14 @@ static int format_write(const char *dir, const char *path, char lineage[LINEAGE_
 	return 0;
 }
 
-int dir_make_all(const char *dir, char lineage[LINEAGE_HEX], struct err *e)
+int dir_make_all(const char *dir, const char *as, char lineage[LINEAGE_HEX], struct err *e)
 {
 	AUTO_FREE char *path = mem_printf("%s/" FORMAT, dir);
 	AUTO_FREE char *journals = mem_printf("%s/journal", dir);
 	AUTO_FD fd = -1;
 	int found = dir_look(dir, lineage, e);
 
-	if (found < 0 || (found == 0 && format_write(dir, path, lineage, e) < 0) ||
+	if (found < 0 || (found == 0 && format_write(dir, path, as, lineage, e) < 0) ||
 	    repo_make(dir, e) < 0)
 		return -1;
 	if (mkdir(journals, 0700) < 0)

@@ -20,8 +20,10 @@
 int dir_look(const char *dir, char lineage[LINEAGE_HEX], struct err *e);
 /* Make the folder when missing; dir_make_all() follows once the lock is held. */
 int dir_make(const char *dir, struct err *e);
-/* What is missing of the rest, synced; the lineage is drawn at first. */
-int dir_make_all(const char *dir, char lineage[LINEAGE_HEX], struct err *e);
+/* What is missing of the rest, synced. A new directory gets the lineage `as`, or one that
+ * is drawn when `as` is NULL. */
+int dir_make_all(const char *dir, const char *as, char lineage[LINEAGE_HEX], struct err *e);
+void dir_draw(char lineage[LINEAGE_HEX]);
 /* Allocate the reserve, or give it up for others to use. */
 int dir_reserve(const char *dir, struct err *e);
 void dir_reserve_drop(const char *dir);

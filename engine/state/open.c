@@ -116,6 +116,8 @@ static int open_read(struct state *s, struct err *e)
 	struct tail t = { 0 };
 	int rc = dir_look(s->dir, s->lineage, e);
 
+	if (rc == 0)		/* the one it would get: a saved preview brings it along */
+		dir_draw(s->lineage);
 	if (rc <= 0 || !repo_is_made(s->dir))
 		return rc < 0 ? -1 : 0;
 	rc = journal_read(journal, s->lineage, tail_keep, &t, NULL, e);
@@ -187,7 +189,7 @@ static int epoch_raise(struct state *s, struct err *e)
 	return writer_sync(s->writer, e);
 }
 
-static int open_write(struct state *s, struct err *e)
+static int open_write(struct state *s, const char *as, struct err *e)
 {
 	struct journal j = { .fd = -1 };
 	struct repo *r;
@@ -195,7 +197,7 @@ static int open_write(struct state *s, struct err *e)
 	if (dir_look(s->dir, s->lineage, e) < 0 || dir_make(s->dir, e) < 0)
 		return -1;
 	s->lock = lock_take(s->dir, s->run, clock_real.wall_s(clock_real.arg), e);
-	if (s->lock < 0 || dir_make_all(s->dir, s->lineage, e) < 0)
+	if (s->lock < 0 || dir_make_all(s->dir, as, s->lineage, e) < 0)
 		return -1;
 	repo_sweep(s->dir);
 	if (dir_reserve(s->dir, e) < 0 || verify_objects(s->dir, true, true, e) < 0)
@@ -215,6 +217,12 @@ static int open_write(struct state *s, struct err *e)
 struct state *state_open(const char *dir, const char *plan, enum state_mode mode,
 			 struct loop *loop, struct err *e)
 {
+	return state_open_as(dir, plan, mode, NULL, loop, e);
+}
+
+struct state *state_open_as(const char *dir, const char *plan, enum state_mode mode,
+			    const char *lineage, struct loop *loop, struct err *e)
+{
 	struct state *s;
 
 	if (!record_name_ok(plan)) {
@@ -223,7 +231,7 @@ struct state *state_open(const char *dir, const char *plan, enum state_mode mode
 		return NULL;
 	}
 	s = state_new(dir, plan, mode, loop);
-	if ((mode == STATE_WRITE ? open_write(s, e) : open_read(s, e)) == 0)
+	if ((mode == STATE_WRITE ? open_write(s, lineage, e) : open_read(s, e)) == 0)
 		return s;
 	if (e && e->sys == ENOSPC && !e->hint)
 		err_hint(e, "make room on that disk first: drover starts nothing that it might "

@@ -32,6 +32,10 @@ enum state_mode {
  * loop may be NULL for STATE_READ. */
 struct state *state_open(const char *dir, const char *plan, enum state_mode mode,
 			 struct loop *loop, struct err *e);
+/* As state_open; a state directory that STATE_WRITE makes is of this lineage: the one that
+ * a preview was saved with, before there was a state. NULL, or no lineage: drawn. */
+struct state *state_open_as(const char *dir, const char *plan, enum state_mode mode,
+			    const char *lineage, struct loop *loop, struct err *e);
 /* All records durable, git complete, lock released. -1 with e when git could not
  * be completed; the journal still holds everything. */
 int state_close(struct state *s, struct err *e);
@@ -45,7 +49,8 @@ bool state_is_empty(const struct state *s);
 /* Who holds the state directory now, a line for people; NULL: nobody. Caller
  * frees. */
 char *state_holder(const char *dir);
-const char *state_lineage(const struct state *s);	/* 32 hex, of this state directory */
+/* 32 hex, of this state directory; of one that is missing: what it might get. */
+const char *state_lineage(const struct state *s);
 
 /* One transition. Strings and JSON are copied or referenced; the caller keeps its
  * own. */

@@ -138,8 +138,8 @@ int migration_run(struct migration *g, enum run_kind kind)
 	err_clear(&g->err);
 	json_decref(g->preview);
 	g->preview = NULL;
-	s = state_open(g->p.state_dir, "erp", writes(kind) ? STATE_WRITE : STATE_READ,
-		       g->f->loop, &e);
+	s = state_open_as(g->p.state_dir, "erp", writes(kind) ? STATE_WRITE : STATE_READ,
+			  jstr(g->saved, "lineage", NULL), g->f->loop, &e);
 	if (!s)
 		err_print(stderr, &e);
 	assert_non_null(s);
