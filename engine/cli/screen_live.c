@@ -43,8 +43,15 @@ void live_progress_text(const struct screen *s, const struct view *v, struct str
 
 	(void)s;
 	if (jstr(p, "what", NULL)) {
-		str_add_safe(b, jstr(p, "what", ""));
+		const char *what = jstr(p, "what", "");
+
+		str_add_safe(b, what + strspn(what, " \t"));
 		str_add(b, "  ");
+	}
+	if (strcmp(unit, "s") == 0) {		/* it waits: there is no rate of seconds */
+		text_duration(done * 1000, text);
+		str_add(b, text);
+		return;
 	}
 	add_amount(b, done, unit);
 	if (total) {
