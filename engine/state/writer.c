@@ -16,6 +16,7 @@
 #define BATCH_BYTES (16u << 20)		/* in one write */
 #define BATCH_RECORDS 1024		/* in one turn of either thread */
 #define META_EVERY 512			/* records, when git cannot catch up */
+#define LINGER_MS 250			/* from one settling in git to the next */
 #define TRIM_BYTES (16u << 20)		/* a journal longer than this is trimmed */
 
 /* One record on its way; first to the journal, then to git. */
@@ -64,6 +65,7 @@ struct writer {
 	uint64_t trim;			/* the journal may be trimmed up to here; 0: no */
 	uint64_t size;			/* of the journal */
 	struct err journal_err, git_err;	/* sticky */
+	unsigned flushing;		/* callers that wait for git */
 	bool stop_journal, stop_git;
 	int wake;			/* eventfd: outcomes are there */
 	pthread_t journal_thread, git_thread;
@@ -256,17 +258,43 @@ static void git_done(struct writer *w, uint64_t seq, bool last)
 	pthread_cond_broadcast(&w->moved);
 }
 
+/* Records that come one by one go to git together: the journal has them safe, and
+ * each settling syncs a dozen files, which the journal's own syncs would wait for. */
+static void git_linger(struct writer *w, const struct timespec *until)
+{
+	while (w->to_git.head && !w->inline_journal && !w->stop_git && !w->flushing &&
+	       w->durable - w->in_git < BATCH_RECORDS)
+		if (pthread_cond_clockwait(&w->moved, &w->lock, CLOCK_MONOTONIC,
+					   until) == ETIMEDOUT)
+			break;
+}
+
+static struct timespec linger_until(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += LINGER_MS * 1000000L;
+	t.tv_sec += t.tv_nsec / 1000000000L;
+	t.tv_nsec %= 1000000000L;
+	return t;
+}
+
 static void *git_main(void *arg)
 {
 	struct writer *w = arg;
+	struct timespec until = { 0 };
 
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
-		struct item *list = items_take(&w->to_git);
-		bool last = !w->to_git.head;
+		struct item *list;
+		bool last;
 		struct err e = { 0 };
 		uint64_t seq = 0;
 
+		git_linger(w, &until);
+		list = items_take(&w->to_git);
+		last = !w->to_git.head;
 		if (!list) {
 			if (w->stop_git)
 				break;
@@ -281,6 +309,7 @@ static void *git_main(void *arg)
 			seq = list->seq;
 			item_free(list);
 		}
+		until = linger_until();
 		pthread_mutex_lock(&w->lock);
 		if (err_is(&e))
 			err_move(&w->git_err, &e);
@@ -387,10 +416,13 @@ static int wait_for(struct writer *w, bool git, struct err *e)
 	int rc = 0;
 
 	pthread_mutex_lock(&w->lock);
+	w->flushing += git;
+	pthread_cond_broadcast(&w->moved);
 	while (w->written < w->put)
 		pthread_cond_wait(&w->moved, &w->lock);
 	while (git && w->complete < w->durable && !err_is(&w->git_err))
 		pthread_cond_wait(&w->moved, &w->lock);
+	w->flushing -= git;
 	if (err_is(&w->journal_err))
 		rc = sticky(e, &w->journal_err);
 	else if (git && err_is(&w->git_err))
