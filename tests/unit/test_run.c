@@ -220,20 +220,30 @@ static void a_cutover_goes_on_when_the_source_is_off_for_good(void **state)
 /* Dies when the source is off and the target not yet begun. */
 static struct migration *dead_in_between(void)
 {
-	for (int k = 1; k < 200; k++) {
+	struct migration *first = NULL;
+
+	for (int alive = 0, off = 200; off - alive > 1;) {
 		struct migration *g = migration_new();
+		int k = (alive + off) / 2;
 
 		assert_status(g, RUN_GO, 0);
 		g->f->boundary_at_reports = true;
 		fake_strike(g->f, FAULT_KILL, k);
 		migration_run_child(g, RUN_CUTOVER);
 		fake_strike(g->f, FAULT_NONE, 0);
-		if (!strcmp(migration_meta(g, "steps/cutover.off/status"), "done"))
-			return g;
-		migration_free(g);
+		if (strcmp(migration_meta(g, "steps/cutover.off/status"), "done") != 0) {
+			alive = k;
+			migration_free(g);
+			continue;
+		}
+		off = k;
+		if (first)
+			migration_free(first);
+		first = g;
 	}
-	fail_msg("no death leaves the source off");
-	return NULL;
+	if (!first)
+		fail_msg("no death leaves the source off");
+	return first;
 }
 
 /* What a source wrote that was off and is on again is in no pass: the cutover must not

@@ -5,6 +5,7 @@
  * the engine, so that every gap between two records is met.
  */
 #include "tests/unit/migration.h"
+#include "tests/unit/part.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,10 +15,13 @@
 #include <string.h>
 
 /* Every boundary; with the sanitizers, which make each state slow, every seventh. */
-#if defined(__SANITIZE_ADDRESS__)
-#define STRIDE 7
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define STRIDE test_part(7, 23)
 #else
-#define STRIDE 1
+#define STRIDE test_part(1, 11)
 #endif
 
 /* Forward to the end, through a cutover that may have been begun. */

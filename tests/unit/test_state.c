@@ -5,6 +5,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "engine/state/state.h"
+#include "tests/unit/part.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -693,7 +694,7 @@ static void flip_any(struct fix *f, const char *path)
 	size_t n;
 	AUTO_FREE char *was = io_read_file(AT_FDCWD, path, 1 << 20, &n);
 
-	for (size_t i = 0; i < n; i += 3) {
+	for (size_t i = 0; i < n; i += (size_t)test_part(3, 13)) {
 		was[i] ^= 0x10;
 		overwrite(path, was, n);
 		read_all(f, STATE_READ, path, false);
@@ -870,7 +871,7 @@ static void on_a_full_disk_nothing_starts_and_what_ends_is_recorded(void **state
 
 /* ---- killed at any moment ------------------------------------------------------------ */
 
-#define ROUNDS 24
+#define ROUNDS test_part(24, 6)
 #define MACHINES 4
 
 struct ack { int fd; uint32_t number; };
