@@ -140,7 +140,7 @@ static bool has_exited(pid_t pid)
 static void exchange(struct proc *p, struct pipes *io, pid_t pid, uint64_t deadline)
 {
 	size_t max = p->max_output ? p->max_output : 1u << 20, put = 0;
-	bool over = false;
+	bool over = false, told = false;
 
 	while (io->out[0] >= 0 || io->err[0] >= 0) {
 		struct pollfd f[3] = { { io->out[0], POLLIN, 0 }, { io->err[0], POLLIN, 0 },
@@ -150,6 +150,10 @@ static void exchange(struct proc *p, struct pipes *io, pid_t pid, uint64_t deadl
 		if (deadline && now >= deadline) {
 			p->timed_out = true;
 			return;
+		}
+		if (!told && p->stopped && p->stopped(p->arg)) {
+			told = true;
+			kill(-pid, SIGTERM);
 		}
 		if (poll(f, 3, over ? 0 : 100) <= 0) {
 			if (over)

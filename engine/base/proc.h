@@ -20,6 +20,8 @@ struct proc {
 	unsigned timeout_ms;		/* 0: none */
 	size_t max_output;		/* per stream; 0: 1 MiB; the rest is dropped */
 	int netns_fd;			/* > 0: enter this network namespace first */
+	bool (*stopped)(void *arg);	/* asked while it runs; true: it gets SIGTERM. NULL: never */
+	void *arg;			/* for stopped */
 	/* results */
 	struct str out, err;		/* owned by the caller: proc_free() */
 	int status;			/* exit status, or 128 + signal */

@@ -261,6 +261,25 @@ static void a_program_that_does_not_end_is_killed(void **s)
 	proc_free(&p);
 }
 
+static bool asked_twice(void *n)
+{
+	return ++*(int *)n > 1;
+}
+
+static void a_program_is_told_when_it_is_to_stop(void **s)
+{
+	int n = 0;
+	struct proc p = { .argv = (const char *[]){ "sleep", "600", NULL },
+			  .stopped = asked_twice, .arg = &n };
+	AUTO_ERR e = {0};
+
+	(void)s;
+	assert_int_equal(proc_run(&p, &e), -1);
+	assert_false(p.timed_out);
+	assert_int_equal(p.status, 128 + SIGTERM);
+	proc_free(&p);
+}
+
 static void a_daemon_left_behind_does_not_hold_its_starter(void **s)
 {
 	struct proc p = { .argv = (const char *[]){ "sh", "-c", "sleep 600 & echo $!", NULL },
@@ -319,6 +338,7 @@ int main(void)
 		cmocka_unit_test(a_program_gets_its_words_unharmed),
 		cmocka_unit_test(a_program_that_fails_is_quoted),
 		cmocka_unit_test(a_program_that_does_not_end_is_killed),
+		cmocka_unit_test(a_program_is_told_when_it_is_to_stop),
 		cmocka_unit_test(a_daemon_left_behind_does_not_hold_its_starter),
 		cmocka_unit_test(a_program_that_is_missing_is_named),
 		cmocka_unit_test(input_reaches_a_program_whole),
