@@ -54,7 +54,8 @@ static void take_words(struct chan *c, const char *p, size_t n)
 			c->words.len - before - strlen(PROMPT) + 1);
 		c->words.len -= before + strlen(PROMPT);
 		c->prompted++;
-		c->state = CHAN_ASKING;
+		if (c->state == CHAN_RUNS)
+			c->state = CHAN_ASKING;
 	}
 	if (c->words.len >= sizeof(PROMPT) || c->state == CHAN_RUNS) {
 		/* the start of a prompt may be in its last bytes */
@@ -204,9 +205,9 @@ static void open_step(struct chan *c)
 	leave(c->host, was);
 	if (rc == SSH_AGAIN)
 		return;
-	/* what was quick may be over already */
+	/* what was quick may have asked, or be over, already */
 	if (rc == SSH_OK || c->closed || c->status >= 0)
-		c->state = CHAN_RUNS;
+		c->state = c->prompted > 0 ? CHAN_ASKING : CHAN_RUNS;
 	else if (!c->failed)
 		c->failed = "the host runs no commands for this user";
 }
@@ -221,12 +222,12 @@ static void answer_prompt(struct chan *c)
 		c->failed = "the password is wrong";
 		return;
 	}
+	c->state = CHAN_RUNS;	/* before writing, in which it may ask again */
 	was = enter(c->host);
 	line = mem_printf("%s\n", c->host->to.sudo_password);
 	ssh_channel_write(c->ch, line, (uint32_t)strlen(line));
 	leave(c->host, was);
 	explicit_bzero(line, strlen(line));
-	c->state = CHAN_RUNS;
 }
 
 void chan_step(struct chan *c)
