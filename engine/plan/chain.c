@@ -329,8 +329,10 @@ bool chain_compile(struct loader *l, struct chain *c)
 		}
 	sha256_end(h, c->digest);
 	c->steps = steps;
-	for (uint32_t i = 0; i < c->step_count; i++)
-		ok &= check_needs(l, c, i, from[i]) & check_fence(l, c, i, from[i]);
+	for (uint32_t i = 0; i < c->step_count; i++) {
+		ok &= check_needs(l, c, i, from[i]);
+		ok &= check_fence(l, c, i, from[i]);
+	}
 	if (!ok)
 		c->steps = NULL;
 	return ok;
