@@ -12,6 +12,7 @@
 
 #define ASK_MS 60000
 #define SWITCH_MS 300000	/* an orderly end takes its time */
+#define CUT_MS 60000		/* a cut is told at once, or not at all */
 #define POLL_MS 500
 
 const char *const power_state_names[] = { "unknown", "on", "off" };
@@ -155,7 +156,7 @@ static int order(const struct power *p, bool on, bool hard, struct err *e)
 int power_switch(struct ctx *c, const struct power *p, bool on, bool hard)
 {
 	enum power_state want = on ? POWER_ON : POWER_OFF, state;
-	uint64_t until = clock_real.mono_ms(NULL) + SWITCH_MS;
+	uint64_t wait = hard && !on ? CUT_MS : SWITCH_MS, start;
 	AUTO_ERR e = {0};
 
 	if (p->kind == POWER_MANUAL)
@@ -165,15 +166,19 @@ int power_switch(struct ctx *c, const struct power *p, bool on, bool hard)
 		return 0;
 	/* what counts is what the facility says afterwards, not its exit status */
 	order(p, on, hard, &e);
+	start = clock_real.mono_ms(NULL);
 	for (;;) {
 		AUTO_FREE char *why = NULL;
+		uint64_t waited = clock_real.mono_ms(NULL) - start;
 
+		ctx_progress(c, waited / 1000, 0, "s", on ? "waits until it is on" :
+			     "waits until it is proven off");
 		state = power_ask(p, &why);
 		if (state == want)
 			return 0;
 		if (ctx_cancelled(c))
 			return -1;
-		if (err_is(&e) || clock_real.mono_ms(NULL) > until) {
+		if (err_is(&e) || waited > wait) {
 			if (why)
 				ctx_hint(c, "%s", why);
 			return ctx_fail(c, "cannot prove that '%s' is %s: %s",  p->name,
