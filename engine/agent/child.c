@@ -69,9 +69,11 @@ static void stop_reading(int sig)
 	errno = saved;
 }
 
-static void arrange_signals(void)
+/* Last of all: a stop that came before it waits, blocked, until there is a step to stop
+ * and FD_STREAM is its own. */
+static void arrange_signals(bool stream)
 {
-	struct sigaction act = { .sa_handler = stop_reading };
+	struct sigaction act = { .sa_handler = stream ? stop_reading : ctx_on_term };
 	sigset_t none;
 
 	sigaction(SIGTERM, &act, NULL);
@@ -93,11 +95,11 @@ static _Noreturn void child_main(const struct child_spec *spec, int frames,
 	if (getppid() != parent)
 		_exit(1);
 	setpgid(0, 0);
-	arrange_signals();
 	if (arrange_fds(frames, spec->stream) < 0)
 		_exit(1);
 	c = ctx_new(FD_FRAMES, spec->step, spec->input,
 		    spec->stream >= 0 ? FD_STREAM : -1);
+	arrange_signals(spec->stream >= 0);
 	_exit(ctx_call(c, spec->module, spec->op) < 0 ? 1 : 0);
 }
 
