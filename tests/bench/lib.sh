@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 # lib.sh - timing for the benchmarks.
 
-# measure NAME CMD...: runs it 5 times; prints the median wall and CPU seconds and the largest
-# resident memory in MiB, and leaves them in M_WALL, M_CPU, M_RSS.
+# measure NAME CMD...: runs it RUNS times (5), after BEFORE each time; prints the median wall
+# and CPU seconds (its own and its children's), and leaves them in M_WALL and M_CPU.
+RUNS=${RUNS:-5}
 measure() {
 	local name=$1 i
 	shift
 	: >"$BENCH/times"
-	for i in 1 2 3 4 5; do
+	for i in $(seq "$RUNS"); do
 		[ -z "${BEFORE:-}" ] || $BEFORE
 		perl -e '
 			use Time::HiRes qw(time);
 			use POSIX ();
-			require "syscall.ph" if 0;
 			my $t = time; my $pid = fork; if (!$pid) { open STDOUT, ">", $ENV{BENCH}."/log"; open STDERR, ">&STDOUT"; exec @ARGV; exit 127 }
 			waitpid $pid, 0; my $st = $?; my @t = times;
 			printf "%.3f %.3f %d\n", time - $t, $t[2] + $t[3], $st >> 8;' "$@" >>"$BENCH/times"
 		[ "$(tail -n 1 "$BENCH/times" | cut -d' ' -f3)" -le "${STATUS_MAX:-0}" ] || { tail -n 20 "$BENCH/log"; echo "$name failed"; exit 1; }
 	done
-	M_WALL=$(cut -d' ' -f1 "$BENCH/times" | sort -n | sed -n 3p)
-	M_CPU=$(cut -d' ' -f2 "$BENCH/times" | sort -n | sed -n 3p)
+	M_WALL=$(cut -d' ' -f1 "$BENCH/times" | median)
+	M_CPU=$(cut -d' ' -f2 "$BENCH/times" | median)
 	printf '%-44s %8.3f s wall %8.3f s cpu\n' "$name" "$M_WALL" "$M_CPU"
 }
+median() { sort -n | sed -n "$(((RUNS + 1) / 2))p"; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'; }
 rss_mib() {	# largest resident set of CMD..., in MiB
 	perl -e '

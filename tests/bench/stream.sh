@@ -29,5 +29,7 @@ export -f peer lab_on lab_init_pid
 BEFORE=fresh
 measure "drover run (convert through the engine)" "$DROVER" run "$BENCH/plan.yaml"
 ours=$M_WALL
+out=$(find "$LAB/hosts/b/srv/out" -type f -size +1G | head -n 1)
+cmp "$LAB/hosts/a/srv/disk.raw" "${out:-nothing}" || { echo "the copy is not the disk"; exit 1; }
 measure "zstd -1 | ssh | zstd -d --sparse" bash -c peer
 echo "ratio $(ratio "$ours" "$M_WALL") (wanted: at most 1.0)"
