@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PACK_FROM 512		/* objects: from here on one pack is cheaper */
+#define PACK_FROM 128		/* objects: from here on one pack is cheaper */
 
 struct staged {
 	git_oid id;

@@ -16,7 +16,7 @@
 #define BATCH_BYTES (16u << 20)		/* in one write */
 #define BATCH_RECORDS 1024		/* in one turn of either thread */
 #define META_EVERY 512			/* records, when git cannot catch up */
-#define LINGER_MS 250			/* from one settling in git to the next */
+#define LINGER_MS 500			/* from one settling in git to the next */
 #define TRIM_BYTES (16u << 20)		/* a journal longer than this is trimmed */
 
 /* One record on its way; first to the journal, then to git. */
