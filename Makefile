@@ -28,6 +28,11 @@ AGENT    := $(filter-out engine/agent/main.c,$(wildcard engine/agent/*.c))
 ENGINE   := $(filter-out engine/cli/main.c,$(wildcard $(addprefix engine/,plan/*.c graph/*.c host/*.c state/*.c hook/*.c run/*.c cli/*.c)))
 obj       = $(patsubst %.c,$(O)/%.o,$(1))
 
+# As many jobs as there are cores, unless -j says otherwise.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
 all: $(O)/drover
 
 $(O)/drover: $(call obj,engine/cli/main.c) $(O)/agent_blob.o $(O)/data.o $(O)/libdrover.a
