@@ -22,7 +22,7 @@ const struct option_row option_rows[OPT_COUNT] = {
 		"answer yes; never for fencing, discarding or finalizing" },
 	[OPT_HELP] = { "help", 'h', NULL, NULL, "this text" },
 	[OPT_OUTPUT] = { "output", 'o', "FILE", NULL,
-		"save the preview; `drover run FILE` then does exactly that" },
+		"save the preview; `run FILE` or `cutover FILE` then does exactly that" },
 	[OPT_DETAILED] = { "detailed-exitcode", 0, NULL, NULL,
 		"exit 0: nothing to do, 1: error, 2: there are changes" },
 	[OPT_PREVIEW] = { "preview", 0, NULL, NULL, "show what would happen; change nothing" },
