@@ -352,6 +352,14 @@ static bool ledger_has_temporary(const struct run *r)
 	return false;
 }
 
+static bool any_serving(const struct run *r)
+{
+	for (uint32_t i = 0; i < r->plan->machine_count; i++)
+		if (r->machines[i].in && r->machines[i].serving)
+			return true;
+	return false;
+}
+
 static void next_after_failure(struct run *r)
 {
 	const char *file = r->plan->file;
@@ -409,7 +417,8 @@ static void say_next(struct run *r)
 			 "--discard-target-writes", file, file);
 		break;
 	case RUN_ROLLBACK_PREVIEW:
-		run_next(r, "drover rollback %s", file);
+		run_next(r, "drover rollback %s%s", file,
+			 any_serving(r) ? " --discard-target-writes" : "");
 		break;
 	case RUN_ROLLBACK:
 		run_next(r, ledger_has_temporary(r) ? "drover cleanup %s" :
