@@ -98,10 +98,16 @@ $(O)/tests/%: $(O)/tests/unit/%.o $(TESTLIB) $(O)/agent_blob.o $(O)/data.o $(O)/
 
 units: $(UNIT)
 
+# The other compiler's opinion of every file.
+OBJECTS := $(call obj,$(SHARED) $(AGENT) $(ENGINE) engine/agent/main.c engine/cli/main.c $(wildcard tests/unit/*.c))
+objects: $(OBJECTS)
+clang-check:
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN= O=build/clang objects
+
 # All tests; T=name runs one (a file, or a test in it, * allowed), SAN=1 under the sanitizers.
 # The first make installs what is missing; the second sees the libraries it installed.
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent units lint
+	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent units lint $(if $(T),,clang-check)
 	$(Q)O=$(O) SAN=$(SAN) T='$(T)' ./tests/run all
 check: deps-test
 	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent units lint
@@ -126,4 +132,4 @@ install: $(O)/drover
 clean:
 	rm -rf build
 
-.PHONY: all units test check lint demo tour bench install clean
+.PHONY: all units objects clang-check test check lint demo tour bench install clean
