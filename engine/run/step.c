@@ -102,6 +102,38 @@ static void intent_durable(void *arg, struct err *e)
 	op_start(j->r, j->m, j->node, "apply", on_applied, j);
 }
 
+/* The step that makes the source stand still. */
+static bool takes_hold(const struct plan_step *s)
+{
+	return (s->module->flags & MOD_SOURCE_HELD) && s->module->undo;
+}
+
+/* The source served until now: what was read of it while it stood still before is
+ * of another instant, and is read again. */
+static void forget_held(struct job *j, struct rec *c)
+{
+	const struct graph *g = j->r->graph;
+	json_t *fact;
+	const char *name;
+	void *safe;
+
+	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++) {
+		AUTO_FREE char *key = step_key(g->nodes[i].step);
+
+		if (!(g->nodes[i].step->module->flags & MOD_SOURCE_HELD))
+			continue;
+		json_object_foreach_safe(j->m->facts, safe, name, fact) {
+			AUTO_FREE char *field = mem_printf("facts/%s", name);
+
+			if (strcmp(jstr(fact, "step", ""), key))
+				continue;
+			rec_meta(c, field, json_null());
+			json_object_del(j->m->facts, name);
+			j->m->facts_gen++;
+		}
+	}
+}
+
 static void intend(struct job *j)
 {
 	unsigned flags = j->s->module->flags;
@@ -109,6 +141,8 @@ static void intend(struct job *j)
 
 	rec_init(&c, j->r, j->m);
 	rec_step(&c, j->node, "intent", j->attempt, NULL, job_took(j), true);
+	if (takes_hold(j->s))
+		forget_held(j, &c);
 	if (flags & MOD_NO_RETURN) {
 		rec_serves(&c, "unknown");
 		report_serves(j->r, j->m, "unknown");
@@ -177,6 +211,42 @@ static bool was_on_again(struct job *j)
 	return true;
 }
 
+static void on_held(struct op *o, const json_t *result, void *arg)
+{
+	struct job *j = arg;
+	AUTO_FREE char *key = step_key(o->step);
+	AUTO_FREE char *text = NULL;
+
+	if (result_ok(result) && !strcmp(jstr(result, "state", ""), "done")) {
+		intend(j);
+		return;
+	}
+	if (!result_ok(result) && try_again(j, result))
+		return;
+	text = result_ok(result) ?
+		mem_printf("cannot switch '%s' off: it served again after '%s', and what it "
+			   "wrote since is in no pass", j->m->name, key) :
+		mem_printf("cannot switch '%s' off: nobody can tell whether it still stands "
+			   "still: %s", j->m->name, jstr(result, "error.text", "no answer"));
+	job_fail_text(j, "failed", text, "drover cutover begins it anew; the `hold` of quiesce "
+		      "says how long a freeze may last");
+}
+
+/* A freeze may have run out, or its agent died, between the last pass and now. */
+static bool ask_held(struct job *j, const json_t *result)
+{
+	const struct graph *g = j->r->graph;
+
+	if (!step_switches_off(j->s) || strcmp(jstr(result, "state", ""), "absent"))
+		return false;
+	for (uint32_t i = g->first[j->m->index]; i < j->node; i++)
+		if (takes_hold(g->nodes[i].step) && meta_touched(j->r, j->m, i)) {
+			op_start(j->r, j->m, i, "probe", on_held, j)->quiet = true;
+			return true;
+		}
+	return false;
+}
+
 static bool own_blocker(struct job *j)
 {
 	const json_t *f = findings_blocker(j->m, j->key);
@@ -223,7 +293,8 @@ static void judge(struct job *j)
 		return;
 	}
 	preview_show(r, j->m, j->node, result);
-	intend(j);
+	if (!ask_held(j, result))
+		intend(j);
 }
 
 static void on_probe(struct op *o, const json_t *result, void *arg)
