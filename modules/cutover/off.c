@@ -51,9 +51,10 @@ static pid_t holder_of(const struct stat *image)
 static bool is_locked(const char *path)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	AUTO_FD fd = open(path, O_RDWR | O_CLOEXEC);
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);	/* asking needs no more */
 
-	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+	/* who cannot ask does not know */
+	return fd < 0 || fcntl(fd, F_OFD_GETLK, &l) < 0 || l.l_type != F_UNLCK;
 }
 
 static char *name_of(pid_t pid)
