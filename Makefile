@@ -29,7 +29,7 @@ ENGINE   := $(filter-out engine/cli/main.c,$(wildcard $(addprefix engine/,plan/*
 obj       = $(patsubst %.c,$(O)/%.o,$(1))
 
 # As many jobs as there are cores, unless -j says otherwise.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
