@@ -22,16 +22,21 @@ static const char *const tools[] = { "virsh", NULL };
 
 /* ---- images: off is when nobody has them open ---------------------------------------- */
 
+/* The process that has the image open; 0: none; -1: some process's files may not be
+ * looked at, so nobody knows. */
 static pid_t holder_of(const struct stat *image)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry, *fd;
 	pid_t found = 0;
+	bool blind = !proc;
 
 	while (proc && !found && (entry = readdir(proc))) {
 		AUTO_FREE char *path = mem_printf("/proc/%s/fd", entry->d_name);
 		DIR *fds = atoi(entry->d_name) > 0 ? opendir(path) : NULL;
 
+		if (!fds && atoi(entry->d_name) > 0 && errno != ENOENT && errno != ESRCH)
+			blind = true;
 		while (fds && !found && (fd = readdir(fds))) {
 			struct stat st;
 
@@ -44,7 +49,7 @@ static pid_t holder_of(const struct stat *image)
 	}
 	if (proc)
 		closedir(proc);
-	return found;
+	return found ? found : blind ? -1 : 0;
 }
 
 /* A lock by anybody, QEMU's own included, also from another namespace. */
@@ -73,9 +78,15 @@ static char *image_user(const char *path)
 	struct stat st;
 	pid_t pid;
 
+	if (!*path)
+		return NULL;	/* a disk that is no image */
 	if (stat(path, &st) < 0)
-		return NULL;
+		return mem_printf("nobody knows whom: it cannot be looked at (%s)",
+				  strerror(errno));
 	pid = holder_of(&st);
+	if (pid < 0)
+		return mem_strdup("nobody knows whom: the agent may not look at all "
+				  "processes (become: sudo)");
 	if (pid) {
 		AUTO_FREE char *name = name_of(pid);
 

@@ -130,9 +130,15 @@ static int domain_state(struct ctx *c, const char *domain, char out[32])
 	return 0;
 }
 
+/* "in shutdown" still writes; so may whatever a later libvirt calls a state. */
 static bool stands_still(const char *state)
 {
-	return strcmp(state, "running") != 0;
+	static const char *const still[] = { "paused", "shut off", "crashed", "pmsuspended" };
+
+	for (size_t i = 0; i < sizeof(still) / sizeof(*still); i++)
+		if (strcmp(state, still[i]) == 0)
+			return true;
+	return false;
 }
 
 static int probe_pause(struct ctx *c, enum probe_state *state)

@@ -179,6 +179,25 @@ static int libvirt_begin(struct ctx *c, const json_t *def)
 	return 0;
 }
 
+/* A libvirt that does not answer has no domains either: only its whole list, without
+ * ours, proves that the target is off. The source may be switched on after this. */
+static int prove_gone(struct ctx *c, const json_t *def)
+{
+	static const char *const list[] = { "virsh", "-q", "list", "--all", "--uuid", NULL };
+	AUTO_STR said = {0};
+	AUTO_ERR e = {0};
+
+	if (run_input(list, TOOL_MS, NULL, &said, &e) < 0) {
+		ctx_hint(c, "make libvirt on the target answer (virsh list --all), then again");
+		return ctx_fail(c, "cannot prove that '%s' is off at the target: %s",
+				name_of(def), e.what);
+	}
+	if (said.s && strstr(said.s, uuid_of(def)))
+		return ctx_fail(c, "cannot prove that '%s' is off at the target: libvirt "
+				"still has its domain", name_of(def));
+	return 0;
+}
+
 static int libvirt_end(struct ctx *c, const json_t *def, unsigned grace_ms)
 {
 	const char *const shutdown[] = { "virsh", "-q", "shutdown", uuid_of(def), NULL };
@@ -196,6 +215,8 @@ static int libvirt_end(struct ctx *c, const json_t *def, unsigned grace_ms)
 	err_clear(&e);
 	if (libvirt_known(def) && run(undefine, &e) < 0)
 		return ctx_fail_err(c, &e);
+	if (prove_gone(c, def) < 0)
+		return -1;
 	return ctx_ledger_del(c, "domain", name_of(def));
 }
 
