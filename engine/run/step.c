@@ -217,13 +217,21 @@ static void on_held(struct op *o, const json_t *result, void *arg)
 	AUTO_FREE char *key = step_key(o->step);
 	AUTO_FREE char *text = NULL;
 
+	bool off = !strcmp(jstr(j->before, "state", ""), "done");
+
 	if (result_ok(result) && !strcmp(jstr(result, "state", ""), "done")) {
-		intend(j);
+		if (off)
+			job_succeed(j, j->before, "unchanged", false);
+		else
+			intend(j);
 		return;
 	}
 	if (!result_ok(result) && try_again(j, result))
 		return;
-	text = result_ok(result) ?
+	text = off ? mem_printf("cannot go on with the cutover of '%s': it is off, not by "
+				"drover, and nobody can tell whether it stood still until "
+				"then", j->m->name) :
+		result_ok(result) ?
 		mem_printf("cannot switch '%s' off: it served again after '%s', and what it "
 			   "wrote since is in no pass", j->m->name, key) :
 		mem_printf("cannot switch '%s' off: nobody can tell whether it still stands "
@@ -232,12 +240,14 @@ static void on_held(struct op *o, const json_t *result, void *arg)
 		      "says how long a freeze may last");
 }
 
-/* A freeze may have run out, or its agent died, between the last pass and now. */
+/* A freeze may have run out, or its agent died, between the last pass and now; and who
+ * is off already may have served again before somebody else switched it off. */
 static bool ask_held(struct job *j, const json_t *result)
 {
 	const struct graph *g = j->r->graph;
+	const char *state = jstr(result, "state", "");
 
-	if (!step_switches_off(j->s) || strcmp(jstr(result, "state", ""), "absent"))
+	if (!step_switches_off(j->s) || (strcmp(state, "absent") && strcmp(state, "done")))
 		return false;
 	for (uint32_t i = g->first[j->m->index]; i < j->node; i++)
 		if (takes_hold(g->nodes[i].step) && meta_touched(j->r, j->m, i)) {
@@ -282,6 +292,8 @@ static void judge(struct job *j)
 		return;
 	}
 	if (!strcmp(jstr(result, "state", ""), "done")) {
+		if (!touched && ask_held(j, result))
+			return;
 		job_succeed(j, result, touched && !meta_finished(r, j->m, j->node) ?
 			"done" : "unchanged", touched);
 		return;
