@@ -224,6 +224,43 @@ static void quiesce_says_when_power_is_switched_elsewhere(void **state)
 	      "cannot shut 'm' down from 'a': its power is switched at 'here'");
 }
 
+/* ---- libvirt ------------------------------------------------------------------------------ */
+
+/* A virsh that does what the script says, found before any other; gone with the test. */
+static void with_virsh(struct world *w, const char *script)
+{
+	AUTO_FREE char *path = mem_printf("%s/virsh", w->dir);
+	AUTO_FREE char *text = mem_printf("#!/bin/sh\n%s\n", script);
+	AUTO_FREE char *paths = mem_printf("%s:/usr/bin:/bin", w->dir);
+
+	assert_int_equal(io_write_file(AT_FDCWD, path, text, strlen(text), 0755), 0);
+	assert_int_equal(setenv("PATH", paths, 1), 0);
+}
+
+static void quiesce_takes_a_domain_that_shuts_down_for_one_that_writes(void **state)
+{
+	struct world *w = *state;
+
+	jset(w->input, "args", json_pack("{s:s}", "mode", "pause"));
+	jset_str(jget(w->input, "machine.source"), "domain", "m");
+	with_virsh(w, "echo 'in shutdown'");
+	state_is(w, "cutover.quiesce", "absent");
+	with_virsh(w, "echo paused");
+	state_is(w, "cutover.quiesce", "done");
+}
+
+static void start_is_not_undone_by_a_libvirt_that_falls_silent(void **state)
+{
+	struct world *w = *state;
+
+	jset(w->input, "facts", json_pack("{s:{s:s,s:s,s:[],s:[]}}", "definition", "name", "m",
+		"uuid", "0d0b0e01-0000-4000-8000-000000000001", "disks", "nics"));
+	jset(w->input, "kept", json_pack("{s:{s:s}}", "way", "text", "libvirt"));
+	with_virsh(w, "[ \"$2\" = uri ] && exit 0; echo 'error: no connection' >&2; exit 1");
+	fails(w, "cutover.start", "undo", "cannot prove that 'm' is off at the target: "
+	      "'virsh -q list --all --uuid' exited with status 1: error: no connection");
+}
+
 /* ---- any.command -------------------------------------------------------------------------- */
 
 static void set_args(struct world *w, json_t *args)
@@ -285,6 +322,8 @@ int main(void)
 		T(off_without_power_wants_images_that_nobody_uses),
 		T(quiesce_shuts_down_what_runs_from_images),
 		T(quiesce_says_when_power_is_switched_elsewhere),
+		T(quiesce_takes_a_domain_that_shuts_down_for_one_that_writes),
+		T(start_is_not_undone_by_a_libvirt_that_falls_silent),
 		T(command_asks_its_probe_and_can_be_undone),
 		T(command_without_a_probe_is_done_once_it_ran),
 		T(command_that_fails_says_how),
