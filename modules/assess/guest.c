@@ -156,7 +156,7 @@ static void find_fstab(struct ctx *c, const json_t *guest, const json_t *machine
 	}
 }
 
-/* guest.md C5: what a guest needs free so that changing it cannot fill it up. */
+/* What a guest needs free so that changing it cannot fill it up. */
 static const struct { const char *dir; uint64_t need; } room[] = {
 	{ "/", 100 << 20 }, { "/boot", 50 << 20 },
 };
