@@ -26,7 +26,7 @@ bad() {
 	local want=$1 what=$2 got=0
 	shift 2
 	cat >"$LAB/bad.want"
-	timeout 60 "$@" >"$LAB/bad.raw" 2>&1 </dev/null || got=$?
+	timeout 300 "$@" >"$LAB/bad.raw" 2>&1 </dev/null || got=$?
 	_bad_plain "$LAB/bad.raw" >"$LAB/bad.got"
 	if [ -n "${BAD_SHOW:-}" ]; then
 		printf '=== %s: status %s (%s)\n' "$what" "$got" "$want"

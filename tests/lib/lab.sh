@@ -9,6 +9,9 @@
 #                       /srv and /root of its own. Its key is pinned in $LAB/known_hosts.
 # lab_on NAME CMD...    run CMD in that host.
 # lab_ssh_key           the identity file that all hosts accept: $LAB/key
+# gate NAME FILE KIB    root@$GATE leads to NAME's sshd through a gate (tests/lib/gate) that shuts
+#                       once FILE holds KIB: what is then under way stays so, at any speed.
+#                       gate_shut: true once it is; gate_open: everything passes again.
 
 lab_enter() {
 	if [ -z "${LAB:-}" ]; then
@@ -129,4 +132,24 @@ wait_for() {
 		[ $SECONDS -lt $end ] || return 1
 		read -rt 0.2 <> <(:) || :
 	done
+}
+
+lab_lib=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+export DROVER=${DROVER:-${lab_lib%/tests/lib}/build/drover}
+GATE=10.66.0.1:2200
+gate() {
+	local ip
+	ip=$(sed -n 's/^ListenAddress //p' "$LAB/hosts/$1/ssh/sshd_config")
+	gate_end
+	sed -n "s/^$ip /[${GATE%:*}]:${GATE#*:} /p" "$LAB/known_hosts" >>"$LAB/known_hosts"
+	"$lab_lib/gate" $GATE "$ip:22" "$2" "$3" "$LAB/gate" &
+	gate_pid=$!
+	wait_for 30 test -e "$LAB/gate.ready" || fail "the gate does not listen"
+}
+gate_shut() { [ -e "$LAB/gate.shut" ]; }
+gate_open() { : >"$LAB/gate.open"; }
+gate_end() {
+	[ -z "${gate_pid:-}" ] || { kill "$gate_pid"; wait "$gate_pid"; } 2>/dev/null
+	gate_pid=
+	rm -f "$LAB"/gate.{ready,shut,open}
 }
