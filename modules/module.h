@@ -39,12 +39,15 @@ enum param_type {
 	P_ANY,		/* any value, passed on as it stands */
 };
 
+/* It, or the map's values, may be "secret:NAME": a call gets what that stands for. */
+#define PARAM_SECRET "secret:"
+
 struct param {
 	const char *name;
 	enum param_type type;
 	bool required;
 	const char *dflt;	/* as written in a plan; NULL: absent from args */
-	const char *words;	/* P_ENUM: "raw|qcow2" */
+	const char *words;	/* P_ENUM: "raw|qcow2"; P_STR, P_MAP: PARAM_SECRET or NULL */
 	const char *summary;	/* one line: what it means, with its unit */
 	int64_t min, max;	/* P_INT, P_SIZE, P_DURATION; both 0: no bound */
 };

@@ -115,18 +115,16 @@ static json_t *take_result(struct asking *a, const char *host)
 json_t *cli_ask_host(struct cli *c, uint32_t host, const char *module, const char *op,
 		     const json_t *args, struct err *e)
 {
-	AUTO_JSON *spec = run_host_spec(c->plan, host, e);
 	AUTO_JSON *in = input_of(c, args);
 	struct asking a = { .c = c, .e = e };
 	struct host *h;
 
-	if (!spec)
-		return NULL;
 	if (!c->loop)
 		c->loop = loop_new(&clock_real);
 	a.call = (struct call){ .module = module, .op = op, .input = in,
 		.on_event = on_event, .on_result = on_result, .arg = &a };
-	h = c->make_host(c->loop, c->plan->hosts[host].name, spec);
+	h = c->make_host(c->loop, c->plan->hosts[host].name, c->plan->hosts[host].spec);
+	run_host_secrets(h, c->plan);
 	h->on_ready = on_ready;
 	h->on_down = on_down;
 	h->on_closed = on_closed;

@@ -22,8 +22,10 @@ void cli_init(struct cli *c)
 	c->make_host = host_new;
 }
 
-int cli_fail(struct cli *c, const struct err *e)
+int cli_fail(struct cli *c, struct err *e)
 {
+	if (c->plan)
+		run_err_final(c->plan, e);
 	fflush(c->out);
 	err_print(c->err, e);
 	fflush(c->err);
@@ -115,6 +117,8 @@ int cli_load_plan(struct cli *c, const char *file)
 	if (!c->plan)
 		status = cli_errors(c, &errors);
 	err_list_free(&errors);
+	if (status == 0)
+		plan_secrets_hide(c->plan);
 	return status ? status : check_selector(c);
 }
 

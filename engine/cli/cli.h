@@ -99,7 +99,7 @@ int cli_close(struct cli *c, int status);
 /* ---- helpers: each returns 0, or the exit status after telling why -------- */
 
 /* Print e once and give the exit status of its kind. */
-int cli_fail(struct cli *c, const struct err *e);
+int cli_fail(struct cli *c, struct err *e);
 /* c->plan from `file` (verbs: c->args[0]); all errors are printed. Also checks
  * that --machine matches a machine. */
 int cli_load_plan(struct cli *c, const char *file);

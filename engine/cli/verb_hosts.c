@@ -111,6 +111,7 @@ static void on_down(struct host *h, struct err *e, void *arg)
 	a->up = false;
 	a->over = true;
 	err_move(&a->why, e);
+	run_err_final(a->c->plan, &a->why);
 }
 
 static void on_closed(struct host *h, void *arg)
@@ -121,17 +122,11 @@ static void on_closed(struct host *h, void *arg)
 
 static void begin(struct asked *a, struct cli *c, uint32_t index)
 {
-	AUTO_JSON *spec = NULL;
-
 	a->c = c;
 	a->index = index;
 	a->tools = tools_for(c->plan, index);
-	spec = run_host_spec(c->plan, index, &a->why);
-	if (!spec) {
-		a->over = true;
-		return;
-	}
-	a->host = c->make_host(c->loop, c->plan->hosts[index].name, spec);
+	a->host = c->make_host(c->loop, c->plan->hosts[index].name, c->plan->hosts[index].spec);
+	run_host_secrets(a->host, c->plan);
 	a->host->on_ready = on_ready;
 	a->host->on_down = on_down;
 	a->host->on_closed = on_closed;

@@ -109,8 +109,9 @@ static void show_one(struct cli *c, const struct module *m)
 	fputc('\n', c->out);
 	t = table_new(c, titles);
 	for (const struct param *p = m->params; p->name; p++) {
+		const char *words = p->type == P_ENUM ? p->words : NULL;
 		AUTO_FREE char *type = mem_printf("%s%s%s", type_names[p->type],
-						  p->words ? " " : "", p->words ? p->words : "");
+						  words ? " " : "", words ? words : "");
 		const char *cells[] = { p->name, type, p->required ? "required" : p->dflt,
 					p->summary };
 

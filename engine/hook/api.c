@@ -272,11 +272,11 @@ static char *run_text(lua_State *L, int i, const char *at)
 	return str_take(&b);
 }
 
-/* drover.run{"systemctl", "is-active", "x", at=, timeout=} -> {status, out, err} */
+/* drover.run{"systemctl", "is-active", "x", at=, timeout=, input=} -> {status, out, err} */
 static int api_run(lua_State *L)
 {
 	json_t *args, *argv;
-	const char *at;
+	const char *at, *input;
 	lua_Integer ms;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
@@ -293,6 +293,7 @@ static int api_run(lua_State *L)
 		v->text = text;
 		return lua_error(L);
 	}
+	input = option_string(L, 1, "input", NULL);
 	argv = json_array();
 	for (lua_Integer k = 1; k <= luaL_len(L, 1); k++) {
 		lua_geti(L, 1, k);
@@ -301,6 +302,8 @@ static int api_run(lua_State *L)
 	}
 	args = json_object();
 	jset(args, "argv", argv);
+	if (input)
+		jset(args, "input", jtext(input, strlen(input)));
 	jset_int(args, "timeout", ms);
 	return push_answer(L, ask(L, "exec", at, args));
 }

@@ -47,6 +47,10 @@ struct host {
 	void (*on_down)(struct host *h, struct err *e, void *arg);
 	void (*on_closed)(struct host *h, void *arg);
 	void *arg;
+	/* What a "secret:NAME" of the spec stands for; borrowed, and outlives the host.
+	 * NULL with e when it cannot be had. */
+	const char *(*secret)(const void *secrets, const char *ref, struct err *e);
+	const void *secrets;		/* for it */
 };
 
 /* One call of a module on one host. */
@@ -79,7 +83,7 @@ void relay_free(struct relay *r);
 uint64_t relay_bytes(const struct relay *r);	/* moved so far, both ways */
 
 /* Constructors. `spec` is the plan's host: {name, local: true} or {name, ssh:
- * {user, host, port}, identity, become{...}, ...}. Secrets are already resolved.
+ * {user, host, port}, identity, become{...}, ...}, secrets as references.
  * They never fail: faults come through on_down. */
 struct host *host_local_new(struct loop *loop, const char *name,
 			    const json_t *spec);

@@ -50,7 +50,7 @@ struct ssh_target {
 	char *identity;		/* the plan's own key file, or NULL */
 	char *config_identity;	/* the configuration's, or NULL */
 	bool sudo;
-	const char *sudo_password;	/* in the spec; NULL: none is needed */
+	const char *sudo_password;	/* the owner's (host.h, secret); NULL: none is needed */
 };
 
 struct sshost {

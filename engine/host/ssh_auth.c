@@ -163,10 +163,21 @@ static char *key_types(const struct ssh_target *t)
 	return str_take(&out);
 }
 
+static int read_become(struct sshost *s, struct err *e)
+{
+	const json_t *sudo = jget(s->spec, "become.sudo");
+	const char *ref = jstr(sudo, "password", NULL);
+
+	s->to.sudo = json_is_object(sudo) || json_is_true(sudo);
+	if (!ref)
+		return 0;
+	s->to.sudo_password = s->host->secret(s->host->secrets, ref, e);
+	return s->to.sudo_password ? 0 : -1;
+}
+
 int ssh_target_read(struct sshost *s, struct err *e)
 {
 	struct ssh_target *t = &s->to;
-	const json_t *sudo = jget(s->spec, "become.sudo");
 	int no = 0, strict = 1;
 	AUTO_FREE char *types = NULL;
 	AUTO_FREE char *home = home_dir();
@@ -174,9 +185,7 @@ int ssh_target_read(struct sshost *s, struct err *e)
 	t->alias = mem_strdup(jstr(s->spec, "ssh.host", ""));
 	t->identity = expand_home(jstr(s->spec, "identity", NULL));
 	t->known_hosts = expand_home(jstr(s->spec, "known_hosts", NULL));
-	t->sudo = json_is_object(sudo) || json_is_true(sudo);
-	t->sudo_password = jstr(sudo, "password", NULL);
-	if (read_config(s, e) < 0)
+	if (read_become(s, e) < 0 || read_config(s, e) < 0)
 		return -1;
 	if (!t->user_known_hosts)
 		t->user_known_hosts = mem_printf("%s/.ssh/known_hosts", home);

@@ -2,6 +2,7 @@
  * hosts - hosts and secrets as the plan names them. What reaches ssh is checked
  * letter by letter: a user or host name never holds more than names hold. */
 #include "engine/plan/private.h"
+#include "engine/plan/vault.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,25 +55,6 @@ static void check_ssh(struct loader *l, const struct yaml_node *at, const json_t
 		load_error(l, at, "the port must be between 1 and 65535");
 }
 
-static void check_secret(struct loader *l, const struct yaml_node *at, const char *ref)
-{
-	const struct yaml_node *secrets = yaml_get(l->root, "secrets");
-
-	if (!ref || strncmp(ref, "secret:", 7) != 0 || yaml_get(secrets, ref + 7))
-		return;
-	struct names known = { 0 };
-	for (uint32_t i = 0; secrets && secrets->kind == YAML_MAP && i < secrets->count; i++)
-		if (yaml_is_scalar(secrets->pairs[i].key))
-			*names_slot(&known, secrets->pairs[i].key->text) = l;
-	struct err *e = load_error(l, at, "no secret is called '%s'", ref + 7);
-	const char *near = names_near(&known, ref + 7);
-	if (near)
-		hint_near(e, near);
-	else
-		err_hint(e, "define it: secrets: { %s: { env: NAME } }", ref + 7);
-	names_free(&known);
-}
-
 static json_t *host_spec(struct loader *l, const struct yaml_node *n, const char *name)
 {
 	const struct key *row = schema_key(schema_plan, "hosts")->of;
@@ -94,8 +76,6 @@ static json_t *host_spec(struct loader *l, const struct yaml_node *n, const char
 	else if (!ssh && !jbool(spec, "local", false))
 		err_hint(load_error(l, n, "host '%s' says no way to reach it", name),
 			 "write local: true, or ssh: user@host");
-	const struct yaml_node *sudo = yaml_get(yaml_get(n, "become"), "sudo");
-	check_secret(l, yaml_get(sudo, "password"), jstr(spec, "become.sudo.password", NULL));
 	return spec;
 }
 
@@ -152,6 +132,7 @@ void secrets_build(struct loader *l)
 	const struct key *row = schema_key(schema_plan, "secrets")->of;
 
 	l->plan->secrets = json_object();
+	l->plan->vault = vault_new();
 	if (!list || list->kind != YAML_MAP)
 		return;
 	for (uint32_t i = 0; i < list->count; i++) {

@@ -128,7 +128,7 @@ static const struct key ssh_keys[] = {
 };
 static const struct key sudo_keys[] = {
 	CHECKED("password", P_STR, "a reference: \"secret:NAME\"", not_a_secret,
-		.required = true),
+		.required = true, .words = PARAM_SECRET),
 	END
 };
 static const struct key become_keys[] = {
@@ -309,7 +309,7 @@ static const struct key machine_row = MAP("machine", "what moves", schema_machin
 const struct key schema_recipe[] = {
 	CHECKED("recipe", P_STR, "its name", not_a_name, .required = true),
 	ROW("summary", P_STR, "what it is for"),
-	ROW("vars", P_MAP, "variables; a plan's own win"),
+	ROW("vars", P_MAP, "variables; a plan's own win", .words = PARAM_SECRET),
 	STEPS("assess"), STEPS("backup"), STEPS("convert"),
 	STEPS("reconfigure"), STEPS("validate"), STEPS("cutover"),
 	END
@@ -329,7 +329,7 @@ static const struct key accept_row = MAP("accept", "a finding that is waived",
 const struct key schema_plan[] = {
 	CHECKED("plan", P_STR, "the plan's name", not_a_name),
 	ROW("include", P_LIST, "more files, relative to this one"),
-	ROW("vars", P_MAP, "variables for ${name}"),
+	ROW("vars", P_MAP, "variables for ${name}", .words = PARAM_SECRET),
 	NAMED("secrets", "where secrets are fetched from", &secret_row),
 	NAMED("hosts", "where agents run", &host_row),
 	MAP("limits", "how much at once", limits_keys),

@@ -2,6 +2,7 @@
  * plan - what is asked of a finished plan. */
 #include "engine/plan/private.h"
 #include "engine/plan/types.h"
+#include "engine/plan/vault.h"
 
 #include "engine/base/text.h"
 
@@ -22,6 +23,7 @@ void plan_free(struct plan *p)
 	for (uint32_t i = 0; i < p->host_count; i++)
 		json_decref(p->hosts[i].spec);
 	json_decref(p->secrets);
+	vault_free(p->vault);
 	free(priv->steps);
 	free(l->files);
 	free(l->accept);

@@ -75,6 +75,7 @@ struct plan {
 	struct plan_accept *accept;
 	uint32_t accept_count;
 	json_t *secrets;		/* name -> {env|file|command|prompt: ...}; references only */
+	struct vault *vault;		/* those that were fetched (vault.h) */
 	struct plan_private *priv;
 };
 
@@ -113,8 +114,16 @@ json_t *plan_step_args(const struct plan *p, uint32_t machine,
 /* Does the step's `when:` hold with these facts? 1, 0 (also when a fact is not
  * known); a step without one always does. */
 bool plan_step_when(const struct plan_step *s, const json_t *facts);
-/* Fetch a secret by reference "secret:name"; caller frees with secret_free(). */
-char *plan_secret(const struct plan *p, const char *ref, struct err *e);
-void secret_free(char *s);		/* wipes */
+/* What a reference "secret:NAME" stands for: fetched when first asked for, kept by the
+ * plan (vault.h). Borrowed; NULL with e. */
+const char *plan_secret(const struct plan *p, const char *ref, struct err *e);
+bool plan_is_secret(const char *text);		/* is it such a reference? */
+/* A copy of a value in which they are filled in. NULL with e. */
+json_t *plan_secrets_in(const struct plan *p, const json_t *v, struct err *e);
+/* Take the secrets that stand in variables out of the environment, so that no program
+ * that is started inherits them. */
+void plan_secrets_hide(const struct plan *p);
+/* Take what was fetched out of an error's texts. */
+void plan_redact_err(const struct plan *p, struct err *e);
 
 #endif

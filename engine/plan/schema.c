@@ -67,6 +67,35 @@ static bool wrong_kind(struct loader *l, const struct param *p,
 	return told(l, n, p, what, NULL);
 }
 
+/* "secret:NAME" is a reference: it stands only where one is looked up. */
+static bool secret_fits(struct loader *l, const struct param *p, const struct yaml_node *n,
+			const char *text, bool open)
+{
+	const struct yaml_node *secrets = yaml_get(l->root, "secrets");
+	struct names known = { 0 };
+	struct err *e;
+	bool may = p->words && strcmp(p->words, PARAM_SECRET) == 0;
+
+	if (!plan_is_secret(text) || (may && (open || yaml_get(secrets, text + 7))))
+		return true;
+	if (!may) {
+		err_hint(load_error(l, n, "'%s' cannot be a secret", p->name),
+			 "a secret may stand in become.sudo.password, in the values of a check's "
+			 "`with` and in a command's `stdin`");
+		return false;
+	}
+	for (uint32_t i = 0; secrets && secrets->kind == YAML_MAP && i < secrets->count; i++)
+		if (yaml_is_scalar(secrets->pairs[i].key))
+			*names_slot(&known, secrets->pairs[i].key->text) = l;
+	e = load_error(l, n, "no secret is called '%s'", text + 7);
+	if (names_near(&known, text + 7))
+		hint_near(e, names_near(&known, text + 7));
+	else
+		err_hint(e, "define it: secrets: { %s: { env: NAME } }", text + 7);
+	names_free(&known);
+	return false;
+}
+
 static bool scalar_value(struct loader *l, const struct param *p,
 			 const struct yaml_node *n, unsigned scope, json_t **out)
 {
@@ -82,7 +111,7 @@ static bool scalar_value(struct loader *l, const struct param *p,
 		return false;
 	}
 	const char *text = vars_text(l, n, scope, &open);
-	if (!text)
+	if (!text || !secret_fits(l, p, n, text, open))
 		return false;
 	if (open && (types_is_text(p->type) || (scope & SCOPE_RUN))) {
 		if (out)
@@ -175,7 +204,8 @@ static bool map_value(struct loader *l, const struct param *p,
 		return wrong_kind(l, p, n);
 	for (uint32_t i = 0; i < n->count; i++) {
 		const struct yaml_pair *pair = &n->pairs[i];
-		struct param item = { .name = pair->key->text, .type = p->type };
+		struct param item = { .name = pair->key->text, .type = p->type,
+				      .words = p->words };
 		json_t *v = NULL;
 		if (!yaml_is_scalar(pair->key)) {
 			ok = false;

@@ -54,52 +54,15 @@ static void tell(struct run_host *rh, const char *state, const struct err *e)
 
 /* ---- secrets ------------------------------------------------------------------- */
 
-/* A copy of the host's spec in which references to secrets are filled in. */
-static json_t *resolve(const struct plan *p, const json_t *v, struct err *e)
+static const char *host_secret(const void *plan, const char *ref, struct err *e)
 {
-	json_t *out, *item;
-	const char *key;
-	size_t i;
-
-	if (json_is_string(v) && !strncmp(json_string_value(v), "secret:", 7)) {
-		char *text = plan_secret(p, json_string_value(v), e);
-
-		out = text ? json_string(text) : NULL;
-		secret_free(text);
-		return out;
-	}
-	if (json_is_object(v)) {
-		out = json_object();
-		json_object_foreach((json_t *)v, key, item) {
-			json_t *one = resolve(p, item, e);
-
-			if (!one) {
-				json_decref(out);
-				return NULL;
-			}
-			jset(out, key, one);
-		}
-		return out;
-	}
-	if (json_is_array(v)) {
-		out = json_array();
-		json_array_foreach(v, i, item) {
-			json_t *one = resolve(p, item, e);
-
-			if (!one) {
-				json_decref(out);
-				return NULL;
-			}
-			jadd(out, one);
-		}
-		return out;
-	}
-	return json_deep_copy(v);
+	return plan_secret(plan, ref, e);
 }
 
-json_t *run_host_spec(const struct plan *p, uint32_t host, struct err *e)
+void run_host_secrets(struct host *h, const struct plan *p)
 {
-	return resolve(p, p->hosts[host].spec, e);
+	h->secret = host_secret;
+	h->secrets = p;
 }
 
 /* ---- calls that wait -------------------------------------------------------------- */
@@ -197,6 +160,7 @@ static void on_down(struct host *h, struct err *e, void *arg)
 		return;
 	err_clear(&rh->why);
 	err_move(&rh->why, e);
+	run_err_final(rh->r->plan, &rh->why);
 	if (rh->wait_count == 0 && is_switched_off(rh))
 		tell(rh, "off", NULL);
 	else
@@ -229,23 +193,16 @@ static void open_link(void *arg)
 {
 	struct run_host *rh = arg;
 	const struct plan_host *ph = &rh->r->plan->hosts[rh->index];
-	AUTO_JSON *spec = NULL;
 
 	if (rh->state == LINK_CLOSED)
 		return;
 	host_free(rh->h);
 	rh->h = NULL;
 	err_clear(&rh->why);
-	spec = resolve(rh->r->plan, ph->spec, &rh->why);
-	if (!spec) {
-		rh->state = LINK_GONE;
-		tell(rh, "down", &rh->why);
-		fail_waiting(rh, "down");
-		return;
-	}
 	rh->state = LINK_OPENING;
 	tell(rh, "connecting", NULL);
-	rh->h = rh->r->seams->make_host(rh->r->loop, ph->name, spec);
+	rh->h = rh->r->seams->make_host(rh->r->loop, ph->name, ph->spec);
+	run_host_secrets(rh->h, rh->r->plan);
 	rh->h->on_ready = on_ready;
 	rh->h->on_down = on_down;
 	rh->h->on_closed = on_closed;

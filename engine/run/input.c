@@ -154,6 +154,28 @@ static json_t *facts_of_others(const struct mach *m, const char *key)
 	return out;
 }
 
+/* The arguments as the module gets them: references to secrets filled in where its table
+ * allows them. New; NULL with e. */
+static json_t *args_with_secrets(const struct op *o, json_t *args, struct err *e)
+{
+	AUTO_JSON *out = NULL;
+
+	for (const struct param *p = o->module->params; p && p->name; p++) {
+		bool may = p->words && !strcmp(p->words, PARAM_SECRET);
+		json_t *value = may ? json_object_get(args, p->name) : NULL, *filled;
+
+		if (!value)
+			continue;
+		filled = plan_secrets_in(o->r->plan, value, e);
+		if (!filled)
+			return NULL;
+		if (!out)
+			out = json_copy(args);
+		jset(out, p->name, filled);
+	}
+	return json_incref(out ? out : args);
+}
+
 json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e)
 {
 	static const char *const none[] = { NULL };
@@ -162,14 +184,18 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	AUTO_FREE char *key = step_key(o->step);
 	AUTO_JSON *facts = o->bare ? facts_of_others(o->m, key) :
 			   json_incref(o->m->facts);
+	AUTO_JSON *filled = NULL;
 	json_t *in;
 
 	if (!spec) {
 		err_set(e, ERR_PLAN, "cannot describe machine '%s'", o->m->name);
 		return NULL;
 	}
+	filled = args_with_secrets(o, args, e);
+	if (!filled)
+		return NULL;
 	in = json_object();
-	json_object_set(in, "args", args);
+	json_object_set(in, "args", filled);
 	json_object_set(in, "machine", spec);
 	/* A check reads what it likes; a module gets what it says it wants. */
 	jset(in, "facts", facts_merged(facts, mod->place == IN_ENGINE ? NULL :

@@ -2,6 +2,7 @@
  * op - one operation of one step. A two-ended step is two calls and one result: if
  * one end fails the other is stopped.
  */
+#include "engine/plan/vault.h"
 #include "engine/run/priv.h"
 
 #include <stdlib.h>
@@ -69,8 +70,12 @@ void op_stop(struct op *o)
 
 static void on_event(struct call *c, const json_t *event, void *arg)
 {
+	struct op_end *end = arg;
+	AUTO_JSON *clean = final_event(end->op, event);
+
 	(void)c;
-	op_event(arg, event);
+	if (clean)
+		op_event(end, clean);
 }
 
 static void on_late(void *arg)
@@ -90,7 +95,8 @@ static void on_result(struct call *c, const json_t *result, void *arg)
 	if (!end->live)
 		return;
 	end->live = false;
-	end->result = json_incref((json_t *)result);
+	end->result = final_result(o, result);
+	result = end->result;
 	if (--o->left == 0)
 		finish(o);
 	else if (!result_ok(result) && !o->stopping && !strcmp(result_kind(result), "cancelled"))
@@ -122,6 +128,17 @@ static void refuse(struct run *r, struct call *c, const struct err *e)
 	run_later(r, 0, refuse_now, f);
 }
 
+/* What a program is started with, everybody on its host can read. */
+static int bare_secret(const struct run *r, const struct call *c, struct err *e)
+{
+	const char *name = vault_told_json(r->plan->vault, jget(c->input, "args.argv"));
+
+	if (!name)
+		return 0;
+	err_set(e, ERR_STEP, "cannot run a program with the secret '%s' in its argv", name);
+	return err_hint(e, "give it on stdin: drover.run{\"program\", input = drover.with.name}");
+}
+
 static void hook_call(void *arg, const char *at, struct call *c)
 {
 	struct op *o = arg;
@@ -129,7 +146,7 @@ static void hook_call(void *arg, const char *at, struct call *c)
 	AUTO_FREE char *key = step_key(o->step);
 	AUTO_ERR e = { 0 };
 
-	if (place_word(o->r, o->m, at, &where, &e) < 0) {
+	if (place_word(o->r, o->m, at, &where, &e) < 0 || bare_secret(o->r, c, &e) < 0) {
 		refuse(o->r, c, &e);
 		return;
 	}

@@ -6,6 +6,7 @@
  *   place.c     where a step's calls go
  *   input.c     what a call is given
  *   op.c        one operation (probe, apply, undo) at its one or two ends
+ *   final.c     what comes from hosts, without secrets
  *   events.c    what comes while an operation runs
  *   merge.c     two ends' results made one
  *   facts.c     facts, conditions, findings and waivers
@@ -144,6 +145,10 @@ struct op *op_probe_bare(struct run *r, struct mach *m, uint32_t node,
 void op_stop(struct op *o);
 void op_unlink_free(struct op *o);	/* once finished and without acks */
 void op_event(struct op_end *end, const json_t *event);		/* events.c */
+/* final.c: a result or event as the run may see it; new. An event that must not be
+ * recorded stops the operation: NULL. */
+json_t *final_result(const struct op *o, const json_t *result);
+json_t *final_event(struct op *o, const json_t *event);
 /* The result kinds: "failed" when none is said. */
 const char *result_kind(const json_t *result);
 bool result_ok(const json_t *result);

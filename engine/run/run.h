@@ -68,8 +68,10 @@ int run_plan(const struct plan *p, const struct graph *g, struct state *s,
  * second call cancels them. Async-signal-safe. */
 void run_interrupt(void);
 
-/* A host's spec with its secrets filled in, as make_host wants it; caller owns.
- * NULL with e when a secret cannot be had. */
-json_t *run_host_spec(const struct plan *p, uint32_t host, struct err *e);
+/* Let the host have the plan's secrets: before it is opened. */
+void run_host_secrets(struct host *h, const struct plan *p);
+/* Say it to a person of this plan: secrets taken out, and its file where a hint says
+ * "drover VERB PLAN". */
+void run_err_final(const struct plan *p, struct err *e);
 
 #endif

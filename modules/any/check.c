@@ -11,7 +11,7 @@ static const struct param params[] = {
 	{ .name = "file", .type = P_STR, .summary = "the Lua file, from the plan's folder" },
 	{ .name = "use", .type = P_STR,
 	  .summary = "a ready-made check: port, service, http, same-file, ports-same" },
-	{ .name = "with", .type = P_MAP, .summary = "what the check sees as drover.with" },
+	{ .name = "with", .type = P_MAP, .words = PARAM_SECRET, .summary = "what the check sees as drover.with" },
 	{ .name = "timeout", .type = P_DURATION, .dflt = "30s", .min = 100, .max = 86400000,
 	  .summary = "it is killed after this time" },
 	{ .name = "memory", .type = P_SIZE, .dflt = "64MiB", .min = 1 << 20,

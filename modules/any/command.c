@@ -8,6 +8,7 @@
 #include "modules/module.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define EVIDENCE_MAX (256u << 10)
 
@@ -17,6 +18,8 @@ static const struct param params[] = {
 	{ .name = "probe", .type = P_ARGV,
 	  .summary = "exit 0: done already, 1: not yet, else an error; must change nothing" },
 	{ .name = "undo", .type = P_ARGV, .summary = "what takes it back" },
+	{ .name = "stdin", .type = P_STR, .words = PARAM_SECRET,
+	  .summary = "what argv and undo read; \"secret:NAME\" keeps it out of the record" },
 	{ .name = "timeout", .type = P_DURATION, .dflt = "10m", .min = 1, .max = 86400000,
 	  .summary = "end it after this time" },
 	{ .name = NULL },
@@ -44,8 +47,10 @@ static bool stopped(void *arg)
 static int run(struct ctx *c, const char *which, const char *evidence, struct err *e)
 {
 	AUTO_FREE const char **argv = words(jget(ctx_args(c), which));
+	const char *input = evidence ? jstr(ctx_args(c), "stdin", NULL) : NULL;
 	struct proc p = { .argv = argv, .max_output = EVIDENCE_MAX,
 			  .timeout_ms = (unsigned)jint(ctx_args(c), "timeout", 600000),
+			  .input = input, .input_len = input ? strlen(input) : 0,
 			  .stopped = stopped, .arg = c };
 	int status;
 

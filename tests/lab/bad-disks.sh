@@ -123,7 +123,7 @@ shrink &
 bad 1 "a source that shrinks" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'here': cannot copy disk 'root': cannot read 'LAB/shrinks.raw' at byte 67108864: it ends there now, it had 100675584 bytes
-          something made it shorter: stop that and bring it back, then drover run PLAN; or drover rollback PLAN --to convert
+          something made it shorter: stop that and bring it back, then drover run plan.yaml; or drover rollback plan.yaml --to convert
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
 erp      -        -        FAILED   -            -         -        source   TIME
@@ -133,13 +133,13 @@ Next: drover run plan.yaml
 plan.yaml:9:16: step erp convert.disks: host 'here': cannot copy disk 'root': cannot read 'LAB/shrinks.raw' at byte 67108864: it ends there now, it had 100675584 bytes
     9 |     convert: [ disks: {} ]
       |                ^
-  something made it shorter: stop that and bring it back, then drover run PLAN; or drover rollback PLAN --to convert
+  something made it shorter: stop that and bring it back, then drover run plan.yaml; or drover rollback plan.yaml --to convert
 END
 wait $!
 bad 1 "a source that has shrunk" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
-          drover rollback PLAN --to convert, then drover run PLAN
+          drover rollback plan.yaml --to convert, then drover run plan.yaml
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
 erp      -        -        FAILED   -            -         -        source   TIME
@@ -149,7 +149,7 @@ Next: drover run plan.yaml
 plan.yaml:9:16: step erp convert.disks: host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
     9 |     convert: [ disks: {} ]
       |                ^
-  drover rollback PLAN --to convert, then drover run PLAN
+  drover rollback plan.yaml --to convert, then drover run plan.yaml
 END
 bad 0 "the status after a shrunk source" "$DROVER" status plan.yaml <<'END'
 bad  plan ID  state LAB/.drover
@@ -157,7 +157,7 @@ bad  plan ID  state LAB/.drover
 machine  serves  phase    done  step now              last error
 erp      source  convert   0/2  convert.disks failed  host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
 
-erp convert.disks (NOW): host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584; drover rollback PLAN --to convert, then drover run PLAN
+erp convert.disks (NOW): host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584; drover rollback plan.yaml --to convert, then drover run plan.yaml
 Next: drover run plan.yaml
 END
 mv kept.raw shrinks.raw

@@ -153,9 +153,9 @@ sed -i "s|^  b: .*|  b: { ssh: root@10.66.0.12, identity: \"$LAB/key\", known_ho
 bad 1 "a host key that nobody knows" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot trust 'a': no key is known for 10.66.0.11 port 22; it shows ssh-ed25519 SHA256:KEY
-          compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts PLAN --pin a
+          compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
 NOW  erp      convert.disks         FAILED: host 'a': cannot trust 'a': no key is known for 10.66.0.11 port 22; it shows ssh-ed25519 SHA256:KEY
-          compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts PLAN --pin a
+          compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
 erp      -        -        FAILED   -            -         -        source   TIME
@@ -165,16 +165,16 @@ Next: drover run plan.yaml
 plan.yaml:10:16: step erp convert.disks: host 'a': cannot trust 'a': no key is known for 10.66.0.11 port 22; it shows ssh-ed25519 SHA256:KEY
    10 |     convert: [ disks: {} ]
       |                ^
-  compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts PLAN --pin a
+  compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
 END
 must "nothing was pinned by itself" test ! -s "$LAB/pins"
 printf '10.66.0.11 %s\n' "$(cut -d' ' -f1,2 "$LAB/other.pub")" >"$LAB/pins"
 bad 1 "a host key that has changed" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
-          somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts PLAN --pin a
+          somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
 NOW  erp      convert.disks         FAILED: host 'a': cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
-          somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts PLAN --pin a
+          somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
 erp      -        -        FAILED   -            -         -        source   TIME
@@ -184,11 +184,11 @@ Next: drover run plan.yaml
 plan.yaml:10:16: step erp convert.disks: host 'a': cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
    10 |     convert: [ disks: {} ]
       |                ^
-  somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts PLAN --pin a
+  somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
 END
 bad 111 "a host key that has changed, pin" "$DROVER" hosts plan.yaml --pin a <<'END'
 drover: host a: cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
-  somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts PLAN --pin a
+  somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
 END
 must "a changed key is not pinned over" test "$(wc -l <"$LAB/pins")" = 1
 cp "$LAB/kept" "$HOME/.ssh/known_hosts"

@@ -178,3 +178,36 @@ plan.yaml:9:49: no secret is called 'kmv'
       |                                                 ^
   did you mean 'kvm'?
 5 errors
+
+=== a secret stands only where one is looked up
+--- file plan.yaml
+plan: hosts
+vars: { pass: "secret:kvm" }
+secrets: { kvm: { env: KVM } }
+hosts: { a: { local: true } }
+machines:
+  one:
+    source: { host: a, images: [/srv/one.raw] }
+    target: { host: a, dir: /srv/new }
+    convert:
+      - disks: {}
+      - command: { id: ok, argv: ["cat"], stdin: "secret:kvm" }
+      - command: { id: bare, argv: ["echo", "secret:kvm"] }
+      - command: { id: hidden, argv: ["echo", "${pass}"] }
+      - command: { id: typo, argv: ["cat"], stdin: "secret:kmv" }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:12:45: 'argv' cannot be a secret
+   12 |       - command: { id: bare, argv: ["echo", "secret:kvm"] }
+      |                                             ^
+  a secret may stand in become.sudo.password, in the values of a check's `with` and in a command's `stdin`
+plan.yaml:13:47: 'argv' cannot be a secret
+   13 |       - command: { id: hidden, argv: ["echo", "${pass}"] }
+      |                                               ^
+  a secret may stand in become.sudo.password, in the values of a check's `with` and in a command's `stdin`
+plan.yaml:14:52: no secret is called 'kmv'
+   14 |       - command: { id: typo, argv: ["cat"], stdin: "secret:kmv" }
+      |                                                    ^
+  did you mean 'kvm'?
+3 errors

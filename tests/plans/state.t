@@ -38,7 +38,7 @@ machines:
 --- status 100
 --- stderr
 drover: cannot find 'db' in state 'st': nothing was recorded of it
-  `drover run PLAN` begins its history
+  `drover run plan.yaml` begins its history
 === diff wants one machine
 --- file plan.yaml
 plan: erp

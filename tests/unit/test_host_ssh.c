@@ -373,7 +373,8 @@ static json_t *sudo_spec(const struct fixture *f, const char *password)
 	json_t *spec = sshd_spec(f->sshd, "db1", "drover");
 
 	if (password)
-		jset(spec, "become", json_pack("{s:{s:s}}", "sudo", "password", password));
+		jset(spec, "become", json_pack("{s:{s:s+}}", "sudo", "password", "secret:",
+					       password));
 	else
 		jset(spec, "become", json_pack("{s:b}", "sudo", 1));
 	return spec;
