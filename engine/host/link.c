@@ -1,56 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * link - the life of one connection to an agent.
  */
-#include "engine/host/link.h"
+#include "engine/host/link_impl.h"
 
 #include "engine/base/io.h"
-#include "engine/base/mem.h"
-#include "engine/host/relay.h"
-#include "engine/wire/frame.h"
 
 #include <pthread.h>
 #include <string.h>
 
 #define WORDS_MAX 4096		/* of stderr that are remembered */
 #define QUOTE_LINES 4
-
-enum link_state {
-	LINK_IDLE,		/* the transport is still connecting */
-	LINK_NOISE,		/* the preamble is awaited */
-	LINK_HELLO,		/* the agent's hello is awaited */
-	LINK_READY,
-	LINK_CLOSING,		/* BYE is out */
-	LINK_DOWN,
-};
-
-/* A call that has been started and has no result yet. */
-struct flight {
-	struct flight *next;
-	struct link *link;
-	struct call *call;
-	json_t *early;		/* a result to be told on the loop's next turn, or NULL */
-	bool sent;		/* RUN is out */
-};
-
-struct link {
-	struct host *host;
-	const struct link_ops *ops;
-	void *transport;
-	enum link_state state;
-	char preamble[48];
-	struct str noise;	/* before the preamble */
-	struct str words;	/* the end of stderr */
-	struct str quote;	/* what link_noise() and link_last_words() lend out */
-	struct frame_reader *reader;
-	struct str out;
-	size_t out_at;
-	struct flight *flights;
-	uint32_t last_id;
-	unsigned silent;	/* beats since anything was heard */
-	struct loop_timer *beat, *soon, *end;
-	struct err why;		/* of a link that is about to be told down */
-	bool closed_told;
-};
 
 struct link *link_new(struct host *h, const struct link_ops *ops, void *transport)
 {
@@ -63,28 +22,11 @@ struct link *link_new(struct host *h, const struct link_ops *ops, void *transpor
 	return l;
 }
 
-static void flight_free(struct flight *f)
-{
-	for (struct flight **at = &f->link->flights; *at; at = &(*at)->next)
-		if (*at == f) {
-			*at = f->next;
-			break;
-		}
-	json_decref(f->early);
-	free(f);
-}
-
 void link_free(struct link *l)
 {
 	if (!l)
 		return;
-	while (l->flights) {
-		struct flight *f = l->flights;
-
-		if (f->call->relay && !f->sent)
-			relay_broken(f->call->relay, f->call->relay_end);
-		flight_free(f);
-	}
+	flights_free(l);
 	loop_timer_del(l->beat);
 	loop_timer_del(l->soon);
 	loop_timer_del(l->end);
@@ -169,58 +111,14 @@ const char *link_noise(struct link *l)
 	return quote(l, &l->noise);
 }
 
-/* ---- results -------------------------------------------------------------------------- */
-
-static json_t *failure(const char *kind, const char *text, const char *hint)
-{
-	json_t *result = json_object(), *error = json_object();
-
-	jset_str(error, "kind", kind);
-	jset(error, "text", jtext(text, strlen(text)));
-	if (hint)
-		jset_str(error, "hint", hint);
-	jset_int(error, "errno", 0);
-	jset_bool(result, "ok", false);
-	jset(result, "error", error);
-	return result;
-}
-
-/* The call is over: tell it and forget it. Steals the result. */
-static void finish(struct flight *f, json_t *result)
-{
-	struct call *c = f->call;
-	AUTO_JSON *held = result;
-
-	if (c->relay && !f->sent)
-		relay_broken(c->relay, c->relay_end);
-	c->impl = NULL;
-	flight_free(f);
-	c->on_result(c, held, c->arg);
-}
+/* ---- the end -------------------------------------------------------------------------- */
 
 static void on_soon(void *arg);
 
-static void soon(struct link *l)
+void link_soon(struct link *l)
 {
 	if (!l->soon)
 		l->soon = loop_timer_add(l->host->loop, 0, on_soon, l);
-}
-
-/* End the call on the loop's next turn. Steals. */
-static void finish_soon(struct flight *f, json_t *result)
-{
-	json_decref(f->early);
-	f->early = result;
-	soon(f->link);
-}
-
-static struct flight *next_early(struct link *l)
-{
-	struct flight *f;
-
-	for (f = l->flights; f && !f->early; f = f->next)
-		;
-	return f;
 }
 
 static void tell_closed(struct link *l)
@@ -237,11 +135,9 @@ static void tell_closed(struct link *l)
 static void on_soon(void *arg)
 {
 	struct link *l = arg;
-	struct flight *f;
 
 	l->soon = NULL;
-	while ((f = next_early(l)))
-		finish(f, json_incref(f->early));
+	flights_tell(l);
 	if (err_is(&l->why)) {
 		AUTO_ERR e = { 0 };
 
@@ -251,18 +147,6 @@ static void on_soon(void *arg)
 	} else if (l->state == LINK_CLOSING && !l->end) {
 		l->state = LINK_DOWN;
 		tell_closed(l);
-	}
-}
-
-static void lose_all(struct link *l, const char *text)
-{
-	while (l->flights) {
-		struct flight *f = l->flights;
-
-		if (f->early)
-			finish(f, json_incref(f->early));
-		else
-			finish(f, failure("lost", text, NULL));
 	}
 }
 
@@ -288,7 +172,7 @@ void link_down(struct link *l, struct err *why)
 			h->name, *words ? ": " : "", words);
 	}
 	err_host(&e, h->name);
-	lose_all(l, e.what);
+	flights_lose(l, e.what);
 	if (was == LINK_CLOSING)
 		tell_closed(l);
 	else if (h->on_down)
@@ -302,7 +186,7 @@ static void break_soon(struct link *l, struct err *e)
 		err_clear(e);
 	else
 		err_move(&l->why, e);
-	soon(l);
+	link_soon(l);
 }
 
 /* ---- out --------------------------------------------------------------------------------- */
@@ -329,8 +213,8 @@ void link_writable(struct link *l)
 	flush(l);
 }
 
-static int send_frame(struct link *l, enum frame_type type, uint32_t step,
-		      const json_t *body, struct err *e)
+int link_send(struct link *l, enum frame_type type, uint32_t step, const json_t *body,
+	      struct err *e)
 {
 	if (frame_encode(&l->out, type, step, body, e) < 0)
 		return -1;
@@ -352,7 +236,7 @@ static void on_beat(void *arg)
 		return;
 	}
 	if (l->state == LINK_READY)
-		send_frame(l, FRAME_PING, 0, NULL, NULL);
+		link_send(l, FRAME_PING, 0, NULL, NULL);
 }
 
 /* ---- in ------------------------------------------------------------------------------------ */
@@ -373,16 +257,7 @@ static void say_hello(struct link *l)
 	jset_int(hello, "wire", WIRE_VERSION);
 	jset_str(hello, "version", DROVER_VERSION);
 	l->state = LINK_HELLO;
-	send_frame(l, FRAME_HELLO, 0, hello, NULL);
-}
-
-static struct flight *flight_of(struct link *l, uint32_t id)
-{
-	struct flight *f;
-
-	for (f = l->flights; f && f->call->id != id; f = f->next)
-		;
-	return f;
+	link_send(l, FRAME_HELLO, 0, hello, NULL);
 }
 
 static int on_hello(struct link *l, struct frame *f, struct err *e)
@@ -405,7 +280,7 @@ static int on_hello(struct link *l, struct frame *f, struct err *e)
 
 static int on_ping(struct link *l, struct frame *f, struct err *e)
 {
-	return send_frame(l, FRAME_PONG, 0, f->body, e);
+	return link_send(l, FRAME_PONG, 0, f->body, e);
 }
 
 static int on_pong(struct link *l, struct frame *f, struct err *e)
@@ -413,26 +288,6 @@ static int on_pong(struct link *l, struct frame *f, struct err *e)
 	(void)l;
 	(void)f;
 	(void)e;
-	return 0;
-}
-
-static int on_event(struct link *l, struct frame *f, struct err *e)
-{
-	struct flight *fl = flight_of(l, f->step);
-
-	(void)e;
-	if (fl && f->body && !fl->early && fl->call->on_event)
-		fl->call->on_event(fl->call, f->body, fl->call->arg);
-	return 0;
-}
-
-static int on_result(struct link *l, struct frame *f, struct err *e)
-{
-	struct flight *fl = flight_of(l, f->step);
-
-	(void)e;
-	if (fl && f->body && !fl->early)
-		finish(fl, json_incref(f->body));
 	return 0;
 }
 
@@ -445,8 +300,8 @@ static const struct {
 	{ FRAME_HELLO, 1u << LINK_HELLO, on_hello },
 	{ FRAME_PING, 1u << LINK_READY | 1u << LINK_CLOSING, on_ping },
 	{ FRAME_PONG, 1u << LINK_READY | 1u << LINK_CLOSING, on_pong },
-	{ FRAME_EVENT, 1u << LINK_READY | 1u << LINK_CLOSING, on_event },
-	{ FRAME_RESULT, 1u << LINK_READY | 1u << LINK_CLOSING, on_result },
+	{ FRAME_EVENT, 1u << LINK_READY | 1u << LINK_CLOSING, flight_on_event },
+	{ FRAME_RESULT, 1u << LINK_READY | 1u << LINK_CLOSING, flight_on_result },
 };
 
 static int dispatch(struct link *l, struct frame *f, struct err *e)
@@ -514,89 +369,6 @@ void link_feed(struct link *l, const void *p, size_t n)
 		feed_frames(l, p, n);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------- */
-
-/* Both ends of its stream are known, or it has none: off it goes. */
-static void send_run(struct flight *f)
-{
-	struct call *c = f->call;
-	AUTO_JSON *body = json_object();
-	AUTO_ERR e = { 0 };
-
-	jset_str(body, "module", c->module);
-	jset_str(body, "op", c->op);
-	jset(body, "input", c->input ? json_incref(c->input) : json_object());
-	jset_bool(body, "stream", c->relay != NULL);
-	jset_int(body, "timeout_ms", (int64_t)c->timeout_ms);
-	if (send_frame(f->link, FRAME_RUN, c->id, body, &e) < 0)
-		finish_soon(f, failure("failed", e.what, NULL));
-	else
-		f->sent = true;
-}
-
-void link_run(struct link *l, uint32_t call_id)
-{
-	struct flight *f = flight_of(l, call_id);
-
-	if (f && !f->sent && !f->early)
-		send_run(f);
-}
-
-void link_stream_failed(struct link *l, uint32_t call_id, struct err *why)
-{
-	struct flight *f = flight_of(l, call_id);
-
-	if (f && !f->early) {
-		send_frame(l, FRAME_STOP, call_id, NULL, NULL);
-		finish_soon(f, failure("failed", why->what, why->hint));
-	}
-	err_clear(why);
-}
-
-void link_op_start(struct link *l, struct call *c)
-{
-	struct flight *f = mem_alloc(sizeof(*f));
-	struct relay_party party = { 0 };
-
-	f->link = l;
-	f->call = c;
-	f->next = l->flights;
-	l->flights = f;
-	c->id = ++l->last_id;
-	c->impl = f;
-	if (l->state != LINK_READY) {
-		finish_soon(f, failure("lost", "the host is not connected", NULL));
-	} else if (!c->relay) {
-		send_run(f);
-	} else {
-		l->ops->party(l->transport, c, &party);
-		relay_join(c->relay, c->relay_end, &party);
-	}
-}
-
-void link_op_ack(struct link *l, struct call *c, int64_t ack)
-{
-	AUTO_JSON *body = json_object();
-
-	if (!c->impl || l->state == LINK_DOWN)
-		return;
-	jset_int(body, "ack", ack);
-	jset_bool(body, "answer", c->answer);
-	send_frame(l, FRAME_ACK, c->id, body, NULL);
-}
-
-void link_op_stop(struct link *l, struct call *c)
-{
-	struct flight *f = c->impl;
-
-	if (!f || f->early)
-		return;
-	if (f->sent)
-		send_frame(l, FRAME_STOP, c->id, NULL, NULL);
-	else
-		finish_soon(f, failure("cancelled", "stopped before it was begun", NULL));
-}
-
 static void on_close_late(void *arg)
 {
 	struct link *l = arg;
@@ -617,7 +389,7 @@ void link_op_close(struct link *l)
 	l->state = was == LINK_DOWN ? was : LINK_CLOSING;
 	if (was == LINK_READY || was == LINK_HELLO) {
 		l->end = loop_timer_add(l->host->loop, LINK_CLOSE_MS, on_close_late, l);
-		send_frame(l, FRAME_BYE, 0, NULL, NULL);
+		link_send(l, FRAME_BYE, 0, NULL, NULL);
 		return;
 	}
 	/* nobody is there to say goodbye to */
@@ -625,5 +397,5 @@ void link_op_close(struct link *l)
 	loop_timer_del(l->beat);
 	l->beat = NULL;
 	l->state = LINK_CLOSING;
-	soon(l);
+	link_soon(l);
 }
