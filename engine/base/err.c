@@ -2,7 +2,7 @@
  * err - one error value, and the one printer.
  */
 #include "engine/base/err.h"
-#include "engine/base/mem.h"
+#include "engine/base/wrap.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -149,46 +149,51 @@ static void add_source_line(struct str *out, const struct place *at)
 	str_add(out, "^\n");
 }
 
-void err_print(FILE *f, const struct err *e)
+/* "erp.yaml:3:5: host db1, step erp-db convert.disks (attempt 2 of 3): " */
+static void add_where(struct str *out, const struct err *e)
+{
+	if (e->at.file) {
+		str_add_safe(out, e->at.file);
+		if (e->at.line)
+			str_addf(out, ":%u:%u", e->at.line, e->at.column);
+		str_add(out, ": ");
+	} else {
+		str_add(out, "drover: ");
+	}
+	if (e->host) {
+		str_add(out, "host ");
+		str_add_safe(out, e->host);
+		str_add(out, e->step ? ", " : ": ");
+	}
+	if (e->step) {
+		str_add(out, "step ");
+		str_add_safe(out, e->step);
+		if (e->attempts > 1)
+			str_addf(out, " (attempt %d of %d)", e->attempt, e->attempts);
+		str_add(out, ": ");
+	}
+}
+
+void err_print_wrapped(FILE *f, const struct err *e, size_t width)
 {
 	AUTO_STR out = {0};
 
 	if (!err_is(e))
 		return;
-	if (e->at.file) {
-		str_add_safe(&out, e->at.file);
-		if (e->at.line)
-			str_addf(&out, ":%u:%u", e->at.line, e->at.column);
-		str_add(&out, ": ");
-	} else {
-		str_add(&out, "drover: ");
-	}
-	if (e->host) {
-		str_add(&out, "host ");
-		str_add_safe(&out, e->host);
-		str_add(&out, e->step ? ", " : ": ");
-	}
-	if (e->step) {
-		str_add(&out, "step ");
-		str_add_safe(&out, e->step);
-		if (e->attempts > 1)
-			str_addf(&out, " (attempt %d of %d)", e->attempt, e->attempts);
-		str_add(&out, ": ");
-	}
-	str_add_safe(&out, e->what);
+	add_where(&out, e);
+	str_add_wrapped(&out, e->what, text_columns(out.s), 2, width);
 	str_addc(&out, '\n');
 	if (e->at.text)
 		add_source_line(&out, &e->at);
 	if (e->hint) {
 		str_add(&out, "  ");
-		for (const char *p = e->hint, *nl; p; p = nl ? nl + 1 : NULL) {
-			AUTO_FREE char *line = NULL;
-
-			nl = strchr(p, '\n');
-			line = nl ? mem_strndup(p, (size_t)(nl - p)) : mem_strdup(p);
-			str_add_safe(&out, line);
-			str_add(&out, nl ? "\n  " : "\n");
-		}
+		str_add_wrapped(&out, e->hint, 2, 2, width);
+		str_addc(&out, '\n');
 	}
 	fputs(out.s, f);
+}
+
+void err_print(FILE *f, const struct err *e)
+{
+	err_print_wrapped(f, e, 0);
 }

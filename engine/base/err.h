@@ -71,5 +71,7 @@ void err_move(struct err *to, struct err *from);	/* `from` is left empty */
 /* Print it as people read it: place, host, step, what, the source line with a
  * caret, the hint. Control characters are shown as \x1b. */
 void err_print(FILE *out, const struct err *e);
+/* The same in lines of at most `width` columns; the source line stays whole. */
+void err_print_wrapped(FILE *out, const struct err *e, size_t width);
 
 #endif

@@ -7,8 +7,11 @@
 #include "engine/hook/hook.h"
 #include "engine/host/host.h"
 
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 void cli_init(struct cli *c)
@@ -22,14 +25,34 @@ void cli_init(struct cli *c)
 	c->make_host = host_new;
 }
 
+void cli_print_error(struct cli *c, const struct err *e)
+{
+	struct winsize w;
+	bool terminal = ioctl(fileno(c->err), TIOCGWINSZ, &w) == 0 && w.ws_col >= 20;
+
+	err_print_wrapped(c->err, e, terminal ? w.ws_col : 0);
+}
+
 int cli_fail(struct cli *c, struct err *e)
 {
 	if (c->plan)
 		run_err_final(c->plan, e);
 	fflush(c->out);
-	err_print(c->err, e);
+	cli_print_error(c, e);
 	fflush(c->err);
 	return err_is(e) ? (int)e->kind : 0;
+}
+
+/* Nobody reads any more, as in `drover preview | head`: end as such programs do. The
+ * signal was ignored until now, since a run must survive whoever watches it. */
+static void end_unread(struct cli *c)
+{
+	struct pollfd p = { .fd = fileno(c->out), .events = POLLOUT };
+
+	if (p.fd < 0 || poll(&p, 1, 0) != 1 || !(p.revents & (POLLERR | POLLHUP)))
+		return;
+	signal(SIGPIPE, SIG_DFL);
+	raise(SIGPIPE);
 }
 
 int cli_close(struct cli *c, int status)
@@ -51,6 +74,7 @@ int cli_close(struct cli *c, int status)
 	c->graph = NULL;
 	c->plan = NULL;
 	if ((fflush(c->out) != 0 || ferror(c->out)) && !status) {
+		end_unread(c);
 		err_sys(&e, "cannot write the output");
 		status = cli_fail(c, &e);
 	}
@@ -73,7 +97,7 @@ int cli_errors(struct cli *c, const struct err_list *l)
 			jset_str(o, "hint", l->v[i].hint);
 			cli_json(c, "error", o);
 		} else {
-			err_print(c->err, &l->v[i]);
+			cli_print_error(c, &l->v[i]);
 		}
 		if (l->v[i].kind == ERR_SYSTEM)
 			status = ERR_SYSTEM;

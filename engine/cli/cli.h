@@ -98,6 +98,8 @@ int cli_close(struct cli *c, int status);
 
 /* ---- helpers: each returns 0, or the exit status after telling why -------- */
 
+/* Print e: wrapped where a terminal shows it, else a line as programs read it. */
+void cli_print_error(struct cli *c, const struct err *e);
 /* Print e once and give the exit status of its kind. */
 int cli_fail(struct cli *c, struct err *e);
 /* c->plan from `file` (verbs: c->args[0]); all errors are printed. Also checks
@@ -131,6 +133,10 @@ int cli_confirm_word(struct cli *c, const char *word, const char *fmt, ...)
 /* One JSON line on c->out: v, t (and at) are put in front. Steals body. */
 void cli_json(struct cli *c, const char *type, json_t *body);
 
+/* A line for people on c->out, wrapped to the screen; further lines are indented. */
+void cli_say(struct cli *c, size_t indent, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* ---- tables for people (out.c); plain text, aligned, cut to the terminal --- */
 
 struct table;
@@ -144,7 +150,7 @@ void table_print(struct table *t);	/* prints and frees */
 /* Terminal colours, "" when colour is off. */
 enum color { C_OFF, C_BOLD, C_DIM, C_RED, C_GREEN, C_YELLOW, C_BLUE };
 const char *cli_color(const struct cli *c, enum color k);
-int cli_width(const struct cli *c);	/* columns; 100 when it is no terminal */
+int cli_width(const struct cli *c);	/* columns; 80 when it is no terminal */
 
 /* ---- help (help.c) ------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  */
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "engine/base/wrap.h"
 #include "engine/cli/cli.h"
 
 #include <ctype.h>
@@ -10,35 +11,14 @@
 
 #define HELP_WIDTH 79
 
-/* Words of `text` wrapped into lines that begin with `indent` blanks; the first
- * line is already `col` columns wide. "\n\n" makes a paragraph. */
-static void wrap(FILE *out, const char *text, size_t indent, size_t col)
+/* `text` wrapped into lines that begin with `indent` blanks; the first line is
+ * already `column` columns wide. */
+static void wrap(FILE *out, const char *text, size_t indent, size_t column)
 {
-	bool first = true;
+	AUTO_STR b = {0};
 
-	while (*text) {
-		size_t blanks = strspn(text, " \n"), n;
-
-		if (!first && blanks >= 2 && text[0] == '\n' && text[1] == '\n') {
-			fprintf(out, "\n\n%*s", (int)indent, "");
-			col = indent;
-			first = true;
-		}
-		text += blanks;
-		n = strcspn(text, " \n");
-		if (!n)
-			break;
-		if (!first && col + 1 + n > HELP_WIDTH) {
-			fprintf(out, "\n%*s", (int)indent, "");
-			col = indent;
-			first = true;
-		}
-		fprintf(out, "%s%.*s", first ? "" : " ", (int)n, text);
-		col += n + !first;
-		first = false;
-		text += n;
-	}
-	fputc('\n', out);
+	str_add_wrapped(&b, text, column, indent, HELP_WIDTH);
+	fprintf(out, "%s\n", b.s ? b.s : "");
 }
 
 static void print_option(FILE *out, const struct option_row *r)

@@ -3,6 +3,7 @@
  */
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/wrap.h"
 #include "engine/cli/cli.h"
 
 #include <libsmartcols.h>
@@ -27,7 +28,20 @@ int cli_width(const struct cli *c)
 
 	if (c->tty_out && ioctl(fileno(c->out), TIOCGWINSZ, &w) == 0 && w.ws_col >= 20)
 		return w.ws_col;
-	return 100;
+	return 80;
+}
+
+void cli_say(struct cli *c, size_t indent, const char *fmt, ...)
+{
+	AUTO_FREE char *text = NULL;
+	AUTO_STR out = {0};
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = mem_vprintf(fmt, ap);
+	va_end(ap);
+	str_add_wrapped(&out, text, 0, indent, (size_t)cli_width(c));
+	fprintf(c->out, "%s\n", out.s ? out.s : "");
 }
 
 void cli_json(struct cli *c, const char *type, json_t *body)

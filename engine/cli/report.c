@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TICK_MS 200
@@ -30,6 +31,7 @@ struct session {
 	struct loop_timer *tick;	/* NULL: no live region */
 	struct question *questions;	/* the first one is on the screen */
 	struct loop_fd *typing;		/* while there is a question */
+	json_t *told;			/* the errors of steps that the screen showed */
 };
 
 static bool is_preview(enum run_kind k)
@@ -62,6 +64,8 @@ static void on_report(void *arg, const json_t *event)
 		event = s->c->end;
 	}
 	if (s->screen) {
+		if (jstr(event, "error", NULL))
+			jset_bool(s->told, jstr(event, "error", ""), true);
 		screen_event(s->screen, event);
 		return;
 	}
@@ -180,6 +184,7 @@ static void session_begin(struct session *s, struct cli *c, enum run_kind kind)
 	if (c->json)
 		return;
 	s->screen = screen_new(&so);
+	s->told = json_object();
 	add_titles(c, s->screen);
 	if (so.live)
 		s->tick = loop_timer_add(c->loop, TICK_MS, on_tick, s);
@@ -195,6 +200,41 @@ static void session_end(struct session *s)
 		free(q);
 	}
 	screen_free(s->screen);
+	s->screen = NULL;
+}
+
+static bool same_file(FILE *a, FILE *b)
+{
+	struct stat sa, sb;
+
+	return fstat(fileno(a), &sa) == 0 && fstat(fileno(b), &sb) == 0 &&
+	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+/* The screen has told the error of a step, with its place. It is told again only where
+ * standard error goes elsewhere: whoever keeps just that must find the reason there. */
+static void tell_error(struct session *s, struct err *e)
+{
+	if (!err_is(e) || (json_object_get(s->told, e->what) &&
+			   same_file(s->c->out, s->c->err)))
+		return;
+	cli_fail(s->c, e);
+}
+
+/* What recovery found when the state was opened. */
+static void tell_notice(struct session *s)
+{
+	AUTO_JSON *ev = json_object();
+	const char *text = state_notice(s->c->state);
+
+	if (!text)
+		return;
+	if (!s->screen) {
+		jset_str(ev, "text", text);
+		cli_json(s->c, "log", json_incref(ev));
+		return;
+	}
+	cli_say(s->c, 6, "note: %s", text);
 }
 
 /* ---- signals ------------------------------------------------------------- */
@@ -242,12 +282,13 @@ int cli_run(struct cli *c, struct run_options *o, json_t **preview_out)
 		o->until = cli_phase(c, OPT_UNTIL);
 	seams.loop = c->loop;
 	session_begin(&s, c, o->kind);
+	tell_notice(&s);
 	catch_signals(old);
 	status = run_plan(c->plan, c->graph, c->state, &seams, o, preview_out, &e);
 	leave_signals(old);
 	session_end(&s);
-	if (err_is(&e))
-		cli_fail(c, &e);
+	tell_error(&s, &e);
+	json_decref(s.told);
 	return status;
 }
 

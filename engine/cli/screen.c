@@ -150,23 +150,20 @@ static void begin_step_line(struct screen *s, const json_t *ev)
 	str_add(&s->line, "  ");
 }
 
-/* Further lines below one: each line of `text`, indented. */
-static void add_below(struct screen *s, const char *text)
-{
-	while (text && *text) {
-		size_t n = strcspn(text, "\n");
-		AUTO_FREE char *part = mem_strndup(text, n);
+/* Where the text of a run's lines begins: behind the time, and behind the name. */
+#define TIME_COLUMNS 10
 
-		str_add(&s->line, "\n          ");
-		str_add_safe(&s->line, part);
-		text += n + (text[n] == '\n');
-	}
+static size_t hang(const struct screen *s)
+{
+	return TIME_COLUMNS + s->name_columns + 2;
 }
 
 static void step_line(struct screen *s, const json_t *ev, enum paint p, const char *word,
 		      uint64_t took_ms)
 {
 	const char *error = jstr(ev, "error", NULL);
+	AUTO_FREE char *place = jstr(ev, "place", NULL) ?
+		mem_printf("the step stands at %s", jstr(ev, "place", "")) : NULL;
 	char took[24];
 
 	begin_step_line(s, ev);
@@ -180,8 +177,10 @@ static void step_line(struct screen *s, const json_t *ev, enum paint p, const ch
 			 (long long)jint(ev, "attempts", 1));
 	if (error) {
 		str_add(&s->line, ": ");
-		str_add_safe(&s->line, error);
-		add_below(s, jstr(ev, "hint", NULL));
+		add_text(s, error, hang(s));
+		add_below(s, jstr(ev, "hint", NULL), hang(s));
+		if (place)
+			add_below(s, place, hang(s));
 	}
 	end_line(s);
 }
@@ -282,8 +281,7 @@ static void on_finding(struct screen *s, const json_t *ev)
 	if (strcmp(jstr(ev, "severity", ""), "info") == 0 && s->o.verbose < 1)
 		return;
 	begin_line(s, ev);
-	preview_finding(s, &s->line, ev, s->name_columns);
-	s->line.s[--s->line.len] = '\0';
+	preview_finding(s, ev, s->name_columns);
 	end_line(s);
 }
 
@@ -302,8 +300,8 @@ static void on_host(struct screen *s, const json_t *ev)
 		 paint(s, P_OFF));
 	if (jstr(ev, "error", NULL)) {
 		str_add(&s->line, ": ");
-		str_add_safe(&s->line, jstr(ev, "error", ""));
-		add_below(s, jstr(ev, "hint", NULL));
+		add_text(s, jstr(ev, "error", ""), TIME_COLUMNS + 2);
+		add_below(s, jstr(ev, "hint", NULL), TIME_COLUMNS + 2);
 	}
 	end_line(s);
 }
@@ -336,10 +334,12 @@ static void on_log(struct screen *s, const json_t *ev)
 		begin_step_line(s, ev);
 	} else {
 		begin_line(s, ev);
-		add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
-		str_add(&s->line, "  ");
+		if (jstr(ev, "machine", NULL)) {
+			add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
+			str_add(&s->line, "  ");
+		}
 	}
-	str_add_safe(&s->line, jstr(ev, "text", ""));
+	add_text(s, jstr(ev, "text", ""), jstr(ev, "machine", NULL) ? hang(s) : TIME_COLUMNS);
 	end_line(s);
 }
 
@@ -368,7 +368,7 @@ static void on_lost(struct screen *s, const json_t *ev)
 	begin_line(s, ev);
 	add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
 	str_addf(&s->line, "  %sLOST%s: ", paint(s, P_YELLOW), paint(s, P_OFF));
-	str_add_safe(&s->line, jstr(ev, "text", ""));
+	add_text(s, jstr(ev, "text", ""), hang(s));
 	end_line(s);
 }
 
@@ -382,6 +382,7 @@ static void on_start(struct screen *s, const json_t *ev)
 	replace(&s->file, jstr(ev, "file", ""));
 	replace(&s->run, jstr(ev, "run", NULL));
 	s->preview = strstr(s->kind, "preview") != NULL;
+	s->cutover = jbool(ev, "cutover", false);
 	s->host_count = json_array_size(jget(ev, "hosts"));
 	json_array_foreach(jget(ev, "machines"), i, name)
 		if (json_is_string(name))

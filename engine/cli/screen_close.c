@@ -14,19 +14,26 @@ static const struct { const char *word; enum paint paint; } words[] = {
 	[MARK_WAITS] = { "waits", P_YELLOW }, [MARK_FAILED] = { "FAILED", P_RED },
 };
 
-/* Wide enough for the phase's name and for every word below it. */
-static size_t phase_columns(int phase)
+/* Wide enough for the phase's name and for every word below it; 0: no machine was in
+ * that phase, and it is not shown. */
+static size_t phase_columns(const struct screen *s, int phase)
 {
 	size_t n = strlen(phase_names[phase]);
 
-	return n > 7 ? n : 7;
+	for (size_t i = 0; i < s->view_count; i++)
+		if (s->views[i]->marks[phase] != MARK_NONE ||
+		    (s->views[i]->busy && s->views[i]->phase == phase))
+			return n > 7 ? n : 7;
+	return 0;
 }
 
 static void add_word(struct screen *s, enum mark m, size_t columns)
 {
+	if (!columns)
+		return;
 	str_add(&s->line, paint(s, words[m].paint));
 	add_cell(&s->line, words[m].word, columns, false);
-	str_add(&s->line, paint(s, P_OFF));
+	str_addf(&s->line, "%s  ", paint(s, P_OFF));
 }
 
 /* Trailing blanks would only wrap. */
@@ -46,8 +53,7 @@ static void add_row(struct screen *s, const struct view *v, size_t names)
 		enum mark m = v->busy && v->phase == p && v->marks[p] != MARK_FAILED ?
 			MARK_BUSY : v->marks[p];
 
-		add_word(s, m, phase_columns(p));
-		str_add(&s->line, "  ");
+		add_word(s, m, phase_columns(s, p));
 	}
 	add_cell(&s->line, v->serves ? v->serves : "-", 7, false);
 	if (v->took_ms)
@@ -68,12 +74,25 @@ static const char *end_word(const struct screen *s, int64_t status)
 {
 	switch (status) {
 	case 0: return "done";
-	case 1: return any_failed(s) ? "a step FAILED" : "refused";
+	case 1: return any_failed(s) ? "a step FAILED, see above" : "refused";
 	case 3: return "stopped; the same command goes on with it";
 	case 5: return "the saved preview no longer fits";
 	case 6: return "waits for a person";
 	default: return "FAILED";
 	}
+}
+
+static void add_head(struct screen *s, size_t names)
+{
+	str_addf(&s->line, "\n%s", paint(s, P_BOLD));
+	add_cell(&s->line, "machine", names, false);
+	for (int p = 0; p < PHASE_COUNT; p++) {
+		if (!phase_columns(s, p))
+			continue;
+		str_add(&s->line, "  ");
+		add_cell(&s->line, phase_names[p], phase_columns(s, p), false);
+	}
+	str_addf(&s->line, "  serves   took%s\n", paint(s, P_OFF));
 }
 
 void close_page(struct screen *s, const json_t *end)
@@ -87,15 +106,8 @@ void close_page(struct screen *s, const json_t *end)
 
 		names = n > names ? n : names;
 	}
-	if (s->view_count) {
-		str_addf(&s->line, "\n%s", paint(s, P_BOLD));
-		add_cell(&s->line, "machine", names, false);
-		for (int p = 0; p < PHASE_COUNT; p++) {
-			str_add(&s->line, "  ");
-			add_cell(&s->line, phase_names[p], phase_columns(p), false);
-		}
-		str_addf(&s->line, "  serves   took%s\n", paint(s, P_OFF));
-	}
+	if (s->view_count)
+		add_head(s, names);
 	for (size_t i = 0; i < s->view_count; i++)
 		add_row(s, s->views[i], names);
 	trim(&s->line);
@@ -108,9 +120,5 @@ void close_page(struct screen *s, const json_t *end)
 		str_addf(&s->line, ", %s moved", text);
 	}
 	str_addc(&s->line, '\n');
-	if (jstr(end, "next", NULL)) {
-		str_add(&s->line, "Next: ");
-		str_add_safe(&s->line, jstr(end, "next", ""));
-		str_addc(&s->line, '\n');
-	}
+	add_next(s, end);
 }

@@ -27,48 +27,29 @@ static enum paint mark_paint(char mark)
 	}
 }
 
-/* Each line of text, escaped, after `indent` blanks. */
-static void add_lines(struct str *b, const char *text, size_t indent, bool first_indented)
-{
-	bool indented = first_indented;
-
-	while (text && *text) {
-		size_t n = strcspn(text, "\n");
-		AUTO_FREE char *part = mem_strndup(text, n);
-
-		if (!indented)
-			str_addf(b, "%*s", (int)indent, "");
-		indented = false;
-		str_add_safe(b, part);
-		str_addc(b, '\n');
-		text += n + (text[n] == '\n');
-	}
-}
-
 /* ---- findings ------------------------------------------------------------ */
 
-void preview_finding(struct screen *s, struct str *b, const json_t *f, size_t names)
+void preview_finding(struct screen *s, const json_t *f, size_t names)
 {
 	const char *severity = jstr(f, "severity", "info");
 	bool waived = jbool(f, "waived", false) || jstr(f, "waived", NULL);
 	bool blocker = strcmp(severity, "blocker") == 0 && !waived;
 	enum paint p = blocker ? P_RED : strcmp(severity, "warning") == 0 ? P_YELLOW : P_DIM;
+	const char *more = waived ? jstr(f, "waived", NULL) : jstr(f, "remedy", NULL);
+	size_t indent = line_column(s) + 9 + names + 2;
 
-	str_add(b, paint(s, waived ? P_DIM : p));
-	add_cell(b, waived ? "accepted" : blocker ? "BLOCKER" : severity, 9, false);
-	str_add(b, paint(s, P_OFF));
-	add_cell(b, jstr(f, "machine", ""), names, false);
-	str_add(b, "  ");
-	str_add_safe(b, jstr(f, "code", ""));
-	str_add(b, ": ");
-	add_lines(b, jstr(f, "text", ""), names + 11, true);
-	if (jstr(f, "waived", NULL)) {
-		str_addf(b, "%*sreason: ", (int)names + 11, "");
-		add_lines(b, jstr(f, "waived", ""), names + 19, true);
-	} else if (!waived && jstr(f, "remedy", NULL)) {
-		str_addf(b, "%*smend: ", (int)names + 11, "");
-		add_lines(b, jstr(f, "remedy", ""), names + 17, true);
-	}
+	str_add(&s->line, paint(s, waived ? P_DIM : p));
+	add_cell(&s->line, waived ? "accepted" : blocker ? "BLOCKER" : severity, 9, false);
+	str_add(&s->line, paint(s, P_OFF));
+	add_cell(&s->line, jstr(f, "machine", ""), names, false);
+	str_add(&s->line, "  ");
+	add_text(s, jstr(f, "code", ""), indent);
+	str_add(&s->line, ": ");
+	add_text(s, jstr(f, "text", ""), indent);
+	if (!more)
+		return;
+	str_addf(&s->line, "\n%*s%s", (int)indent, "", waived ? "reason: " : "mend: ");
+	add_text(s, more, indent + (waived ? 8 : 6));
 }
 
 static int finding_rank(const json_t *f)
@@ -92,7 +73,8 @@ static void add_findings(struct screen *s, struct totals *t, size_t names)
 		json_array_foreach(s->findings, i, f) {
 			if (finding_rank(f) != rank)
 				continue;
-			preview_finding(s, &s->line, f, names);
+			preview_finding(s, f, names);
+			str_addc(&s->line, '\n');
 			t->blockers += rank == 0;
 		}
 	if (json_array_size(s->findings))
@@ -168,8 +150,9 @@ static void add_change(struct screen *s, struct totals *t, const json_t *ch, siz
 		str_addc(&s->line, '\n');
 		add_diff(s, t, skip_header(diff), indent + 2);
 	} else {
-		add_lines(&s->line, text && *text ? text : path && *path ? path : "(nothing said)",
-			  indent + 2, true);
+		add_text(s, text && *text ? text : path && *path ? path : "(nothing said)",
+			 indent + 2);
+		str_addc(&s->line, '\n');
 	}
 }
 
@@ -224,12 +207,13 @@ static void add_step(struct screen *s, struct totals *t, const json_t *step, con
 	if (strcmp(state, "failed") == 0 || jstr(step, "error", NULL)) {
 		begin_row(s, i ? "" : phase, i ? "" : name, width);
 		str_addf(&s->line, "%sFAILED%s: ", paint(s, P_RED), paint(s, P_OFF));
-		add_lines(&s->line, jstr(step, "error", "(nothing said)"), indent, true);
-		add_lines(&s->line, jstr(step, "hint", NULL), indent, false);
+		add_text(s, jstr(step, "error", "(nothing said)"), indent);
+		add_below(s, jstr(step, "hint", NULL), indent);
 		if (jstr(step, "place", NULL)) {
-			str_addf(&s->line, "%*sthe step stands at ", (int)indent, "");
-			add_lines(&s->line, jstr(step, "place", ""), indent, true);
+			add_below(s, "the step stands at ", indent);
+			add_text(s, jstr(step, "place", ""), indent);
 		}
+		str_addc(&s->line, '\n');
 		t->failed++;
 	} else if (i == 0) {
 		begin_row(s, phase, name, width);
@@ -290,8 +274,9 @@ static void add_hosts_down(struct screen *s)
 			str_addf(&s->line, "%sDOWN%s     ", paint(s, P_RED), paint(s, P_OFF));
 			str_add_safe(&s->line, name);
 			str_add(&s->line, "  ");
-			add_lines(&s->line, jstr(ev, "error", "cannot be reached"), 11, true);
-			add_lines(&s->line, jstr(ev, "hint", NULL), 11, false);
+			add_text(s, jstr(ev, "error", "cannot be reached"), 11);
+			add_below(s, jstr(ev, "hint", NULL), 11);
+			str_addc(&s->line, '\n');
 		}
 }
 
@@ -304,7 +289,8 @@ static void add_lost(struct screen *s)
 		str_addf(&s->line, "%sLOST%s     ", paint(s, P_YELLOW), paint(s, P_OFF));
 		str_add_safe(&s->line, jstr(ev, "machine", ""));
 		str_add(&s->line, "  ");
-		add_lines(&s->line, jstr(ev, "text", ""), 11, true);
+		add_text(s, jstr(ev, "text", ""), 11);
+		str_addc(&s->line, '\n');
 	}
 	if (i)
 		str_addc(&s->line, '\n');
@@ -357,13 +343,13 @@ void preview_page(struct screen *s, const json_t *end)
 	add_lost(s);
 	for (size_t i = 0; i < s->view_count; i++)
 		add_machine(s, &t, s->views[i]);
-	if (strcmp(s->kind, "preview") == 0)
-		str_addf(&s->line, "The cutover is NOT part of this run; preview it with: "
-			 "drover cutover %s --preview\n\n", s->file);
-	add_sum(s, &t);
-	if (jstr(end, "next", NULL)) {
-		str_add(&s->line, "Next: ");
-		str_add_safe(&s->line, jstr(end, "next", ""));
-		str_addc(&s->line, '\n');
+	if (strcmp(s->kind, "preview") == 0 && s->cutover) {
+		AUTO_FREE char *text = mem_printf("The cutover is NOT part of this run; preview "
+			"it with: drover cutover %s --preview", s->file);
+
+		add_text(s, text, 0);
+		str_add(&s->line, "\n\n");
 	}
+	add_sum(s, &t);
+	add_next(s, end);
 }

@@ -5,6 +5,7 @@
 #define DROVER_SCREEN_PRIV_H
 
 #include "engine/base/phase.h"
+#include "engine/base/wrap.h"
 #include "engine/cli/screen.h"
 
 enum paint { P_OFF, P_BOLD, P_DIM, P_RED, P_GREEN, P_YELLOW, P_COUNT };
@@ -37,6 +38,7 @@ struct screen {
 	char *kind, *plan, *file, *run;
 	size_t host_count;
 	bool preview;
+	bool cutover;			/* the plan has cutover steps */
 	struct view **views;
 	size_t view_count, view_cap;
 	json_t *index;			/* name -> place in views */
@@ -53,15 +55,22 @@ struct view *screen_view(struct screen *s, const char *name);	/* made when new *
 uint64_t screen_now(const struct screen *s);
 const char *paint(const struct screen *s, enum paint p);
 
-/* Columns that UTF-8 text takes; bytes that fit into `columns`. */
-size_t text_columns(const char *t);
-size_t text_fit(const char *t, size_t columns);
 /* Pad or (when cut) shorten to exactly `columns`; escaped. */
 void add_cell(struct str *b, const char *t, size_t columns, bool cut);
 
 /* What is known of a preview, as one page; screen_preview.c */
 void preview_page(struct screen *s, const json_t *end);
-void preview_finding(struct screen *s, struct str *b, const json_t *f, size_t name_width);
+/* A finding with what mends it, no newline at its end. */
+void preview_finding(struct screen *s, const json_t *f, size_t name_width);
+/* Columns that the last line of s->line takes by now. */
+size_t line_column(const struct screen *s);
+/* Text that goes on with the line, wrapped to the screen, its further lines
+ * indented; add_below: on lines of its own, with the newline before them, and
+ * nothing when there is no text. */
+void add_text(struct screen *s, const char *text, size_t indent);
+void add_below(struct screen *s, const char *text, size_t indent);
+/* "Next: ..." of an end event, if it has one. */
+void add_next(struct screen *s, const json_t *end);
 /* One line for each machine at work; screen_live.c */
 void live_draw(struct screen *s);
 void live_erase(struct screen *s, struct str *b);

@@ -1,53 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * screen_text - how many columns text takes on a terminal.
+ * screen_text - cells of a fixed width, and text wrapped to the screen.
  */
 #include "engine/cli/screen_priv.h"
 
-#include <wchar.h>
-
-/* One character of UTF-8 at p: its bytes, and its columns. Bad bytes count one. */
-static size_t next_char(const char *p, size_t *columns)
-{
-	unsigned char c = (unsigned char)*p;
-	size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, i;
-	wchar_t w = c < 0x80 ? c : c & (0x7f >> n);
-	int width;
-
-	for (i = 1; i < n; i++) {
-		if (((unsigned char)p[i] & 0xc0) != 0x80) {
-			*columns = 1;
-			return 1;
-		}
-		w = (w << 6) | (p[i] & 0x3f);
-	}
-	width = wcwidth(w);
-	*columns = width < 0 ? 1 : (size_t)width;
-	return n;
-}
-
-size_t text_columns(const char *t)
-{
-	size_t sum = 0, w;
-
-	while (*t) {
-		t += next_char(t, &w);
-		sum += w;
-	}
-	return sum;
-}
-
-size_t text_fit(const char *t, size_t columns)
-{
-	const char *p = t;
-	size_t sum = 0, w, n;
-
-	for (; *p; p += n, sum += w) {
-		n = next_char(p, &w);
-		if (sum + w > columns)
-			break;
-	}
-	return (size_t)(p - t);
-}
+#include <string.h>
 
 void add_cell(struct str *b, const char *t, size_t columns, bool cut)
 {
@@ -67,4 +23,45 @@ void add_cell(struct str *b, const char *t, size_t columns, bool cut)
 	}
 	for (; w < columns; w++)
 		str_addc(b, ' ');
+}
+
+size_t line_column(const struct screen *s)
+{
+	const char *p = s->line.s ? strrchr(s->line.s, '\n') : NULL;
+	size_t sum = 0, n;
+
+	p = p ? p + 1 : s->line.s ? s->line.s : "";
+	for (; *p; p += n) {
+		AUTO_FREE char *plain = NULL;
+
+		n = strcspn(p, "\x1b");
+		plain = mem_strndup(p, n);
+		sum += text_columns(plain);
+		n += strcspn(p + n, "mJA\r");		/* of our own codes */
+		n += p[n] != '\0';
+	}
+	return sum;
+}
+
+void add_text(struct screen *s, const char *text, size_t indent)
+{
+	str_add_wrapped(&s->line, text, line_column(s), indent,
+			(size_t)s->o.width(s->o.arg));
+}
+
+void add_below(struct screen *s, const char *text, size_t indent)
+{
+	if (!text || !*text)
+		return;
+	str_addf(&s->line, "\n%*s", (int)indent, "");
+	add_text(s, text, indent);
+}
+
+void add_next(struct screen *s, const json_t *end)
+{
+	if (!jstr(end, "next", NULL))
+		return;
+	str_add(&s->line, "Next: ");
+	add_text(s, jstr(end, "next", ""), 6);
+	str_addc(&s->line, '\n');
 }

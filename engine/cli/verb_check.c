@@ -22,7 +22,7 @@ static void tell_warnings(struct cli *c, const struct err_list *l)
 			continue;
 		}
 		err_wrap(&l->v[i], "warning");
-		err_print(c->err, &l->v[i]);
+		cli_print_error(c, &l->v[i]);
 	}
 }
 

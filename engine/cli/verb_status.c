@@ -15,6 +15,7 @@ struct row {
 	const char *step, *status;	/* the one that needs to be named, or NULL */
 	const char *error, *hint, *at;	/* of that step */
 	const char *next;		/* the verb to type, or NULL */
+	bool finalized;
 };
 
 static bool is_done(const char *status)
@@ -72,6 +73,15 @@ static bool ready(const struct plan_machine *m, const json_t *steps)
 	return true;
 }
 
+static bool has_cutover(const struct plan_machine *m)
+{
+	for (uint32_t i = 0; i < m->step_count; i++)
+		if (m->steps[i]->phase == PHASE_CUTOVER)
+			return true;
+	return false;
+}
+
+/* NULL: nothing is left to be typed. */
 static const char *next_verb(const struct plan_machine *m, const struct row *r,
 			     const json_t *meta)
 {
@@ -81,7 +91,7 @@ static const char *next_verb(const struct plan_machine *m, const struct row *r,
 		return "finalize";
 	if (!strcmp(r->phase, phase_names[PHASE_CUTOVER]) || strcmp(r->serves, "source") != 0 ||
 	    ready(m, json_object_get(meta, "steps")))
-		return "cutover";
+		return has_cutover(m) ? "cutover" : NULL;
 	return "run";
 }
 
@@ -103,6 +113,7 @@ static struct row row_make(const struct plan_machine *m, const json_t *meta)
 
 	json_object_foreach((json_t *)steps, key, step)
 		take_step(&r, key, step);
+	r.finalized = jbool(meta, "finalized", false);
 	r.next = next_verb(m, &r, meta);
 	return r;
 }
@@ -140,7 +151,7 @@ static void row_print(struct table *t, const struct row *r, bool held)
 	AUTO_FREE char *step = r->step ? mem_printf("%s %s", r->step,
 						    status_word(r->status, held)) : NULL;
 	const char *cells[] = { r->name, serves_word(r->serves), r->phase, count,
-		step ? step : r->next ? "-" : "finalized", r->error };
+		step ? step : r->finalized ? "finalized" : "-", r->error };
 
 	table_row(t, cells);
 }
@@ -150,18 +161,10 @@ static void tell_bad(struct cli *c, const struct row *r)
 {
 	if (!r->error)
 		return;
-	AUTO_STR line = { 0 };
-
-	str_addf(&line, "%s %s", r->name, r->step);
-	if (r->at)
-		str_addf(&line, " (%s)", r->at);
-	str_add(&line, ": ");
-	str_add_safe(&line, r->error);
-	if (r->hint) {
-		str_add(&line, "; ");
-		str_add_safe(&line, r->hint);
-	}
-	fprintf(c->out, "%s\n", line.s);
+	cli_say(c, 2, "%s %s%s%s%s: %s", r->name, r->step, r->at ? " (" : "",
+		r->at ? r->at : "", r->at ? ")" : "", r->error);
+	if (r->hint)
+		cli_say(c, 2, "  %s", r->hint);
 }
 
 /* Each verb once; with one machine only, it is named. */
@@ -169,6 +172,7 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 {
 	static const char *const order[] = { "run", "cutover", "finalize" };
 	const char *word = "Next: ";
+	bool finalized = true;
 
 	for (size_t k = 0; k < ARRAY_LEN(order); k++) {
 		const char *only = NULL;
@@ -185,6 +189,11 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 		fprintf(c->out, hits == 1 && n > 1 ? " -m %s\n" : "\n", only);
 		word = "  or: ";
 	}
+	for (uint32_t i = 0; i < n; i++)
+		finalized = finalized && v[i].finalized;
+	if (*word == 'N')
+		cli_say(c, 2, finalized ? "All is done, and finalized." : "All is done. To take "
+			"it back: drover rollback %s", c->args[0]);
 }
 
 static void tell_head(struct cli *c, const char *dir, const char *holder)
@@ -194,7 +203,7 @@ static void tell_head(struct cli *c, const char *dir, const char *holder)
 	if (holder)
 		fprintf(c->out, "held by %s\n", holder);
 	if (state_notice(c->state))
-		fprintf(c->out, "%s\n", state_notice(c->state));
+		cli_say(c, 6, "note: %s", state_notice(c->state));
 	fputc('\n', c->out);
 }
 

@@ -360,6 +360,7 @@ struct run {
 char *step_key(const struct plan_step *s);
 bool run_is_preview(const struct run *r);
 bool run_stopping(const struct run *r);
+bool run_has_cutover(const struct run *r);	/* any machine of the run has such steps */
 void run_next(struct run *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Keep the first error for the caller; moves e. */

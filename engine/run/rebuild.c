@@ -199,6 +199,17 @@ static void edit_tree(struct rebuild *b, struct rec *c)
 			json_object_set(c->set, path, text);
 }
 
+/* The phase that the machine is in again; a plan need not have steps in all of them. */
+static json_t *last_begun(const struct rebuild *b)
+{
+	const json_t *begun = json_object_get(meta_of(b->r, b->m), "phases");
+
+	for (int ph = b->phase - 1; ph >= 0; ph--)
+		if (json_object_get(begun, phase_names[ph]))
+			return json_string(phase_names[ph]);
+	return json_null();
+}
+
 static void edit_meta(struct rebuild *b, struct rec *c)
 {
 	const struct graph *g = b->r->graph;
@@ -232,8 +243,7 @@ static void edit_meta(struct rebuild *b, struct rec *c)
 		rec_meta(c, field, loose);
 	}
 	rec_meta(c, "findings", json_deep_copy(b->m->findings));
-	rec_meta(c, "phase", b->phase > 0 ? json_string(phase_names[b->phase - 1]) :
-		 json_null());
+	rec_meta(c, "phase", last_begun(b));
 	rec_serves(c, "source");
 }
 

@@ -64,6 +64,15 @@ void report_step(struct run *r, struct mach *m, uint32_t node, const char *state
 	report(r, "step", o);
 }
 
+bool run_has_cutover(const struct run *r)
+{
+	for (uint32_t i = 0; i < r->graph->node_count; i++)
+		if (r->graph->nodes[i].step->phase == PHASE_CUTOVER &&
+		    r->machines[r->graph->nodes[i].machine].in)
+			return true;
+	return false;
+}
+
 void report_start(struct run *r)
 {
 	json_t *o = json_object(), *machines = json_array(), *hosts = json_array();
@@ -80,6 +89,7 @@ void report_start(struct run *r)
 			jadd(hosts, json_string(r->plan->hosts[h].name));
 	jset(o, "machines", machines);
 	jset(o, "hosts", hosts);
+	jset_bool(o, "cutover", run_has_cutover(r));
 	report(r, "start", o);
 }
 

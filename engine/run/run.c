@@ -409,8 +409,8 @@ static void say_next(struct run *r)
 		run_next(r, "drover cutover %s", file);
 		break;
 	case RUN_GO:
-		run_next(r, r->hi == PHASE_VALIDATE ? "drover cutover %s --preview" :
-			 "drover run %s", file);
+		run_next(r, r->hi < PHASE_VALIDATE ? "drover run %s" : run_has_cutover(r) ?
+			 "drover cutover %s --preview" : "drover status %s", file);
 		break;
 	case RUN_CUTOVER:
 		run_next(r, "drover finalize %s, or drover rollback %s "

@@ -97,8 +97,6 @@ one  here -> here, serves: source
                runs    ? check runs.lua at source, runs reboot now at source
   validate     later   ? check port at target
 
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
-
 1 machine:  + 0  ~ 0  - 0  ? 2
 Next: drover run plan.yaml
 
@@ -121,11 +119,11 @@ print(s.nonsense.kind)
 small  run preview  plan.yaml  1 host asked, 0 changed
 
 one  here -> here, serves: source
-  assess       check   FAILED: broken.lua:2: attempt to index a nil value (field 'nonsense')
-                       the check itself is broken, or what it asked for is not there
+  assess       check   FAILED: broken.lua:2: attempt to index a nil value (field
+                       'nonsense')
+                       the check itself is broken, or what it asked for is not
+                       there
                        the step stands at plan.yaml:8:9
-
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
 
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
@@ -161,8 +159,6 @@ one  here -> here, serves: source
                        `timeout:` in the plan allows more
                        the step stands at plan.yaml:8:9
 
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
-
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
 Next: drover preview plan.yaml
@@ -196,8 +192,6 @@ one  here -> here, serves: source
   assess       check   FAILED: bomb.lua:3: needs more than 8.0 MiB of memory
                        `memory:` in the plan allows more
                        the step stands at plan.yaml:8:9
-
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
 
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked

@@ -6,6 +6,7 @@
 #include "engine/base/loop.h"
 #include "engine/base/proc.h"
 #include "engine/base/text.h"
+#include "engine/base/wrap.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -119,6 +120,63 @@ static void every_diff_leads_from_old_to_new(void **state)
 		assert_non_null(strstr(a, gone));
 		assert_int_equal(strlen(b) - strlen(made), strlen(a) - strlen(gone));
 	}
+}
+
+static void check_wrap(const char *text, size_t column, size_t indent, size_t width,
+		       const char *want)
+{
+	AUTO_STR b = {0};
+
+	str_add_wrapped(&b, text, column, indent, width);
+	assert_string_equal(b.s ? b.s : "", want);
+}
+
+static void lines_are_broken_at_blanks_but_not_inside_a_path_or_command(void **state)
+{
+	(void)state;
+	check_wrap("", 0, 2, 40, "");
+	check_wrap("one two", 0, 2, 0, "one two");
+	check_wrap("first line\nsecond", 9, 2, 40, "first line\n  second");
+	check_wrap("the words of a sentence that goes on and on", 10, 4, 30,
+		   "the words of a\n    sentence that goes on and\n    on");
+	check_wrap("look: drover run a.yaml -m db --until convert, then again", 0, 2, 30,
+		   "look:\n  drover run a.yaml -m db --until convert,\n  then again");
+	check_wrap("`drover preview a.yaml` shows what would happen", 0, 2, 30,
+		   "`drover preview a.yaml` shows\n  what would happen");
+	check_wrap("on the host apt install qemu-utils ovmf", 0, 2, 30,
+		   "on the host\n  apt install qemu-utils ovmf");
+	check_wrap("cannot read '/srv/old machines/the first.raw': not there", 0, 2, 40,
+		   "cannot read\n  '/srv/old machines/the first.raw': not\n  there");
+	/* what is too wide stays whole, escapes are shown, indents leave room */
+	check_wrap("at /srv/images/a-very-long-name-of-an-image.qcow2", 0, 2, 30,
+		   "at\n  /srv/images/a-very-long-name-of-an-image.qcow2");
+	check_wrap("a\x1b[31mb", 0, 2, 30, "a\\x1b[31mb");
+	check_wrap("the words of a sentence on and on", 20, 20, 30,
+		   "the words\n    of a sentence on and on");
+}
+
+static void an_error_is_wrapped_but_not_its_source_line(void **state)
+{
+	struct place at = { "erp.yaml", 3, 1, "hosts: { a: { ssh: root@a }, b: { ssh: root@b } }" };
+	AUTO_ERR e = {0};
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	(void)state;
+	err_set(&e, ERR_PLAN, "the host is not defined anywhere in the plan");
+	err_at(&e, &at);
+	err_hint(&e, "define it, or see drover check erp.yaml");
+	err_print_wrapped(f, &e, 40);
+	fclose(f);
+	assert_string_equal(text,
+		"erp.yaml:3:1: the host is not defined\n"
+		"  anywhere in the plan\n"
+		"    3 | hosts: { a: { ssh: root@a }, b: { ssh: root@b } }\n"
+		"      | ^\n"
+		"  define it, or see\n"
+		"  drover check erp.yaml\n");
+	free(text);
 }
 
 static void an_error_prints_place_host_step_and_hint(void **s)
@@ -329,6 +387,8 @@ int main(void)
 		cmocka_unit_test(a_near_name_is_found_and_a_far_one_is_not),
 		cmocka_unit_test(a_diff_shows_three_lines_around_a_change),
 		cmocka_unit_test(every_diff_leads_from_old_to_new),
+		cmocka_unit_test(lines_are_broken_at_blanks_but_not_inside_a_path_or_command),
+		cmocka_unit_test(an_error_is_wrapped_but_not_its_source_line),
 		cmocka_unit_test(an_error_prints_place_host_step_and_hint),
 		cmocka_unit_test(canonical_json_does_not_depend_on_order),
 		cmocka_unit_test(bytes_that_are_not_text_become_replacement_characters),

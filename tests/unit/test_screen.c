@@ -31,7 +31,7 @@ static struct rig *rig_new(bool live)
 	struct rig *r = mem_alloc(sizeof(*r));
 
 	clock_fake_init(&r->clock);
-	r->width = 100;
+	r->width = 80;
 	r->o = (struct screen_options){ .out = open_memstream(&r->text, &r->len), .live = live,
 		.clock = &r->clock.clock, .width = width_of, .arg = r };
 	return r;
@@ -72,7 +72,7 @@ static void a_preview_is_one_page(void **state)
 	r->s = screen_new(&r->o);
 	screen_machine(r->s, "erp-db", "db1 -> kvm1", "source");
 	feed(r, (const char *const []){
-		"{\"t\":\"start\",\"kind\":\"preview\",\"plan\":\"erp\",\"file\":\"erp.yaml\",\"machines\":[\"erp-db\"],\"hosts\":[\"db1\",\"kvm1\"]}",
+		"{\"t\":\"start\",\"kind\":\"preview\",\"plan\":\"erp\",\"file\":\"erp.yaml\",\"machines\":[\"erp-db\"],\"hosts\":[\"db1\",\"kvm1\"],\"cutover\":true}",
 		"{\"t\":\"serves\",\"machine\":\"erp-db\",\"who\":\"source\"}",
 		"{\"t\":\"finding\",\"machine\":\"erp-db\",\"severity\":\"warning\",\"code\":\"clock\",\"text\":\"db1 is 41 s ahead\"}",
 		"{\"t\":\"finding\",\"machine\":\"erp-db\",\"severity\":\"blocker\",\"code\":\"net.ip-in-use\",\"text\":\"10.1.0.6 answers\",\"remedy\":\"release it\"}",
@@ -110,7 +110,8 @@ static void a_preview_is_one_page(void **state)
 		"                        apt install qemu-system-x86\n"
 		"                        the step stands at erp.yaml:9:3\n"
 		"\n"
-		"The cutover is NOT part of this run; preview it with: drover cutover erp.yaml --preview\n"
+		"The cutover is NOT part of this run; preview it with:\n"
+		"drover cutover erp.yaml --preview\n"
 		"\n"
 		"1 machine:  + 1  ~ 1  - 0  ? 1   12.0 GiB to send, about 4m00s\n"
 		"1 step could not be asked\n"
@@ -166,9 +167,33 @@ static void control_characters_of_hosts_are_shown(void **state)
 		"m\n"
 		"  convert      x       + a\\x1b]0;evil\\x07\n"
 		"\n"
-		"The cutover is NOT part of this run; preview it with: drover cutover p.yaml --preview\n"
-		"\n"
 		"1 machine:  + 1  ~ 0  - 0  ? 0\n");
+}
+
+static void long_lines_are_wrapped_and_no_path_or_command_is_broken(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"run\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"m\"],\"hosts\":[]}",
+		"{\"t\":\"finding\",\"machine\":\"m\",\"severity\":\"warning\",\"code\":\"disk.busy\",\"text\":\"disk 'root' (/var/lib/libvirt/images/a-long-name-of-an-image.raw) is in use by another program on the source\",\"remedy\":\"shut the machine down, or let cutover quiesce it\"}",
+		"{\"t\":\"log\",\"machine\":\"m\",\"text\":\"the step is asked again; to see it, type drover status p.yaml --machine m --until convert and look\"}",
+		"{\"t\":\"step\",\"machine\":\"m\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"failed\",\"error\":\"cannot go on with disk 'root': it has 2147483648 bytes now, the copy was begun with 1073741824\",\"hint\":\"drover rollback p.yaml --to convert, then drover run p.yaml\"}",
+		NULL });
+	expect_end(r,
+		"p  run  p.yaml  1 machine, 0 hosts\n"
+		"10:00:03  warning  m        disk.busy: disk 'root'\n"
+		"                            (/var/lib/libvirt/images/a-long-name-of-an-image.raw)\n"
+		"                            is in use by another program on the source\n"
+		"                            mend: shut the machine down, or let cutover quiesce\n"
+		"                                  it\n"
+		"10:00:03  m        the step is asked again; to see it, type\n"
+		"                   drover status p.yaml --machine m --until convert and look\n"
+		"10:00:03  m        convert.disks         FAILED: cannot go on with disk 'root':\n"
+		"                   it has 2147483648 bytes now, the copy was begun with\n"
+		"                   1073741824\n"
+		"                   drover rollback p.yaml --to convert, then drover run p.yaml\n");
 }
 
 /* ---- runs ---------------------------------------------------------------- */
@@ -200,7 +225,7 @@ static void a_run_without_a_terminal_is_plain_lines(void **state)
 		"{\"t\":\"finding\",\"machine\":\"erp-web\",\"severity\":\"warning\",\"code\":\"net.mtu\",\"text\":\"9000 here\"}",
 		"{\"t\":\"finding\",\"machine\":\"erp-web\",\"severity\":\"info\",\"code\":\"x\",\"text\":\"not told\"}",
 		"{\"t\":\"host\",\"host\":\"db1\",\"state\":\"down\",\"error\":\"link lost\",\"hint\":\"ssh db1\"}",
-		"{\"t\":\"step\",\"machine\":\"erp-web\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"failed\",\"attempt\":3,\"attempts\":3,\"error\":\"no space\",\"hint\":\"make room\"}",
+		"{\"t\":\"step\",\"machine\":\"erp-web\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"failed\",\"attempt\":3,\"attempts\":3,\"error\":\"no space\",\"hint\":\"make room\",\"place\":\"erp.yaml:7:9\"}",
 		"{\"t\":\"serves\",\"machine\":\"erp-db\",\"who\":\"target\"}",
 		"{\"t\":\"end\",\"status\":1,\"bytes\":42949672960,\"ms\":200000,\"next\":\"drover run erp.yaml\"}", NULL });
 	expect_end(r,
@@ -209,16 +234,17 @@ static void a_run_without_a_terminal_is_plain_lines(void **state)
 		"10:00:03  erp-db   convert.disks         done in 3m12s\n"
 		"10:00:03  warning  erp-web  net.mtu: 9000 here\n"
 		"10:00:03  host db1  DOWN: link lost\n"
-		"          ssh db1\n"
+		"            ssh db1\n"
 		"10:00:03  erp-web  convert.disks         FAILED (attempt 3 of 3): no space\n"
-		"          make room\n"
+		"                   make room\n"
+		"                   the step stands at erp.yaml:7:9\n"
 		"10:00:03  erp-db   serves: target\n"
 		"\n"
-		"machine  assess   backup   convert  reconfigure  validate  cutover  serves   took\n"
-		"erp-db   as is    -        done     -            -         -        target   3m12s\n"
-		"erp-web  stopped  -        FAILED   -            -         -        -        -\n"
+		"machine  assess   convert  serves   took\n"
+		"erp-db   as is    done     target   3m12s\n"
+		"erp-web  stopped  FAILED   -        -\n"
 		"\n"
-		"run: a step FAILED, 3m20s, 40.0 GiB moved\n"
+		"run: a step FAILED, see above, 3m20s, 40.0 GiB moved\n"
 		"Next: drover run erp.yaml\n");
 }
 
@@ -283,6 +309,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_preview_is_one_page),
 		cmocka_unit_test(a_long_diff_is_shown_when_asked_for),
 		cmocka_unit_test(control_characters_of_hosts_are_shown),
+		cmocka_unit_test(long_lines_are_wrapped_and_no_path_or_command_is_broken),
 		cmocka_unit_test(a_run_without_a_terminal_is_plain_lines),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(colours_are_there_when_asked_for),

@@ -1,0 +1,95 @@
+=== a reader that leaves early ends a preview without a word
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new }
+    assess: [ host ]
+--- sh
+mkfifo unread
+exec 3<>unread 4>unread 3<&-
+(drover preview plan.yaml >&4)
+echo "status $?"
+--- stdout
+status 141
+
+=== a failed step is told once where both streams are one
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new }
+    convert:
+      - command: { argv: [/nowhere/at/all], probe: [test, -e, "${plan_dir}/done"] }
+--- sh
+drover run plan.yaml 2>&1 | sed 's/[0-9][0-9]*m\?s$/NOW/'
+exit ${PIPESTATUS[0]}
+--- status 1
+--- stdout
+small  run  plan.yaml  run ID  1 machine, 1 host
+NOW       one      convert.command       FAILED: cannot run '/nowhere/at/all':
+                   No such file or directory
+                   the step stands at plan.yaml:8:9
+
+machine  convert  serves   took
+one      FAILED   source   NOW
+
+run: a step FAILED, see above, NOW
+Next: drover run plan.yaml
+
+=== what a torn journal lost is said by the run that mends it
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new }
+    convert:
+      - command: { argv: [touch, "${plan_dir}/done"], probe: [test, -e, "${plan_dir}/done"] }
+--- sh
+drover run plan.yaml >/dev/null
+printf 'torn' >>.drover/journal/small*
+drover run plan.yaml | sed 's/[0-9][0-9]*m\?s$/NOW/'
+--- stdout
+note: the journal ended in 4 bytes of an unfinished record, which nobody was
+      told of: cut
+small  run  plan.yaml  run ID  1 machine, 1 host
+
+machine  convert  serves   took
+one      as is    source   NOW
+
+run: done, NOW
+Next: drover status plan.yaml
+
+=== status knows the phase of a machine that has steps in a few phases only
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new }
+    convert:
+      - command: { argv: [touch, "${plan_dir}/done"], probe: [test, -e, "${plan_dir}/done"], undo: [rm, "${plan_dir}/done"] }
+--- sh
+exec 2>&1
+drover run plan.yaml >/dev/null
+drover status plan.yaml --state .drover | tail -n +2
+drover rollback plan.yaml -y >/dev/null
+drover status plan.yaml --state .drover | tail -n +2
+--- stdout
+
+machine  serves  phase    done  step now  last error
+one      source  convert   1/1  -         -
+
+All is done. To take it back: drover rollback plan.yaml
+
+machine  serves  phase  done  step now  last error
+one      source  -       0/1  -         -
+
+Next: drover run plan.yaml
