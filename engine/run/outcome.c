@@ -45,6 +45,17 @@ static bool is_last(const struct job *j)
 	       (int)g->nodes[next].step->phase > j->r->hi;
 }
 
+/* Said only now, when it cannot be lost any more. */
+static void tell_done(struct job *j)
+{
+	struct run *r = j->r;
+
+	if (j->serves)
+		report_serves(r, j->m, j->serves);
+	report_step(r, j->m, j->node, j->status, j->attempt, j->took_ms, NULL);
+	count_add(r, j->status, 1);
+}
+
 static void over_ok(void *arg, struct err *e)
 {
 	struct job *j = arg;
@@ -55,6 +66,7 @@ static void over_ok(void *arg, struct err *e)
 		j->m->failed = true;
 		sched_failed(r->sched, j->node);
 	} else {
+		tell_done(j);
 		bool blocked = is_last(j) && phase_blocked(r, j->m, "go on with");
 
 		j->m->failed = j->m->failed || blocked;
@@ -177,19 +189,19 @@ void job_succeed(struct job *j, const json_t *answer, const char *status, bool t
 	struct rec c;
 
 	rec_init(&c, j->r, j->m);
+	j->status = status;
+	j->took_ms = job_took(j);
 	rec_result(&c, j->node, answer);
-	rec_step(&c, j->node, status, j->attempt, answer, job_took(j), touched);
+	rec_step(&c, j->node, status, j->attempt, answer, j->took_ms, touched);
 	rec_facts(&c, j->fact_names);
 	rec_findings(&c);
 	rec_evidence(&c, j->node, j->evidence);
 	if (touched && (j->s->module->flags & MOD_NO_RETURN)) {
 		rec_meta(&c, "serves", json_string("target"));
-		report_serves(j->r, j->m, "target");
+		j->serves = "target";
 	}
-	text_duration(job_took(j), duration);
+	text_duration(j->took_ms, duration);
 	jset_str(c.trailers, "Took", duration);
-	report_step(j->r, j->m, j->node, status, j->attempt, job_took(j), NULL);
-	count_add(j->r, status, 1);
 	rec_send(&c, "outcome", j->key, subject, over_ok, j);
 }
 

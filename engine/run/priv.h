@@ -227,6 +227,10 @@ struct job {
 	json_t *applied;		/* apply's result; owned */
 	json_t *evidence;		/* NAME -> text; owned */
 	json_t *fact_names;		/* facts to write with the outcome; owned */
+	/* what is said once the outcome is durable */
+	const char *status;		/* "done" "unchanged" "skipped" */
+	const char *serves;		/* who does from now on, or NULL */
+	uint64_t took_ms;
 };
 
 void step_begin(struct run *r, uint32_t node);	/* a node that sched gave */

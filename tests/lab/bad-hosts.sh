@@ -216,7 +216,7 @@ plan.yaml:10:16: step erp convert.disks: host 'a': cannot become root on 'a': su
 END
 plan "{ ssh: ops@10.66.0.11, $key, become: { sudo: { password: \"secret:ops\" } } }"
 sed -i 's|^hosts:|secrets: { ops: { env: OPS } }\n&|' plan.yaml
-OPS=wrong bad 1 "a wrong password" "$DROVER" run plan.yaml <<'END'
+OPS=never-that bad 1 "a wrong password" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot become root on 'a': the password is wrong
           is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
