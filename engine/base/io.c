@@ -143,6 +143,13 @@ int io_write_file(int dirfd, const char *path, const void *p, size_t n, mode_t m
 	return sync_parent(dirfd, path);
 }
 
+int io_sync_dir(const char *path)
+{
+	AUTO_FD fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -1 : fsync(fd);
+}
+
 int io_mkdirs(const char *path, mode_t mode)
 {
 	AUTO_FREE char *p = mem_strdup(path);
