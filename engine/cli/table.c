@@ -38,6 +38,8 @@ const struct option_row option_rows[OPT_COUNT] = {
 	[OPT_MAN] = { "man", 0, NULL, NULL, NULL },
 	[OPT_PIN] = { "pin", 0, "HOST", NULL,
 		"show the key of this host and, once confirmed, trust it from now on" },
+	[OPT_KEEP] = { "keep", 0, "COUNT", NULL, "how many of each machine's newest backups stay" },
+	[OPT_SAMPLE] = { "sample", 0, NULL, NULL, "look at one chunk in twenty only" },
 };
 
 const struct verb verbs[] = {
@@ -107,14 +109,19 @@ const struct verb verbs[] = {
 	{ "modules", "[NAME]", 0, 1, "the modules and their parameters",
 	  "Without NAME all modules are listed; with one its parameters, places and tools.",
 	  "drover modules\ndrover modules convert.disks", { 0 }, verb_modules },
-	{ "backups", "list|verify|restore PLAN ...", 1, 5, "list, verify, restore backups",
-	  "Images that backup steps made, at the places that the plan names. `verify` reads every "
-	  "chunk and compares its digest; with a BACKUP only that one. `restore` writes one disk "
-	  "to a path on the host where the backup lies: a file that is not there yet, or a device "
-	  "that nothing uses.",
-	  "drover backups list erp.yaml\ndrover backups verify erp.yaml\n"
-	  "drover backups restore erp.yaml 20260201T100000Z-7f3a2c91 root /srv/root.raw",
-	  { 0 }, verb_backups },
+	{ "backups", "list|verify|restore|prune PLAN ...", 1, 5,
+	  "list, verify, restore, prune backups",
+	  "Images that backup steps made, at the places that the plan names. A chunk that several "
+	  "backups hold is kept once; ADDED is what a backup brought that was not there.\n\n"
+	  "`verify` reads every chunk and compares its digest; with a BACKUP only that one, with "
+	  "--sample one chunk in twenty. `restore` writes one disk to a path on the host where the "
+	  "backup lies: a file that is not there yet, or a device that nothing uses; when it was "
+	  "interrupted, the same command goes on with it. `prune` removes all but the newest COUNT "
+	  "backups of each machine, and gives back the room of what no other backup needs.",
+	  "drover backups list erp.yaml\ndrover backups verify erp.yaml --sample\n"
+	  "drover backups restore erp.yaml 20260201T100000Z-7f3a2c91 root /srv/root.raw\n"
+	  "drover backups prune erp.yaml --keep 3 --preview",
+	  { OPT_SAMPLE, OPT_KEEP, OPT_PREVIEW }, verb_backups },
 	{ "help", "[VERB]", 0, 1, "this text, or a verb's page", NULL,
 	  "drover help run", { OPT_MAN }, verb_help },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, { 0 }, NULL },

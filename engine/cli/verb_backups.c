@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * verb_backups - drover backups list|verify|restore PLAN: the images that backup
+ * verb_backups - drover backups list|verify|restore|prune PLAN: the images that backup
  * steps made, at the places that the plan names.
  */
 #include "engine/base/mem.h"
@@ -79,7 +79,7 @@ static json_t *gather(struct cli *c, const struct places *p, int *status)
 	json_t *all = json_array();
 
 	for (size_t i = 0; i < p->count; i++) {
-		AUTO_JSON *args = json_pack("{s:s,s:s}", "do", "list", "path", p->v[i].path);
+		AUTO_JSON *args = json_pack("{s:s,s:s}", "do", "list", "place", p->v[i].path);
 		AUTO_ERR e = { 0 };
 		AUTO_JSON *got = cli_ask_host(c, p->v[i].host, CALL_MODULE, "probe", args, &e);
 		json_t *one;
@@ -97,6 +97,7 @@ static json_t *gather(struct cli *c, const struct places *p, int *status)
 				continue;
 			jset_int(one, "host", p->v[i].host);
 			jset_str(one, "on", c->plan->hosts[p->v[i].host].name);
+			jset_str(one, "place", p->v[i].path);
 			json_array_append(all, one);
 		}
 	}
@@ -122,14 +123,15 @@ static void list_one(struct cli *c, struct table *t, const json_t *backup)
 	}
 }
 
-static int list(struct cli *c, const json_t *all)
+static int list(struct cli *c, struct places *p, const json_t *all)
 {
-	static const char *const titles[] = { "MACHINE", "BACKUP", "DISK", ">SIZE", ">STORED",
+	static const char *const titles[] = { "MACHINE", "BACKUP", "DISK", ">SIZE", ">ADDED",
 		"DIGEST", "~WHERE", NULL };
 	struct table *t;
 	json_t *one;
 	size_t i;
 
+	(void)p;
 	if (c->json) {
 		json_array_foreach(all, i, one)
 			cli_json(c, "backup", json_incref(one));
@@ -153,34 +155,6 @@ static bool is_meant(const json_t *backup, const char *name)
 	return !name || strcmp(name, jstr(backup, "name", "")) == 0;
 }
 
-static int verify(struct cli *c, const json_t *all)
-{
-	const char *name = c->arg_count > 2 ? c->args[2] : NULL;
-	int status = 0;
-	json_t *one;
-	size_t i;
-
-	json_array_foreach(all, i, one) {
-		AUTO_JSON *args = json_pack("{s:s,s:s}", "do", "verify", "path",
-					    jstr(one, "path", ""));
-		AUTO_ERR e = { 0 };
-		AUTO_JSON *got = NULL;
-
-		if (!is_meant(one, name))
-			continue;
-		got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), CALL_MODULE, "probe", args,
-				   &e);
-		if (!got)
-			status = cli_fail(c, &e);
-		else if (c->json)
-			cli_json(c, "verified", json_incref(one));
-		else
-			fprintf(c->out, "%s %s: every chunk has its digest\n",
-				jstr(one, "machine", ""), jstr(one, "name", ""));
-	}
-	return status;
-}
-
 /* The one backup that is called so. */
 static const json_t *find(const json_t *all, const char *name, struct err *e)
 {
@@ -195,13 +169,148 @@ static const json_t *find(const json_t *all, const char *name, struct err *e)
 	return NULL;
 }
 
-static int restore(struct cli *c, const json_t *all)
+static void say_verified(struct cli *c, json_t *backup, const json_t *got)
+{
+	long long checked = (long long)jint(jget(got, "volatile"), "checked", 0);
+	long long chunks = (long long)jint(jget(got, "volatile"), "chunks", 0);
+
+	if (c->json) {
+		jset_int(backup, "checked", checked);
+		jset_int(backup, "chunks", chunks);
+		cli_json(c, "verified", json_incref(backup));
+	} else if (checked == chunks) {
+		fprintf(c->out, "%s %s: every chunk has its digest\n",
+			jstr(backup, "machine", ""), jstr(backup, "name", ""));
+	} else {
+		fprintf(c->out, "%s %s: %lld of %lld chunks looked at, each has its digest\n",
+			jstr(backup, "machine", ""), jstr(backup, "name", ""), checked, chunks);
+	}
+}
+
+static int verify(struct cli *c, struct places *p, const json_t *all)
+{
+	const char *name = c->arg_count > 2 ? c->args[2] : NULL;
+	int status = 0, found = 0;
+	AUTO_ERR none = { 0 };
+	json_t *one;
+	size_t i;
+
+	(void)p;
+	json_array_foreach(all, i, one) {
+		AUTO_JSON *args = json_pack("{s:s,s:s,s:s,s:b}", "do", "verify",
+			"place", jstr(one, "place", ""), "path", jstr(one, "path", ""),
+			"sample", c->opt[OPT_SAMPLE] != NULL);
+		AUTO_ERR e = { 0 };
+		AUTO_JSON *got = NULL;
+
+		if (!is_meant(one, name))
+			continue;
+		found++;
+		got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), CALL_MODULE, "probe", args,
+				   &e);
+		if (got)
+			say_verified(c, one, got);
+		else
+			status = cli_fail(c, &e);
+	}
+	if (found == 0 && name && !find(all, name, &none))
+		status = cli_fail(c, &none);
+	return status;
+}
+
+/* ---- prune --------------------------------------------------------------------- */
+
+static json_t *names_wanted(const struct cli *c)
+{
+	json_t *names = json_array();
+
+	for (uint32_t m = 0; m < c->plan->machine_count; m++)
+		if (cli_wants(c, m))
+			jadd(names, json_string(c->plan->machines[m].name));
+	return names;
+}
+
+static json_t *ask_prune(struct cli *c, const struct place_of *at, const char *op, struct err *e)
+{
+	AUTO_JSON *args = json_pack("{s:s,s:s,s:o,s:I}", "do", "prune", "place", at->path,
+		"machines", names_wanted(c), "keep", (json_int_t)atol(c->opt[OPT_KEEP]));
+
+	return cli_ask_host(c, at->host, CALL_MODULE, op, args, e);
+}
+
+static void say_pruned(struct cli *c, const struct place_of *at, const json_t *got, bool done)
+{
+	const char *host = c->plan->hosts[at->host].name;
+	uint64_t bytes = (uint64_t)jint(jget(got, "volatile"), "freed", 0);
+	const json_t *gone = jget(got, "volatile.removed");
+	char freed[24];
+	json_t *one;
+	size_t i;
+
+	json_array_foreach((json_t *)gone, i, one) {
+		jset_str(one, "on", host);
+		if (c->json)
+			cli_json(c, done ? "pruned" : "would-prune", json_incref(one));
+		else
+			fprintf(c->out, "%s %s %s  %s:%s\n", done ? "removed" : "-",
+				jstr(one, "machine", ""), jstr(one, "name", ""), host,
+				jstr(one, "path", ""));
+	}
+	text_size(bytes, freed);
+	if (done && !c->json)
+		fprintf(c->out, "%s:%s  %zu removed, %s freed\n", host, at->path,
+			json_array_size(gone), freed);
+	else if (!c->json && json_array_size(gone) == 0)
+		fprintf(c->out, "%s:%s  nothing to remove\n", host, at->path);
+}
+
+static int check_keep(struct cli *c)
+{
+	const char *text = c->opt[OPT_KEEP];
+	AUTO_ERR e = { 0 };
+
+	if (strlen(text) <= 6 && strspn(text, "0123456789") == strlen(text) && atol(text) > 0)
+		return 0;
+	err_set(&e, ERR_USAGE, "cannot use --keep '%s': it is no number of backups from 1", text);
+	err_hint(&e, "for example: drover backups prune %s --keep 3", c->args[1]);
+	return cli_fail(c, &e);
+}
+
+/* Shows first, at every place, and asks once. */
+static int prune(struct cli *c, struct places *p, const json_t *all)
+{
+	bool preview = c->opt[OPT_PREVIEW] != NULL;
+	int status = check_keep(c);
+	size_t count = 0;
+
+	(void)all;
+	for (int done = 0; done <= !preview && !status; done++) {
+		for (size_t i = 0; i < p->count && !status; i++) {
+			AUTO_ERR e = { 0 };
+			AUTO_JSON *got = ask_prune(c, &p->v[i], done ? "apply" : "probe", &e);
+
+			if (!got)
+				status = cli_fail(c, &e);
+			else if (done || preview || !c->json)
+				say_pruned(c, &p->v[i], got, done);
+			if (got && !done)
+				count += json_array_size(jget(got, "volatile.removed"));
+		}
+		if (!status && !done && !preview && count > 0)
+			status = cli_confirm(c, "Remove %zu backup%s for good?", count,
+					     count == 1 ? "" : "s");
+	}
+	return status;
+}
+
+static int restore(struct cli *c, struct places *p, const json_t *all)
 {
 	AUTO_ERR e = { 0 };
 	AUTO_JSON *args = NULL, *got = NULL;
 	const json_t *one;
 	const char *to;
 
+	(void)p;
 	if (c->arg_count != 5) {
 		err_set(&e, ERR_USAGE, "restore wants a backup, a disk of it, and a path");
 		err_hint(&e, "drover backups restore PLAN BACKUP DISK /path");
@@ -217,7 +326,8 @@ static int restore(struct cli *c, const json_t *all)
 	}
 	if (err_is(&e))
 		return cli_fail(c, &e);
-	args = json_pack("{s:s,s:s,s:s,s:s}", "do", "restore", "path", jstr(one, "path", ""),
+	args = json_pack("{s:s,s:s,s:s,s:s,s:s}", "do", "restore", "place",
+			 jstr(one, "place", ""), "path", jstr(one, "path", ""),
 			 "disk", c->args[3], "to", to);
 	got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), CALL_MODULE, "apply", args, &e);
 	if (!got)
@@ -230,32 +340,42 @@ static int restore(struct cli *c, const json_t *all)
 
 static const struct {
 	const char *name;
-	int (*run)(struct cli *c, const json_t *all);
+	int (*run)(struct cli *c, struct places *p, const json_t *all);
+	enum opt wants;		/* an option that must be given; 0: none */
 } actions[] = {
-	{ "list", list }, { "verify", verify }, { "restore", restore },
+	{ "list", list, 0 }, { "verify", verify, 0 }, { "restore", restore, 0 },
+	{ "prune", prune, OPT_KEEP },
 };
 
-int verb_backups(struct cli *c)
+static int run_action(struct cli *c, size_t i)
 {
 	struct places p = { 0 };
 	AUTO_JSON *all = NULL;
+	int status = cli_load_plan(c, c->args[1]);
+
+	if (!status)
+		status = find_places(c, &p);
+	if (!status && (all = gather(c, &p, &status)))
+		status = actions[i].run(c, &p, all);
+	places_free(&p);
+	return status;
+}
+
+int verb_backups(struct cli *c)
+{
 	AUTO_ERR e = { 0 };
-	int status;
 
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
-		if (strcmp(actions[i].name, c->args[0]) != 0)
+		if (strcmp(actions[i].name, c->args[0]) != 0 || c->arg_count < 2)
 			continue;
-		if (c->arg_count < 2)
-			break;
-		status = cli_load_plan(c, c->args[1]);
-		if (!status)
-			status = find_places(c, &p);
-		if (!status && (all = gather(c, &p, &status)))
-			status = actions[i].run(c, all);
-		places_free(&p);
-		return status;
+		if (!actions[i].wants || c->opt[actions[i].wants])
+			return run_action(c, i);
+		err_set(&e, ERR_USAGE, "'backups prune' wants to know how many to keep");
+		err_hint(&e, "drover backups prune %s --keep 3, for the newest three of each "
+			 "machine", c->args[1]);
+		return cli_fail(c, &e);
 	}
-	err_set(&e, ERR_USAGE, "'backups' wants list, verify or restore, and a plan");
+	err_set(&e, ERR_USAGE, "'backups' wants list, verify, restore or prune, and a plan");
 	err_hint(&e, "drover backups list PLAN");
 	return cli_fail(c, &e);
 }

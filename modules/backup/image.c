@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * image - a compressed image of each source disk at a place that the plan names,
- * every chunk known by its digest; undo removes that backup.
+ * image - an image of each source disk in a repository of backups at a place that the
+ * plan names, compressed, every chunk kept once for all machines; undo removes that backup.
  *
  * A backup appears whole or not at all; older ones are never touched.
  */
@@ -31,13 +31,15 @@ static const char *const wants[] = { "machine", NULL };
 
 /* Where this backup lies; the name is kept, so that all attempts mean the same. */
 struct spot {
-	char *parent;		/* <place>/<machine> */
+	char *place;		/* the directory that the plan names */
+	char *parent;		/* <place>/machines/<machine> */
 	char *final;		/* NULL: it was never begun */
 	char *growing;		/* the same while it is written */
 };
 
 static void spot_free(struct spot *p)
 {
+	mem_free_ptr(&p->place);
 	mem_free_ptr(&p->parent);
 	mem_free_ptr(&p->final);
 	mem_free_ptr(&p->growing);
@@ -60,7 +62,8 @@ static int spot_of(struct ctx *c, struct spot *p)
 	*p = (struct spot){ 0 };
 	if (!colon || colon[1] != '/' || !text_name_ok(machine))
 		return ctx_fail(c, "cannot keep backups at '%s': HOST:/directory is meant", to);
-	p->parent = mem_printf("%s/%s", colon + 1, machine);
+	p->place = mem_strdup(colon + 1);
+	p->parent = backup_machine_dir(p->place, machine);
 	kept = ctx_kept(c, "name", &n);
 	if (!kept)
 		return 0;
@@ -84,7 +87,7 @@ static void tell_fact(struct ctx *c, const char *dir, const json_t *index)
 	ctx_set_fact(c, "backup", fact, NULL);
 }
 
-static void say_change(struct ctx *c, const char *parent)
+static void say_change(struct ctx *c, const char *place)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	const json_t *seen = json_object_get(ctx_fact(c, "machine"), "disks"), *d;
@@ -107,9 +110,9 @@ static void say_change(struct ctx *c, const char *parent)
 		text_size(used, us);
 		if (size)
 			ctx_change(c, '+', "%s %s, %s used -> %s, compressed", name, sz, us,
-				   parent);
+				   place);
 		else
-			ctx_change(c, '+', "%s -> %s, compressed", name, parent);
+			ctx_change(c, '+', "%s -> %s, compressed", name, place);
 		ctx_cost(c, 0, 0, used, 0);
 	}
 }
@@ -134,7 +137,7 @@ static int probe_far(struct ctx *c, enum probe_state *state)
 		return 0;
 	}
 	*state = p.growing && access(p.growing, F_OK) == 0 ? STATE_PARTIAL : STATE_ABSENT;
-	say_change(c, p.parent);
+	say_change(c, p.place);
 	return 0;
 }
 
@@ -150,23 +153,26 @@ static int probe(struct ctx *c, enum probe_state *state)
 
 struct keeping {
 	struct ctx *c;
-	const char *dir;
+	const struct spot *at;
+	struct chunkstore *store;
 	json_t *disks;		/* name -> line of index.json */
-	char name[72];		/* of the disk under way */
+	struct map_id id;	/* of the disk under way */
 };
 
 static struct sink *on_open(void *arg, const struct stream_offer *o, struct err *e)
 {
 	struct keeping *k = arg;
 	const json_t *spec = json_object_get(jget(ctx_machine(k->c), "source.disks"), o->disk);
+	struct backup_target t = { .store = k->store, .place = k->at->place,
+		.dir = k->at->growing, .id = &k->id };
 
 	if (!spec || !text_name_ok(o->disk) || !copy_wants(k->c, o->disk, spec)) {
 		err_set(e, ERR_STEP, "disk '%s' was offered, but it is not in the plan",
 			o->disk);
 		return NULL;
 	}
-	snprintf(k->name, sizeof(k->name), "%s", o->disk);
-	return backup_sink(k->dir, o, e);
+	copy_map_id(&k->id, ctx_machine(k->c), ctx_run(k->c), o->disk, o->size, o->chunk);
+	return backup_sink(&t, e);
 }
 
 static int on_close(void *arg, struct sink *s, const struct stream_stat *st, bool ok,
@@ -177,11 +183,11 @@ static int on_close(void *arg, struct sink *s, const struct stream_stat *st, boo
 
 	(void)st;
 	if (ok && line) {
-		jset(k->disks, k->name, line);
+		jset(k->disks, k->id.disk, line);
 		return 0;
 	}
 	json_decref(line);
-	return ok ? err_set(e, ERR_STEP, "the backup of disk '%s' is not whole", k->name) : 0;
+	return ok ? err_set(e, ERR_STEP, "the backup of disk '%s' is not whole", k->id.disk) : 0;
 }
 
 static bool on_cancelled(void *arg)
@@ -221,21 +227,29 @@ static json_t *index_of(const struct ctx *c, json_t *disks)
 	return j;
 }
 
+/* What an earlier attempt of this step left is gone on with. */
+static struct chunkstore *make_place(const struct spot *p, struct err *e)
+{
+	struct chunkstore *store = chunkstore_open(p->place, CHUNKS_ADD, e);
+
+	/* Under its lock: nobody tidies the directory away. */
+	if (!store || io_mkdirs(p->growing, 0700) == 0)
+		return store;
+	err_sys(e, "cannot make directory '%s'", p->growing);
+	chunkstore_close(store);
+	return NULL;
+}
+
 static int receive_all(struct ctx *c, const struct spot *p)
 {
 	AUTO_JSON *disks = json_object(), *index = NULL;
-	struct keeping k = { .c = c, .dir = p->growing, .disks = disks };
+	AUTO_ERR e = { 0 };
+	AUTO_CHUNKS *store = make_place(p, &e);
+	struct keeping k = { .c = c, .at = p, .store = store, .disks = disks };
 	struct stream s = { .fd = ctx_stream(c), .cancelled = on_cancelled, .arg = &k };
 	struct stream_receiver r = { .open = on_open, .close = on_close, .arg = &k };
-	AUTO_ERR e = { 0 };
-	int rc;
+	int rc = store ? 1 : -1;
 
-	/* What an earlier attempt left is worth nothing. */
-	if (io_remove_tree(p->growing) < 0 && errno != ENOENT)
-		rc = err_sys(&e, "cannot remove '%s'", p->growing);
-	else
-		rc = io_mkdirs(p->growing, 0700) < 0 ?
-			err_sys(&e, "cannot make directory '%s'", p->growing) : 1;
 	if (rc < 0)
 		stream_fail(&s, &e);
 	while (rc == 1)
@@ -280,9 +294,21 @@ static int apply(struct ctx *c)
 
 /* ---- undo ------------------------------------------------------------------ */
 
+/* Its chunks go too, unless other backups need them; when somebody is at work there,
+ * the next tidying takes them. */
+static void give_back_room(struct ctx *c, const char *place)
+{
+	AUTO_ERR e = { 0 };
+	uint64_t freed;
+
+	if (backup_sweep(place, &freed, &e) < 0)
+		ctx_log(c, "the room of the backup is not given back yet: %s", e.what);
+}
+
 static int undo(struct ctx *c)
 {
 	AUTO_SPOT p = { 0 };
+	AUTO_ERR e = { 0 };
 
 	if (at_source(c))
 		return 0;
@@ -290,19 +316,16 @@ static int undo(struct ctx *c)
 		return -1;
 	if (!p.final)
 		return 0;
-	/* First out of sight, then away: half a backup must never look like one. */
-	if (access(p.final, F_OK) == 0 && (io_remove_tree(p.growing), true) &&
-	    rename(p.final, p.growing) < 0)
-		return ctx_fail_sys(c, "cannot remove backup '%s'", p.final);
-	if (io_remove_tree(p.growing) < 0 && errno != ENOENT)
-		return ctx_fail_sys(c, "cannot remove backup '%s'", p.growing);
+	if (backup_remove(p.final, &e) < 0 || backup_remove(p.growing, &e) < 0)
+		return ctx_fail_err(c, &e);
 	rmdir(p.parent);	/* stays while other backups are in it */
+	give_back_room(c, p.place);
 	return ctx_ledger_del(c, "file", p.final);
 }
 
 const struct module module_backup_image = {
 	.name = "backup.image",
-	.summary = "keep an image of each source disk at another place",
+	.summary = "keep an image of each source disk in a repository of backups",
 	.place = ON_BOTH,
 	.flags = MOD_REVERSIBLE | MOD_LONG,
 	.params = params,

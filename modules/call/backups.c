@@ -1,206 +1,256 @@
 /* SPDX-License-Identifier: Apache-2.0
- * call.backups - list the backups at a place, verify one, restore a disk of one.
+ * call.backups - list the backups at a place, verify one, restore a disk of one, take
+ * old ones away.
  *
  * probe lists and verifies and changes nothing; apply restores into a file that is
- * not there yet, or onto a device that is not in use.
- * volatile: {backups: [{machine, name, path, at, disks{}}]} or {verified: {}}
+ * not there yet, or onto a device that is not in use, and prunes.
+ * volatile: {backups: [{machine, name, path, at, disks{}}]}, or
+ * {verified: {DISK: digest}, checked, chunks}, or {restored}, or {removed: [...], freed};
+ * the probe of a prune says what would be removed.
  */
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
 #include "modules/lib/backup.h"
 #include "modules/module.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define NAMES_MAX 10000
+#define SAMPLE_ONE_IN 20u	/* chunks that a sample reads */
+#define SAMPLE_ALL 64u		/* so many chunks are read whole */
 
 static const struct param params[] = {
-	{ .name = "do", .type = P_ENUM, .dflt = "list", .words = "list|verify|restore",
+	{ .name = "do", .type = P_ENUM, .dflt = "list", .words = "list|verify|restore|prune",
 	  .summary = "what to do" },
-	{ .name = "path", .type = P_PATH, .required = true,
-	  .summary = "the place of backups (list), or one backup" },
-	{ .name = "machine", .type = P_STR, .summary = "list only those of this machine" },
+	{ .name = "place", .type = P_PATH, .required = true, .summary = "where backups are kept" },
+	{ .name = "path", .type = P_PATH, .summary = "verify, restore: the backup" },
+	{ .name = "machines", .type = P_LIST, .summary = "prune: only those of these machines" },
 	{ .name = "disk", .type = P_STR, .summary = "the disk to restore; verify: only it" },
+	{ .name = "sample", .type = P_BOOL, .summary = "verify: one chunk in twenty" },
 	{ .name = "to", .type = P_PATH, .summary = "restore: the file or device to write" },
+	{ .name = "keep", .type = P_INT, .dflt = "1", .min = 1, .max = 1000000,
+	  .summary = "prune: how many of a machine's newest stay" },
 	{ .name = NULL },
 };
 
 /* ---- listing ------------------------------------------------------------- */
 
-static int by_name(const void *a, const void *b)
+struct listing {
+	json_t *out;
+	const json_t *only;	/* these machines; NULL: all */
+};
+
+static bool names(const json_t *list, const char *name)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+		if (strcmp(json_string_value(one) ? json_string_value(one) : "", name) == 0)
+			return true;
+	return false;
 }
 
-/* Names in a directory that are names, sorted; none when it is not there. */
-static size_t names_in(const char *path, char ***out)
+static int list_one(void *arg, const struct backup_at *b)
 {
-	DIR *dir = opendir(path);
-	const struct dirent *d;
-	char **names = NULL;
-	size_t n = 0, cap = 0;
+	struct listing *l = arg;
+	bool wanted = b->finished && (!l->only || names(l->only, b->machine));
+	AUTO_JSON *index = wanted ? backup_index(b->dir, NULL) : NULL;
+	json_t *one;
 
-	while (dir && n < NAMES_MAX && (d = readdir(dir))) {
-		if (!text_name_ok(d->d_name))
-			continue;
-		names = mem_grow(names, n, &cap, sizeof(*names));
-		names[n++] = mem_strdup(d->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	if (n > 0)
-		qsort(names, n, sizeof(*names), by_name);
-	*out = names;
-	return n;
-}
-
-static void list_machine(json_t *list, const char *place, const char *machine)
-{
-	AUTO_FREE char *dir = mem_printf("%s/%s", place, machine);
-	char **names;
-	size_t n = names_in(dir, &names);
-
-	for (size_t i = 0; i < n; i++) {
-		AUTO_FREE char *path = mem_printf("%s/%s", dir, names[i]);
-		AUTO_JSON *index = backup_index(path, NULL);
-
-		if (index) {
-			json_t *one = json_object();
-
-			jset_str(one, "machine", machine);
-			jset_str(one, "name", names[i]);
-			jset_str(one, "path", path);
-			jset_str(one, "at", jstr(index, "at", NULL));
-			json_object_set(one, "disks", json_object_get(index, "disks"));
-			jadd(list, one);
-		}
-		free(names[i]);
-	}
-	free(names);
+	if (!index)
+		return 0;
+	one = json_object();
+	jset_str(one, "machine", b->machine);
+	jset_str(one, "name", b->name);
+	jset_str(one, "path", b->dir);
+	jset_str(one, "at", jstr(index, "at", NULL));
+	json_object_set(one, "disks", json_object_get(index, "disks"));
+	jadd(l->out, one);
+	return 0;
 }
 
 static int list(struct ctx *c, const char *place)
 {
-	const char *only = jstr(ctx_args(c), "machine", NULL);
-	json_t *out = json_array();
-	char **names;
-	size_t n = names_in(place, &names);
+	struct listing l = { json_array(), NULL };
 
-	for (size_t i = 0; i < n; i++) {
-		if (!only || strcmp(only, names[i]) == 0)
-			list_machine(out, place, names[i]);
-		free(names[i]);
-	}
-	free(names);
-	ctx_volatile(c, "backups", out);
+	backup_each(place, list_one, &l);
+	ctx_volatile(c, "backups", l.out);
 	return 0;
 }
 
 /* ---- reading all of a disk ------------------------------------------------- */
 
-/* Every chunk of it, checked; into `to` unless that is NULL. */
-static int read_all(struct ctx *c, struct disk *from, struct disk *to, const char *what,
+/* Where chunks go, and which are read. */
+struct reading {
+	struct disk *to;	/* NULL: they are only checked */
+	bool compare;		/* `to` may hold a part of it already */
+	bool sample;		/* only some chunks */
+	uint64_t checked, chunks;
+};
+
+static bool left_out(struct reading *r, uint64_t chunks)
+{
+	uint32_t dice;
+
+	if (!r->sample || chunks <= SAMPLE_ALL)
+		return false;
+	io_random(&dice, sizeof(dice));
+	return dice % SAMPLE_ONE_IN != 0;
+}
+
+/* Is this chunk at the target already? Reading is cheaper than writing. */
+static bool is_there(struct reading *r, const uint8_t *digest, void *buf, size_t n, uint64_t at)
+{
+	uint8_t is[SHA256_LEN];
+
+	if (!r->compare || r->to->ops->read(r->to, buf, n, at, NULL) < 0)
+		return false;
+	sha256_of(buf, n, is);
+	return memcmp(is, digest, SHA256_LEN) == 0;
+}
+
+static int one_chunk(struct reading *r, struct disk *from, uint64_t at, void *buf, size_t n,
+		     struct err *e)
+{
+	uint8_t digest[SHA256_LEN];
+	bool zero = backup_digest(from, at / backup_chunk(from), digest);
+
+	if (r->to && ((zero && r->to->blank && !r->compare) || is_there(r, digest, buf, n, at)))
+		return 0;
+	if (zero)
+		return r->to ? r->to->ops->zero(r->to, at, n, e) : 0;
+	if (from->ops->read(from, buf, n, at, e) < 0)
+		return -1;
+	return r->to ? r->to->ops->write(r->to, buf, n, at, e) : 0;
+}
+
+static int read_all(struct ctx *c, struct disk *from, struct reading *r, const char *what,
 		    struct err *e)
 {
 	uint32_t chunk = backup_chunk(from);
+	uint64_t chunks = (from->size + chunk - 1) / chunk;
 	AUTO_FREE void *buf = disk_buffer(chunk);
 
+	r->chunks += chunks;
 	for (uint64_t at = 0; at < from->size; at += chunk) {
 		size_t n = from->size - at < chunk ? (size_t)(from->size - at) : chunk;
-		bool zero = backup_is_zero(from, at / chunk);
 
 		if (ctx_cancelled(c))
 			return err_set(e, ERR_STOPPED, "stopped");
-		if (!zero && from->ops->read(from, buf, n, at, e) < 0)
+		if (left_out(r, chunks))
+			continue;
+		if (one_chunk(r, from, at, buf, n, e) < 0)
 			return -1;
-		if (to && zero && !to->blank && to->ops->zero(to, at, n, e) < 0)
-			return -1;
-		if (to && !zero && to->ops->write(to, buf, n, at, e) < 0)
-			return -1;
+		r->checked++;
 		ctx_progress(c, at + n, from->size, "bytes", what);
 	}
-	return to ? to->ops->flush(to, e) : 0;
+	return r->to ? r->to->ops->flush(r->to, e) : 0;
 }
 
-static int verify_disk(struct ctx *c, const char *path, const char *name, const json_t *line,
-		       json_t *out, struct err *e)
+static int verify_disk(struct ctx *c, struct chunkstore *store, const char *path,
+		       const char *name, struct reading *r, struct err *e)
 {
-	AUTO_DISK *d = backup_open(path, name, e);
-	uint8_t root[SHA256_LEN];
-	char hex[SHA256_HEX];
+	AUTO_DISK *d = backup_open(store, path, name, e);
 
-	if (!d)
-		return -1;
-	backup_root(d, root);
-	io_hex(root, SHA256_LEN, hex);
-	if (strcmp(hex, jstr(line, "digest", "")) != 0)
-		return err_set(e, ERR_STEP, "backup '%s' is damaged: the digest of disk '%s' "
-			       "is not the one in index.json", path, name);
-	if (read_all(c, d, NULL, name, e) < 0)
-		return -1;
-	jset_str(out, name, hex);
-	return 0;
+	return d ? read_all(c, d, r, name, e) : -1;
 }
 
-static int verify(struct ctx *c, const char *path)
+static int verify(struct ctx *c, const char *place, const char *path)
 {
 	const char *only = jstr(ctx_args(c), "disk", NULL), *name;
+	struct reading r = { .sample = jbool(ctx_args(c), "sample", false) };
 	AUTO_JSON *out = json_object();
 	AUTO_ERR e = { 0 };
-	AUTO_JSON *index = backup_index(path, &e);
+	AUTO_CHUNKS *store = chunkstore_open(place, CHUNKS_READ, &e);
+	AUTO_JSON *index = store ? backup_index(path, &e) : NULL;
 	json_t *line;
 
 	if (!index)
 		return ctx_fail_err(c, &e);
-	json_object_foreach(json_object_get(index, "disks"), name, line)
-		if ((!only || strcmp(only, name) == 0) &&
-		    verify_disk(c, path, name, line, out, &e) < 0)
+	json_object_foreach(json_object_get(index, "disks"), name, line) {
+		if (only && strcmp(only, name) != 0)
+			continue;
+		if (verify_disk(c, store, path, name, &r, &e) < 0)
 			return ctx_fail_err(c, &e);
+		jset_str(out, name, jstr(line, "digest", ""));
+	}
 	ctx_volatile(c, "verified", json_incref(out));
+	ctx_volatile(c, "checked", json_integer((json_int_t)r.checked));
+	ctx_volatile(c, "chunks", json_integer((json_int_t)r.chunks));
 	return 0;
 }
 
-static int probe(struct ctx *c, enum probe_state *state)
-{
-	const char *what = jstr(ctx_args(c), "do", "list");
-	const char *path = jstr(ctx_args(c), "path", "");
+/* ---- pruning ----------------------------------------------------------------- */
 
-	*state = STATE_DONE;
-	if (strcmp(what, "verify") == 0)
-		return verify(c, path);
-	if (strcmp(what, "list") == 0)
-		return list(c, path);
-	*state = STATE_ABSENT;
+/* All but the newest of each machine, oldest first: names begin with their time. */
+static json_t *too_many(const struct ctx *c, const char *place)
+{
+	struct listing l = { json_array(), json_object_get(ctx_args(c), "machines") };
+	AUTO_JSON *all = l.out;
+	json_t *out = json_array();
+
+	backup_each(place, list_one, &l);
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		json_t *one = json_array_get(all, i);
+		int64_t newer = 0;
+
+		for (size_t k = i + 1; k < json_array_size(all); k++)
+			newer += strcmp(jstr(json_array_get(all, k), "machine", ""),
+					jstr(one, "machine", "")) == 0;
+		if (newer >= jint(ctx_args(c), "keep", 1))
+			json_array_append(out, one);
+	}
+	return out;
+}
+
+static int prune(struct ctx *c, const char *place)
+{
+	json_t *gone = too_many(c, place), *one;
+	AUTO_ERR e = { 0 };
+	uint64_t freed = 0;
+	size_t i;
+
+	ctx_volatile(c, "removed", gone);
+	json_array_foreach(gone, i, one)
+		if (backup_remove(jstr(one, "path", ""), &e) < 0)
+			return ctx_fail_err(c, &e);
+	if (backup_sweep(place, &freed, &e) < 0)
+		return ctx_fail_err(c, &e);
+	ctx_volatile(c, "freed", json_integer((json_int_t)freed));
 	return 0;
 }
 
 /* ---- restoring ------------------------------------------------------------- */
 
-/* The target of a restore: a new file, or a device that is large enough. */
-static struct disk *open_target(const char *to, const struct disk *from, struct err *e)
+/* A device is written where it is; a file grows beside its name, so that a restore
+ * that was killed goes on, and half a disk is never taken for one. */
+static struct disk *open_target(const char *to, const char *growing, const struct disk *from,
+				struct reading *r, struct err *e)
 {
-	bool made = false;
+	bool device = access(to, F_OK) == 0, fresh = !device && access(growing, F_OK) < 0;
 	struct disk *d;
 
-	if (access(to, F_OK) < 0) {
-		if (disk_create_image(to, "raw", from->size, e) < 0)
-			return NULL;
-		made = true;
-	}
-	d = disk_open(to, DISK_WRITE, e);
+	if (fresh && disk_create_image(growing, "raw", from->size, e) < 0)
+		return NULL;
+	d = disk_open(device ? to : growing, DISK_WRITE, e);
 	if (!d)
 		return NULL;
-	d->blank = made;
-	if (!made && !d->block) {
+	d->blank = fresh;
+	r->compare = !fresh;
+	if (device && !d->block) {
 		err_set(e, ERR_STEP, "cannot restore to '%s': it exists already", to);
 		err_hint(e, "name a file that is not there yet, or a device");
-	} else if (d->size < from->size) {
+	} else if (device ? d->size < from->size : d->size != from->size) {
 		err_set(e, ERR_STEP, "cannot restore to '%s': it has %llu bytes, the disk %llu",
-			to, (unsigned long long)d->size, (unsigned long long)from->size);
+			device ? to : growing, (unsigned long long)d->size,
+			(unsigned long long)from->size);
+		err_hint(e, device ? "name a larger device" : "remove it: another disk was "
+			 "being restored there");
 	} else {
 		return d;
 	}
@@ -208,32 +258,73 @@ static struct disk *open_target(const char *to, const struct disk *from, struct 
 	return NULL;
 }
 
-static int apply(struct ctx *c)
+static int restore_disk(struct ctx *c, struct chunkstore *store, const char *to, struct err *e)
 {
 	const char *path = jstr(ctx_args(c), "path", ""), *disk = jstr(ctx_args(c), "disk", "");
+	AUTO_FREE char *growing = mem_printf("%s.restoring", to);
+	AUTO_DISK *from = backup_open(store, path, disk, e);
+	AUTO_DISK *d = NULL;
+	struct reading r = { 0 };
+	bool block;
+
+	d = from ? open_target(to, growing, from, &r, e) : NULL;
+	r.to = d;
+	if (!d || read_all(c, from, &r, disk, e) < 0)
+		return -1;
+	ctx_volatile(c, "restored", json_integer((json_int_t)from->size));
+	block = d->block;
+	if (disk_close(&d, e) < 0)
+		return -1;
+	/* Never over a file that came meanwhile. */
+	if (!block && renameat2(AT_FDCWD, growing, AT_FDCWD, to, RENAME_NOREPLACE) < 0)
+		return err_sys(e, "cannot name the restored disk '%s'", to);
+	return 0;
+}
+
+static int restore(struct ctx *c, const char *place)
+{
 	const char *to = jstr(ctx_args(c), "to", NULL);
 	AUTO_ERR e = { 0 };
-	AUTO_DISK *from = NULL;
-	AUTO_DISK *d = NULL;
-	bool made;
+	AUTO_CHUNKS *store = NULL;
 
-	if (strcmp(jstr(ctx_args(c), "do", ""), "restore") != 0 || !to || !text_name_ok(disk))
+	if (!to || !text_name_ok(jstr(ctx_args(c), "disk", "")))
 		return ctx_fail(c, "cannot restore: a disk and a place to write it are needed");
-	from = backup_open(path, disk, &e);
-	d = from ? open_target(to, from, &e) : NULL;
-	made = d && d->blank;
-	if (!d || read_all(c, from, d, disk, &e) < 0) {
-		if (made)
-			unlink(to);	/* half a disk helps nobody */
-		return ctx_fail_err(c, &e);
-	}
-	ctx_volatile(c, "restored", json_integer((json_int_t)from->size));
+	store = chunkstore_open(place, CHUNKS_READ, &e);
+	return !store || restore_disk(c, store, to, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
+/* ---- the module -------------------------------------------------------------- */
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	const char *what = jstr(ctx_args(c), "do", "list");
+	const char *place = jstr(ctx_args(c), "place", "");
+
+	*state = STATE_DONE;
+	if (strcmp(what, "verify") == 0)
+		return verify(c, place, jstr(ctx_args(c), "path", ""));
+	if (strcmp(what, "list") == 0)
+		return list(c, place);
+	*state = STATE_ABSENT;
+	if (strcmp(what, "prune") == 0)
+		ctx_volatile(c, "removed", too_many(c, place));
 	return 0;
+}
+
+static int apply(struct ctx *c)
+{
+	const char *what = jstr(ctx_args(c), "do", ""), *place = jstr(ctx_args(c), "place", "");
+
+	if (strcmp(what, "restore") == 0)
+		return restore(c, place);
+	if (strcmp(what, "prune") == 0)
+		return prune(c, place);
+	return ctx_fail(c, "cannot '%s' backups: nothing would change", what);
 }
 
 const struct module module_call_backups = {
 	.name = "call.backups",
-	.summary = "list, verify and restore backups",
+	.summary = "list, verify, restore and prune backups",
 	.place = ON_AT,
 	.params = params,
 	.probe = probe,

@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
- * backup_read - images of a machine's disks: reading.
+ * backup_read - images of machines' disks: reading, listing.
  */
-#include "modules/lib/backup_impl.h"
+#include "modules/lib/backup.h"
 
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
 #include "modules/lib/tree.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #define INDEX_MAX (1u << 20)
+#define NAMES_MAX 10000u
+
+/* ---- a disk ---------------------------------------------------------------- */
 
 struct reader {
 	struct disk d;
-	struct backup_head h;
-	int index, data;
+	struct chunkstore *store;
+	struct map *m;
+	uint8_t zero[2][SHA256_LEN];	/* of a whole chunk, of the shorter last one */
 };
 
 static struct reader *of(const struct disk *d)
@@ -28,64 +31,48 @@ static struct reader *of(const struct disk *d)
 	return (struct reader *)d;
 }
 
-static int damaged(struct reader *r, uint64_t i, uint32_t len, struct err *e)
+uint32_t backup_chunk(const struct disk *d)
 {
-	err_set(e, ERR_STEP, "backup '%s' is damaged at byte %llu, length %u", r->d.path,
-		(unsigned long long)(i * r->h.chunk), len);
-	return err_hint(e, "use another backup of this machine: drover backups list");
+	return map_id(of(d)->m)->chunk;
 }
 
-static int get_entry(struct reader *r, uint64_t i, struct backup_entry *en, struct err *e)
+bool backup_digest(const struct disk *d, uint64_t index, uint8_t digest[SHA256_LEN])
 {
-	if (io_pread_full(r->index, en, sizeof(*en), backup_entry_at(i)) < 0)
-		return err_sys(e, "cannot read backup '%s'", r->d.path);
-	return 0;
+	const struct reader *r = of(d);
+	bool last = map_chunk_len(r->m, index) < backup_chunk(d);
+
+	/* The root was computed from all of them: each is there. */
+	map_get(r->m, index, digest);
+	return memcmp(digest, r->zero[last], SHA256_LEN) == 0;
 }
 
-/* One whole chunk into buf (h.chunk bytes). */
+/* One whole chunk into buf. */
 static int read_chunk(struct reader *r, uint64_t i, void *buf, struct err *e)
 {
-	uint64_t left = r->d.size - i * r->h.chunk;
-	uint32_t len = left < r->h.chunk ? (uint32_t)left : r->h.chunk;
-	AUTO_FREE void *frame = NULL;
+	uint32_t len = map_chunk_len(r->m, i);
 	uint8_t digest[SHA256_LEN];
-	struct backup_entry en;
-	size_t got = len;
 
-	if (get_entry(r, i, &en, e) < 0)
-		return -1;
-	if (en.flags == 0) {
+	if (backup_digest(&r->d, i, digest)) {
 		memset(buf, 0, len);
 		return 0;
 	}
-	if (en.length > ZSTD_compressBound(r->h.chunk) ||
-	    (en.flags == BACKUP_PLAIN ? en.length != len : en.flags != BACKUP_ZIP))
-		return damaged(r, i, len, e);
-	frame = mem_alloc(en.length + 1);
-	if (io_pread_full(r->data, frame, en.length, en.offset) < 0)
-		return errno == ENODATA ? damaged(r, i, len, e) :
-			err_sys(e, "cannot read backup '%s'", r->d.path);
-	if (en.flags == BACKUP_ZIP)
-		got = ZSTD_decompress(buf, r->h.chunk, frame, en.length);
-	else
-		memcpy(buf, frame, len);
-	if (got != len)
-		return damaged(r, i, len, e);
-	sha256_of(buf, len, digest);
-	return memcmp(digest, en.digest, SHA256_LEN) ? damaged(r, i, len, e) : 0;
+	if (chunkstore_get(r->store, digest, buf, len, e) == 0)
+		return 0;
+	err_wrap(e, "cannot read backup '%s' at byte %llu, length %u", r->d.path,
+		 (unsigned long long)(i * backup_chunk(&r->d)), len);
+	return -1;
 }
 
 static int r_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
 {
 	struct reader *r = of(d);
-	AUTO_FREE char *chunk = mem_alloc(r->h.chunk);
+	uint32_t size = backup_chunk(d);
+	AUTO_FREE char *chunk = mem_alloc(size);
 
 	while (n > 0) {
-		size_t skip = (size_t)(at % r->h.chunk), part = r->h.chunk - skip;
+		size_t skip = (size_t)(at % size), part = size - skip < n ? size - skip : n;
 
-		if (part > n)
-			part = n;
-		if (read_chunk(r, at / r->h.chunk, chunk, e) < 0)
+		if (read_chunk(r, at / size, chunk, e) < 0)
 			return -1;
 		memcpy(buf, chunk + skip, part);
 		buf = (char *)buf + part;
@@ -117,14 +104,14 @@ static int r_flush(struct disk *d, struct err *e)
 
 static int r_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole, struct err *e)
 {
-	struct reader *r = of(d);
-	uint64_t i = at / r->h.chunk, end;
+	uint64_t i = at / backup_chunk(d), end;
+	uint8_t digest[SHA256_LEN];
 
 	(void)e;
-	*hole = backup_is_zero(d, i);
-	while ((++i) * r->h.chunk < d->size && backup_is_zero(d, i) == *hole)
+	*hole = backup_digest(d, i, digest);
+	while ((++i) * backup_chunk(d) < d->size && backup_digest(d, i, digest) == *hole)
 		;
-	end = i * r->h.chunk < d->size ? i * r->h.chunk : d->size;
+	end = i * backup_chunk(d) < d->size ? i * backup_chunk(d) : d->size;
 	*len = end - at;
 	return 0;
 }
@@ -134,8 +121,7 @@ static int r_close(struct disk *d, struct err *e)
 	struct reader *r = of(d);
 
 	(void)e;
-	mem_close_fd(&r->index);
-	mem_close_fd(&r->data);
+	map_close(r->m);
 	free(d->path);
 	free(r);
 	return 0;
@@ -146,58 +132,51 @@ static const struct disk_ops ops = {
 	.flush = r_flush, .extent = r_extent, .close = r_close,
 };
 
-bool backup_is_zero(struct disk *d, uint64_t index)
+static int damaged(const char *path, struct err *e)
 {
-	struct backup_entry en;
-
-	return get_entry(of(d), index, &en, NULL) == 0 && en.flags == 0;
+	err_set(e, ERR_STEP, "backup '%s' is damaged: it has not the digest that index.json says",
+		path);
+	return err_hint(e, "use another backup of this machine: drover backups list PLAN");
 }
 
-uint32_t backup_chunk(const struct disk *d)
+/* The map must be whole, and be what index.json says. */
+static int check_root(struct reader *r, const char *dir, const char *disk, struct err *e)
 {
-	return of(d)->h.chunk;
-}
-
-void backup_root(const struct disk *d, uint8_t root[SHA256_LEN])
-{
-	memcpy(root, of(d)->h.root, SHA256_LEN);
-}
-
-/* The index must have the root that its header says. */
-static int check_index(struct reader *r, struct err *e)
-{
+	AUTO_JSON *index = backup_index(dir, e);
+	const json_t *line = json_object_get(json_object_get(index, "disks"), disk);
 	uint8_t root[SHA256_LEN];
-	bool ok = io_pread_full(r->index, &r->h, sizeof(r->h), 0) == 0 &&
-		memcmp(r->h.magic, BACKUP_MAGIC, sizeof(r->h.magic)) == 0 &&
-		r->h.size > 0 && r->h.chunk >= STREAM_CHUNK_MIN &&
-		r->h.chunk <= STREAM_CHUNK_MAX &&
-		backup_compute_root(r->index, &r->h, root) == 0 &&
-		memcmp(root, r->h.root, SHA256_LEN) == 0;
+	char hex[SHA256_HEX];
 
-	if (ok)
-		return 0;
-	err_set(e, ERR_STEP, "backup '%s' is damaged: its index is not whole", r->d.path);
-	return err_hint(e, "use another backup of this machine: drover backups list");
+	if (!index)
+		return -1;
+	if (map_root(r->m, root, NULL) < 0)
+		return damaged(r->d.path, e);
+	io_hex(root, SHA256_LEN, hex);
+	return strcmp(hex, jstr(line, "digest", "")) == 0 ? 0 : damaged(r->d.path, e);
 }
 
-struct disk *backup_open(const char *dir, const char *disk, struct err *e)
+struct disk *backup_open(struct chunkstore *store, const char *dir, const char *disk,
+			 struct err *e)
 {
-	AUTO_FREE char *index = mem_printf("%s/%s.index", dir, disk);
+	AUTO_FREE char *path = mem_printf("%s/%s.map", dir, disk);
 	struct reader *r = mem_alloc(sizeof(*r));
 
-	r->d = (struct disk){ .ops = &ops, .sector = 512,
-		.path = mem_printf("%s/%s.data", dir, disk) };
-	r->index = open(index, O_RDONLY | O_CLOEXEC);
-	r->data = open(r->d.path, O_RDONLY | O_CLOEXEC);
-	if (r->index < 0 || r->data < 0)
-		err_sys(e, "cannot open backup '%s'", r->d.path);
-	else if (check_index(r, e) == 0) {
-		r->d.size = r->h.size;
+	r->d = (struct disk){ .ops = &ops, .sector = 512, .path = mem_strdup(path) };
+	r->store = store;
+	r->m = map_open(path, false, e);
+	if (r->m && map_id(r->m)->chunk > STREAM_CHUNK_MAX)
+		damaged(path, e);
+	else if (r->m && check_root(r, dir, disk, e) == 0) {
+		r->d.size = map_id(r->m)->size;
+		tree_zero_digest(backup_chunk(&r->d), r->zero[0]);
+		tree_zero_digest((size_t)(r->d.size % backup_chunk(&r->d)), r->zero[1]);
 		return &r->d;
 	}
 	r_close(&r->d, NULL);
 	return NULL;
 }
+
+/* ---- a backup ----------------------------------------------------------------- */
 
 json_t *backup_index(const char *dir, struct err *e)
 {
@@ -223,4 +202,77 @@ json_t *backup_index(const char *dir, struct err *e)
 	json_decref(j);
 	err_set(e, ERR_STEP, "backup '%s' is damaged: its index.json is not one", dir);
 	return NULL;
+}
+
+/* ---- all of them ---------------------------------------------------------------- */
+
+char *backup_machine_dir(const char *place, const char *machine)
+{
+	return mem_printf("%s/machines/%s", place, machine);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* What is in a directory, sorted, without `.` and `..`; none when it is not there. */
+static size_t names_in(const char *path, char ***out)
+{
+	DIR *dir = opendir(path);
+	const struct dirent *d;
+	char **names = NULL;
+	size_t n = 0, cap = 0;
+
+	while (dir && n < NAMES_MAX && (d = readdir(dir))) {
+		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
+			continue;
+		names = mem_grow(names, n, &cap, sizeof(*names));
+		names[n++] = mem_strdup(d->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	if (n > 0)
+		qsort(names, n, sizeof(*names), by_name);
+	*out = names;
+	return n;
+}
+
+static void free_names(char **names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+}
+
+static int each_of(const char *place, const char *machine,
+		   int (*each)(void *arg, const struct backup_at *b), void *arg)
+{
+	AUTO_FREE char *dir = backup_machine_dir(place, machine);
+	char **names;
+	size_t n = names_in(dir, &names);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		AUTO_FREE char *path = mem_printf("%s/%s", dir, names[i]);
+
+		rc = each(arg, &(struct backup_at){ machine, names[i], path,
+			  text_name_ok(names[i]) });
+	}
+	free_names(names, n);
+	return rc;
+}
+
+int backup_each(const char *place, int (*each)(void *arg, const struct backup_at *b), void *arg)
+{
+	AUTO_FREE char *dir = mem_printf("%s/machines", place);
+	char **names;
+	size_t n = names_in(dir, &names);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		if (text_name_ok(names[i]))
+			rc = each_of(place, names[i], each, arg);
+	free_names(names, n);
+	return rc;
 }
