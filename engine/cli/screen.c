@@ -56,6 +56,7 @@ static void view_free(struct view *v)
 	free(v->state);
 	json_decref(v->progress);
 	json_decref(v->steps);
+	json_decref(v->downtime);
 	free(v);
 }
 
@@ -323,6 +324,14 @@ static void on_cost(struct screen *s, const json_t *ev)
 	jset(step, "cost", json_deep_copy(ev));
 }
 
+static void on_downtime(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+
+	json_decref(v->downtime);
+	v->downtime = json_deep_copy(ev);
+}
+
 static void on_log(struct screen *s, const json_t *ev)
 {
 	const char *step = jstr(ev, "step", NULL);
@@ -423,7 +432,7 @@ static const struct {
 	{ "start", on_start }, { "host", on_host }, { "step", on_step },
 	{ "progress", on_progress }, { "log", on_log }, { "finding", on_finding },
 	{ "change", on_change }, { "cost", on_cost }, { "serves", on_serves },
-	{ "lost", on_lost }, { "end", on_end },
+	{ "lost", on_lost }, { "downtime", on_downtime }, { "end", on_end },
 };
 
 void screen_event(struct screen *s, const json_t *event)

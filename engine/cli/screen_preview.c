@@ -9,10 +9,11 @@
 
 #define SHORT_DIFF 12		/* lines that are shown without --diff */
 #define MARKS "+~-=?."
+#define WORTH_MS 10000		/* estimates below are not worth a word */
 
 struct totals {
 	size_t marks[sizeof(MARKS)];
-	uint64_t read, send, write, ms;
+	uint64_t send;
 	size_t blockers, failed;
 	bool short_of_diff;	/* a diff was left out */
 };
@@ -156,6 +157,16 @@ static void add_change(struct screen *s, struct totals *t, const json_t *ch, siz
 	}
 }
 
+/* "est. 4m00s", or with what nine of ten stay under: "est. 4m00s (P90 8m00s)". */
+static void add_estimate(struct str *b, uint64_t ms, uint64_t ms90)
+{
+	char text[24], most[24];
+
+	text_duration(ms >= 1000 ? ms / 1000 * 1000 : ms, text);
+	text_duration(ms90 >= 1000 ? ms90 / 1000 * 1000 : ms90, most);
+	str_addf(b, ms90 ? "est. %s (P90 %s)" : "est. %s", text, most);
+}
+
 static void add_cost(struct screen *s, struct totals *t, const json_t *cost, size_t indent)
 {
 	static const char *const names[] = { "read", "send", "write" };
@@ -163,10 +174,7 @@ static void add_cost(struct screen *s, struct totals *t, const json_t *cost, siz
 	AUTO_STR b = {0};
 	char text[24];
 
-	t->read += (uint64_t)jint(cost, "read", 0);
 	t->send += (uint64_t)jint(cost, "send", 0);
-	t->write += (uint64_t)jint(cost, "write", 0);
-	t->ms += ms;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		uint64_t n = (uint64_t)jint(cost, names[i], 0);
 
@@ -175,13 +183,44 @@ static void add_cost(struct screen *s, struct totals *t, const json_t *cost, siz
 		text_size(n, text);
 		str_addf(&b, "%s%s %s", b.len ? ", " : "", names[i], text);
 	}
-	if (ms) {
-		text_duration(ms, text);
-		str_addf(&b, "%sabout %s", b.len ? ", " : "", text);
+	if (ms >= WORTH_MS) {
+		str_add(&b, b.len ? ", " : "");
+		add_estimate(&b, ms, 0);
 	}
 	if (b.len)
 		str_addf(&s->line, "%*s%s%s%s\n", (int)indent, "", paint(s, P_DIM), b.s,
 			 paint(s, P_OFF));
+}
+
+/* How long nobody serves, and whether the plan allows it. */
+static void add_downtime(struct screen *s, const json_t *ev)
+{
+	uint64_t ms = (uint64_t)jint(ev, "ms", 0), ms90 = (uint64_t)jint(ev, "ms90", 0);
+	uint64_t allowed = (uint64_t)jint(ev, "allowed_ms", 0);
+	char text[24];
+
+	str_addf(&s->line, "  %sdowntime%s     ", paint(s, P_BOLD), paint(s, P_OFF));
+	add_estimate(&s->line, ms, ms90);
+	if (allowed) {
+		text_duration(allowed, text);
+		str_addf(&s->line, ", %s%s the %s that the plan allows%s",
+			 ms90 > allowed ? paint(s, P_YELLOW) : "",
+			 ms > allowed ? "MORE than" : ms90 > allowed ? "perhaps more than" :
+			 "within", text, ms90 > allowed ? paint(s, P_OFF) : "");
+	}
+	str_addc(&s->line, '\n');
+}
+
+/* The machine's steps follow one another. */
+static uint64_t time_of(const struct view *v)
+{
+	uint64_t ms = 0;
+	json_t *step;
+	size_t i;
+
+	json_array_foreach(v->steps, i, step)
+		ms += (uint64_t)jint(step, "cost.ms", 0);
+	return ms;
 }
 
 static void begin_row(struct screen *s, const char *phase, const char *step, size_t width)
@@ -244,6 +283,10 @@ static void add_machine(struct screen *s, struct totals *t, const struct view *v
 		str_add(&s->line, ", serves: ");
 		str_add_safe(&s->line, v->serves);
 	}
+	if (time_of(v) >= WORTH_MS) {
+		str_add(&s->line, ", ");
+		add_estimate(&s->line, time_of(v), 0);
+	}
 	str_addc(&s->line, '\n');
 	json_array_foreach(v->steps, i, step) {
 		size_t n = text_columns(jstr(step, "step", ""));
@@ -259,6 +302,8 @@ static void add_machine(struct screen *s, struct totals *t, const struct view *v
 				phase = "";
 			}
 	}
+	if (v->downtime)
+		add_downtime(s, v->downtime);
 	str_addc(&s->line, '\n');
 }
 
@@ -296,8 +341,26 @@ static void add_lost(struct screen *s)
 		str_addc(&s->line, '\n');
 }
 
-static void add_sum(struct screen *s, const struct totals *t)
+/* What the estimates stand on. */
+static void add_basis(struct screen *s, const json_t *end)
 {
+	int64_t measured = jint(end, "measured", 0), assumed = jint(end, "assumed", 0);
+	AUTO_FREE char *text = NULL;
+
+	if (jint(end, "ms", 0) < WORTH_MS)
+		return;
+	text = !assumed ? mem_strdup("Times are estimates, from earlier runs.") :
+		!measured ? mem_strdup("Times are estimates: nothing was measured yet, 100 MiB/s "
+				       "and a minute for what boots or stops are assumed.") :
+		mem_printf("Times are estimates, from earlier runs; %lld of %lld steps were not "
+			   "measured yet.", (long long)assumed, (long long)(assumed + measured));
+	add_text(s, text, 0);
+	str_addc(&s->line, '\n');
+}
+
+static void add_sum(struct screen *s, const struct totals *t, const json_t *end)
+{
+	uint64_t ms = (uint64_t)jint(end, "ms", 0);
 	char text[24];
 
 	str_addf(&s->line, "%s%zu machine%s:%s", paint(s, P_BOLD), s->view_count,
@@ -305,17 +368,16 @@ static void add_sum(struct screen *s, const struct totals *t)
 	for (size_t i = 0; i < strlen(MARKS); i++)
 		if (i < 3 || MARKS[i] == '?')
 			str_addf(&s->line, "  %c %zu", MARKS[i], t->marks[i]);
-	if (t->send || t->ms)
+	if (t->send || ms >= WORTH_MS)
 		str_add(&s->line, "   ");
 	if (t->send) {
 		text_size(t->send, text);
-		str_addf(&s->line, "%s to send%s", text, t->ms ? ", " : "");
+		str_addf(&s->line, "%s to send%s", text, ms >= WORTH_MS ? ", " : "");
 	}
-	if (t->ms) {
-		text_duration(t->ms, text);
-		str_addf(&s->line, "about %s", text);
-	}
+	if (ms >= WORTH_MS)
+		add_estimate(&s->line, ms, (uint64_t)jint(end, "ms90", 0));
 	str_addc(&s->line, '\n');
+	add_basis(s, end);
 	if (t->failed)
 		str_addf(&s->line, "%s%zu step%s could not be asked%s\n", paint(s, P_RED), t->failed,
 			 t->failed == 1 ? "" : "s", paint(s, P_OFF));
@@ -350,6 +412,6 @@ void preview_page(struct screen *s, const json_t *end)
 		add_text(s, text, 0);
 		str_add(&s->line, "\n\n");
 	}
-	add_sum(s, &t);
+	add_sum(s, &t, end);
 	add_next(s, end);
 }

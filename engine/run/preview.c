@@ -44,17 +44,24 @@ static void show_one(struct run *r, struct mach *m, uint32_t node, const char *m
 
 static void show_cost(struct run *r, struct mach *m, uint32_t node, const json_t *result)
 {
-	static const char *const parts[] = { "read", "send", "write", "ms" };
+	static const char *const parts[] = { "read", "send", "write" };
 	const json_t *cost = json_object_get(result, "cost");
+	struct known *k = &r->known[node];
 	json_t *o;
 
-	if (!cost || r->mute)
+	k->estimate = estimate_step(r, node, result);
+	k->estimated = true;
+	if (r->mute || (!cost && !k->estimate.ms))
 		return;
 	o = report_step_new(r, m, node);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		jset_int(o, parts[i], jint(cost, parts[i], 0));
+	jset_int(o, "ms", (int64_t)k->estimate.ms);
+	jset_int(o, "ms90", (int64_t)k->estimate.ms90);
+	jset_int(o, "samples", k->estimate.samples);
 	r->bytes += (uint64_t)jint(cost, "send", 0);
-	r->cost_ms += (uint64_t)jint(cost, "ms", 0);
+	r->measured += k->estimate.ms && k->estimate.samples;
+	r->assumed += k->estimate.ms && !k->estimate.samples;
 	report(r, "cost", o);
 }
 

@@ -19,6 +19,7 @@
  *   rollback.c  all machines backward; what going back would lose
  *   resume.c    what the state says of a machine; what may go on
  *   preview.c   the run that only probes
+ *   estimate.c  how long it will take
  *   saved.c     a preview as a document; does the world still fit it
  *   cleanup.c   the ledger's temporary things; finalize
  *   report.c    what leaves as events
@@ -59,11 +60,20 @@ struct mach {
 					   waived}; owned */
 };
 
+/* How long something will take; all 0: no time. */
+struct estimate {
+	uint64_t ms;			/* as likely less as more */
+	uint64_t ms90;			/* less in nine of ten cases */
+	uint32_t samples;		/* it was measured so often; 0: assumed */
+};
+
 /* What is known of a node in this run. */
 struct known {
 	json_t *answer;			/* the last probe's result; owned or NULL */
 	json_t *evidence;		/* what came with it; owned or NULL */
 	uint64_t facts_gen, world_gen;	/* of the machine, when it was asked */
+	struct estimate estimate;	/* of a preview */
+	bool estimated;
 };
 
 /* ---- hosts --------------------------------------------------------------------- */
@@ -307,6 +317,17 @@ int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
 /* Compare what was just asked with the document. -1 with e. */
 int saved_compare(const struct run *r, struct err *e);
 
+/* ---- estimates ---------------------------------------------------------------------- */
+
+/* How long the step will take that gave this answer to its probe. */
+struct estimate estimate_step(const struct run *r, uint32_t node, const json_t *result);
+/* All nodes together, by their estimates, under the plan's limits. */
+struct estimate estimate_all(struct run *r);
+/* Report how long each machine will be served by nobody, and what the plan allows. */
+void estimate_downtime(struct run *r);
+/* Put down with its outcome how long a step took. */
+void estimate_learn(struct rec *c, const struct job *j);
+
 /* ---- the rest -------------------------------------------------------------------- */
 
 void cleanup_begin(struct run *r);
@@ -352,7 +373,9 @@ struct run {
 	struct hook_pool *pool;		/* of checks */
 	struct later *laters;		/* timers that have not fired */
 	json_t *counts;
-	uint64_t bytes, cost_ms;
+	uint64_t bytes;
+	struct estimate whole;		/* of a preview */
+	uint32_t measured, assumed;	/* steps of it with samples, and without */
 	json_t *doc;			/* the preview being written down, or NULL */
 	char doc_hash[65];		/* of the saved preview this run is held to */
 	uint32_t *waits;		/* going back: by machine, for how many others */
@@ -360,6 +383,8 @@ struct run {
 	char *next;			/* what to type, or NULL; owned */
 };
 
+/* The nodes of this run; free_run as in sched.h. New. */
+struct sched *run_sched(struct run *r, bool free_run);
 /* "convert.disks"; new. */
 char *step_key(const struct plan_step *s);
 bool run_is_preview(const struct run *r);

@@ -124,8 +124,13 @@ void report_end(struct run *r, int status)
 	jset_int(o, "status", status);
 	json_object_set(o, "counts", r->counts);
 	jset_int(o, "bytes", (int64_t)r->bytes);
-	jset_int(o, "ms", run_is_preview(r) ? (int64_t)r->cost_ms :
+	jset_int(o, "ms", run_is_preview(r) ? (int64_t)r->whole.ms :
 		 (int64_t)(loop_now(r->loop) - r->began_ms));
+	if (run_is_preview(r)) {
+		jset_int(o, "ms90", (int64_t)r->whole.ms90);
+		jset_int(o, "measured", r->measured);
+		jset_int(o, "assumed", r->assumed);
+	}
 	jset_str(o, "next", r->next);
 	report(r, "end", o);
 }

@@ -227,17 +227,24 @@ static void turn_until_over(struct run *r)
 	}
 }
 
-static void start_sched(struct run *r, bool free_run)
+struct sched *run_sched(struct run *r, bool free_run)
 {
 	bool *in = mem_alloc(r->plan->machine_count + 1);
 	struct sched_options o = { .machines = in, .lo = r->lo, .hi = r->hi,
 				   .free_run = free_run, .hosts = node_hosts, .arg = r };
+	struct sched *s;
 
 	for (uint32_t i = 0; i < r->plan->machine_count; i++)
 		in[i] = r->machines[i].in;
-	sched_free(r->sched);
-	r->sched = sched_new(r->graph, &o);
+	s = sched_new(r->graph, &o);
 	free(in);
+	return s;
+}
+
+static void start_sched(struct run *r, bool free_run)
+{
+	sched_free(r->sched);
+	r->sched = run_sched(r, free_run);
 }
 
 /* Machines that never began because another one failed. */
@@ -303,6 +310,9 @@ static void previews(struct run *r, json_t **out)
 	saved_begin(r);
 	start_sched(r, true);
 	turn_until_over(r);
+	r->whole = estimate_all(r);
+	if (r->kind == RUN_CUTOVER_PREVIEW)
+		estimate_downtime(r);
 	if (out)
 		*out = saved_finish(r);
 }

@@ -201,6 +201,8 @@ static json_t *probe_result(struct fake_call *k)
 	jset(o, "stable", json_pack("{s:i}", "value", mine(k) ? value_of(k) : 0));
 	jset(o, "volatile", json_pack("{s:i, s:i}", "calls", k->f->w->boundaries,
 				      "target_writes", 4096));
+	if (r->send && mine(k) && !done)
+		jset(o, "cost", json_pack("{s:I}", "send", (json_int_t)r->send));
 	if (r->finding)
 		jset(o, "findings", json_pack("[{s:s, s:s, s:s}]", "severity", "blocker",
 			"code", r->finding, "text", "it stands in the way"));

@@ -32,6 +32,7 @@ struct fake_rule {
 	bool evidence;
 	bool ask;		/* asks a person before it does anything */
 	bool ran;		/* nothing tells that it is done but what was kept */
+	uint64_t send;		/* what its probe says apply costs, until it is done */
 	bool asks_only;		/* its probe never knows; apply asks and is content */
 };
 

@@ -85,6 +85,7 @@ static const char text[] =
 	"    source: { host: a, disks: [/dev/sda],\n"
 	"              power: { command: { off: [down], on: [up], status: [st], at: b } } }\n"
 	"    target: { host: b, dir: /srv }\n"
+	"    downtime: 5m\n"
 	"    assess: [ machine: {} ]\n";	/* replaced by the steps above */
 
 struct migration *migration_new(void)

@@ -479,6 +479,49 @@ static void later_probes_of_a_preview_see_the_facts_of_earlier_ones(void **state
 			    "?");
 }
 
+/* ---- estimates --------------------------------------------------------------------------------- */
+
+static int64_t estimate(struct migration *g, const char *step, const char *what)
+{
+	return jint(fake_event(g->f, "cost", "step", step), what, -1);
+}
+
+static void an_estimate_is_assumed_until_a_run_has_measured(void **state)
+{
+	struct migration *g = *state;
+	const json_t *end;
+
+	migration_rule(g, "convert.disks")->send = 10ull << 30;
+	assert_status(g, RUN_PREVIEW, 0);
+	assert_int_equal(estimate(g, "disks", "ms"), 102400);	/* 10 GiB at 100 MiB/s */
+	assert_int_equal(estimate(g, "disks", "ms90"), 204800);
+	assert_int_equal(estimate(g, "boot", "ms"), 60000);
+	end = fake_event(g->f, "end", NULL, NULL);
+	assert_int_equal(jint(end, "ms", 0), 1000 + 102400 + 1000 + 60000);
+	assert_int_equal(jint(end, "ms90", 0), 2 * jint(end, "ms", 0));
+	assert_int_equal(jint(end, "assumed", 0), 4);
+	assert_status(g, RUN_GO, 0);
+	assert_status(g, RUN_ROLLBACK, 0);
+	assert_status(g, RUN_PREVIEW, 0);		/* the samples outlive it */
+	assert_int_equal(estimate(g, "disks", "samples"), 1);
+	assert_in_range(estimate(g, "disks", "ms"), 0, 60000);
+	assert_int_equal(jint(fake_event(g->f, "end", NULL, NULL), "measured", 0) +
+			 jint(fake_event(g->f, "end", NULL, NULL), "assumed", 0), 4);
+}
+
+static void a_downtime_lasts_from_the_hold_until_the_target_serves(void **state)
+{
+	struct migration *g = *state;
+	const json_t *down;
+
+	assert_status(g, RUN_CUTOVER_PREVIEW, 0);
+	down = fake_event(g->f, "downtime", "machine", "erp");
+	assert_int_equal(jint(down, "ms", 0), 3000);	/* quiesce, off, start: assumed */
+	assert_int_equal(jint(down, "allowed_ms", 0), 300000);
+	assert_status(g, RUN_PREVIEW, 0);
+	assert_null(fake_event(g->f, "downtime", NULL, NULL));
+}
+
 static json_t *saved_preview(struct migration *g, enum run_kind kind)
 {
 	assert_status(g, kind, 0);
@@ -638,6 +681,8 @@ int main(void)
 		cmocka_unit_test(cleanup_takes_what_a_dead_step_left),
 		TEST(a_preview_changes_nothing_anywhere),
 		TEST(later_probes_of_a_preview_see_the_facts_of_earlier_ones),
+		TEST(an_estimate_is_assumed_until_a_run_has_measured),
+		TEST(a_downtime_lasts_from_the_hold_until_the_target_serves),
 		TEST(a_saved_preview_is_done_when_the_world_still_fits),
 		TEST(a_saved_preview_refuses_a_changed_world),
 		TEST(a_saved_preview_refuses_a_changed_plan_and_a_moved_state),

@@ -86,7 +86,7 @@ static void a_preview_is_one_page(void **state)
 		"{\"t\":\"change\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"mark\":\"?\",\"text\":\"initramfs: at most +9 modules\"}",
 		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"reconfigure\",\"step\":\"guest\",\"state\":\"unknown\"}",
 		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"validate\",\"step\":\"boot\",\"state\":\"failed\",\"error\":\"cannot run 'qemu': not found\",\"hint\":\"apt install qemu-system-x86\",\"place\":\"erp.yaml:9:3\"}",
-		"{\"t\":\"end\",\"status\":1,\"next\":\"drover preview erp.yaml\"}", NULL });
+		"{\"t\":\"end\",\"status\":1,\"ms\":250000,\"ms90\":500000,\"measured\":2,\"assumed\":1,\"next\":\"drover preview erp.yaml\"}", NULL });
 	expect_end(r,
 		"erp  run preview  erp.yaml  2 hosts asked, 0 changed\n"
 		"\n"
@@ -96,11 +96,11 @@ static void a_preview_is_one_page(void **state)
 		"accepted erp-db   disk.old: old\n"
 		"                  reason: CHG123\n"
 		"\n"
-		"erp-db  db1 -> kvm1, serves: source\n"
+		"erp-db  db1 -> kvm1, serves: source, est. 4m00s\n"
 		"  assess       machine  = asked\n"
 		"  convert      disks    + root 40 GiB -> root.qcow2\n"
 		"                        . scratch is not copied\n"
-		"                        read 40.0 GiB, send 12.0 GiB, about 4m00s\n"
+		"                        read 40.0 GiB, send 12.0 GiB, est. 4m00s\n"
 		"  reconfigure  guest    ~ /etc/fstab  +1 -1\n"
 		"                          @@ -1 +1 @@\n"
 		"                          -/dev/sda1 /\n"
@@ -113,10 +113,49 @@ static void a_preview_is_one_page(void **state)
 		"The cutover is NOT part of this run; preview it with:\n"
 		"drover cutover erp.yaml --preview\n"
 		"\n"
-		"1 machine:  + 1  ~ 1  - 0  ? 1   12.0 GiB to send, about 4m00s\n"
+		"1 machine:  + 1  ~ 1  - 0  ? 1   12.0 GiB to send, est. 4m10s (P90 8m20s)\n"
+		"Times are estimates, from earlier runs; 1 of 3 steps were not measured yet.\n"
 		"1 step could not be asked\n"
 		"1 blocker: a run will refuse\n"
 		"Next: drover preview erp.yaml\n");
+}
+
+static char *downtime_line(const char *event)
+{
+	struct rig *r = rig_new(false);
+	char *line, *text;
+
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"cutover-preview\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"m\"],\"hosts\":[]}",
+		event, "{\"t\":\"end\",\"status\":0}", NULL });
+	screen_free(r->s);
+	fclose(r->o.out);
+	line = strstr(r->text, "  downtime");
+	text = mem_strndup(line ? line : "", line ? strcspn(line, "\n") : 0);
+	free(r->text);
+	free(r);
+	return text;
+}
+
+static void a_downtime_is_held_against_what_the_plan_allows(void **state)
+{
+	static const struct { const char *event, *line; } rows[] = {
+		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000,\"allowed_ms\":600000}",
+		  "  downtime     est. 4m00s (P90 9m00s), within the 10m00s that the plan allows" },
+		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000,\"allowed_ms\":300000}",
+		  "  downtime     est. 4m00s (P90 9m00s), perhaps more than the 5m00s that the plan allows" },
+		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000,\"allowed_ms\":60000}",
+		  "  downtime     est. 4m00s (P90 9m00s), MORE than the 1m00s that the plan allows" },
+		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000}",
+		  "  downtime     est. 4m00s (P90 9m00s)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_FREE char *line = downtime_line(rows[i].event);
+
+		assert_string_equal(line, rows[i].line);
+	}
 }
 
 static const char *const long_diff[] = {
@@ -307,6 +346,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_preview_is_one_page),
+		cmocka_unit_test(a_downtime_is_held_against_what_the_plan_allows),
 		cmocka_unit_test(a_long_diff_is_shown_when_asked_for),
 		cmocka_unit_test(control_characters_of_hosts_are_shown),
 		cmocka_unit_test(long_lines_are_wrapped_and_no_path_or_command_is_broken),
