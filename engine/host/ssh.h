@@ -150,6 +150,8 @@ struct chan {
 	const char *failed;	/* why it could not be had, or NULL */
 	struct str words;	/* stderr, while a password prompt is looked for */
 	int prompted;		/* times sudo asked */
+	bool spoke;		/* something came on stdout: sudo has let it through, and what
+				   looks like its prompt from now on is none */
 };
 
 /* Run a command as the host's become says; `tail` is a shell command that needs no

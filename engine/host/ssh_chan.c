@@ -37,9 +37,13 @@ static void on_status(ssh_session session, ssh_channel ch, int status, void *use
 /* sudo's prompt is answered, and kept out of the words. */
 static void take_words(struct chan *c, const char *p, size_t n)
 {
-	const char *password = c->host->to.sudo_password;
+	const char *password = c->spoke ? NULL : c->host->to.sudo_password;
 	char *at;
 
+	if (!password && c->words.len > 0) {	/* the start of a prompt that was none */
+		c->ops->words(c, c->words.s, c->words.len);
+		c->words.len = 0;
+	}
 	if (!password) {
 		c->ops->words(c, p, n);
 		return;
@@ -88,6 +92,7 @@ static int on_data(ssh_session session, ssh_channel ch, void *data, uint32_t len
 		take_words(c, data, len);
 		return (int)len;
 	}
+	c->spoke = true;
 	taken = c->host->nested ? 0 : c->ops->data(c, data, len);
 	c->waiting = len - taken;
 	return (int)taken;

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -102,20 +103,31 @@ int dir_look(const char *dir, char lineage[LINEAGE_HEX], struct err *e)
 	return 1;
 }
 
+static int sync_dir(const char *path)
+{
+	AUTO_FD fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -1 : fsync(fd);
+}
+
+/* Make it and what is missing above it, each entry synced. */
+static int make_synced(const char *dir)
+{
+	AUTO_FREE char *copy = mem_strdup(dir), *above = mem_strdup(dirname(copy));
+
+	if (mkdir(dir, 0700) < 0) {
+		if (errno == EEXIST)
+			return 0;
+		if (errno != ENOENT || make_synced(above) < 0 || mkdir(dir, 0700) < 0)
+			return -1;
+	}
+	return sync_dir(above);
+}
+
 int dir_make(const char *dir, struct err *e)
 {
-	AUTO_FREE char *parent = mem_printf("%s/..", dir);
-	AUTO_FD fd = -1;
-
-	if (access(dir, F_OK) == 0)
+	if (access(dir, F_OK) == 0 || make_synced(dir) == 0)
 		return 0;
-	if (io_mkdirs(dir, 0700) < 0)
-		goto fail;
-	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		goto fail;
-	return 0;
-fail:
 	err_sys(e, "cannot make state '%s'", dir);
 	return err_hint(e, "recording needs a directory that can be written to: "
 			"name another one with --state DIR");
@@ -154,7 +166,6 @@ int dir_make_all(const char *dir, const char *as, char lineage[LINEAGE_HEX], str
 {
 	AUTO_FREE char *path = mem_printf("%s/" FORMAT, dir);
 	AUTO_FREE char *journals = mem_printf("%s/journal", dir);
-	AUTO_FD fd = -1;
 	int found = dir_look(dir, lineage, e);
 
 	if (found < 0 || (found == 0 && format_write(dir, path, as, lineage, e) < 0) ||
@@ -162,10 +173,7 @@ int dir_make_all(const char *dir, const char *as, char lineage[LINEAGE_HEX], str
 		return -1;
 	if (mkdir(journals, 0700) < 0)
 		return errno == EEXIST ? 0 : err_sys(e, "cannot make '%s'", journals);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		return err_sys(e, "cannot sync state '%s'", dir);
-	return 0;
+	return sync_dir(dir) < 0 ? err_sys(e, "cannot sync state '%s'", dir) : 0;
 }
 
 int dir_reserve(const char *dir, struct err *e)

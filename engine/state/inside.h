@@ -4,6 +4,7 @@
 #ifndef DROVER_STATE_INSIDE_H
 #define DROVER_STATE_INSIDE_H
 
+#include "engine/state/lock.h"
 #include "engine/state/repo.h"
 #include "engine/state/state.h"
 #include "engine/state/writer.h"
@@ -30,7 +31,7 @@ struct state {
 	char lineage[LINEAGE_HEX];
 	uint64_t epoch;
 	char *notice;		/* owned or NULL */
-	int lock;		/* -1: not held */
+	struct lock lock;
 	struct writer *writer;	/* STATE_WRITE */
 	struct repo *view;	/* for reading; in STATE_READ with the journal applied.
 				   NULL: the directory is missing */

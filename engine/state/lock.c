@@ -27,40 +27,76 @@ static void set_file_line(json_t *o, const char *key, const char *path)
 	jset_str(o, key, s ? s : "");
 }
 
+/* The 22nd field of /proc/PID/stat: with it a pid is never taken for that of a process
+ * that had the number before. 0: no such process. */
+static int64_t started(int64_t pid)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%lld/stat", (long long)pid);
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, INFO_MAX, NULL);
+	const char *p = text ? strrchr(text, ')') : NULL;	/* behind its name */
+
+	for (int field = 2; p && field < 22; field++)
+		if ((p = strchr(p, ' ')))
+			p++;
+	return p ? strtoll(p, NULL, 10) : 0;
+}
+
+/* Where a pid means something: this boot of this machine, these pids. */
+static void set_here(json_t *o)
+{
+	char name[256] = "", pids[64] = "";
+
+	gethostname(name, sizeof(name) - 1);
+	if (readlink("/proc/self/ns/pid", pids, sizeof(pids) - 1) < 0)
+		pids[0] = '\0';
+	jset_str(o, "host", name);
+	jset_str(o, "pids", pids);
+	set_file_line(o, "boot", "/proc/sys/kernel/random/boot_id");
+	set_file_line(o, "machine", "/etc/machine-id");
+}
+
 static char *info_make(const char *run, int64_t now)
 {
 	AUTO_JSON *o = json_object();
 	const struct passwd *pw = getpwuid(geteuid());
-	char host[256] = "", since[21];
+	char since[21];
 
-	gethostname(host, sizeof(host) - 1);
 	clock_iso(now, since);
 	jset_int(o, "pid", getpid());
-	jset_str(o, "host", host);
+	jset_int(o, "started", started(getpid()));
 	if (pw)
 		jset_str(o, "user", pw->pw_name);
 	else
 		jset_strf(o, "user", "uid %u", (unsigned)geteuid());
 	jset_str(o, "run", run);
 	jset_str(o, "since", since);
-	set_file_line(o, "boot", "/proc/sys/kernel/random/boot_id");
+	set_here(o);
 	return json_pretty(o);
 }
 
-/* The text may be that of a holder who died, or not yet be there. */
+static bool same(const json_t *a, const json_t *b, const char *key)
+{
+	const char *x = jstr(a, key, "");
+
+	return *x && strcmp(x, jstr(b, key, "")) == 0;
+}
+
+/* The text may be that of a holder who died, or not yet be there. What runs on another
+ * machine, or under other pids, cannot be asked, and is believed. */
 static bool info_current(const json_t *o)
 {
 	AUTO_JSON *here = json_object();
-	char host[256] = "";
+	int64_t pid = jint(o, "pid", 0);
 
-	if (jint(o, "pid", 0) <= 0)
+	if (pid <= 0)
 		return false;
-	gethostname(host, sizeof(host) - 1);
-	set_file_line(here, "boot", "/proc/sys/kernel/random/boot_id");
-	if (strcmp(jstr(o, "host", ""), host) != 0)
-		return true;		/* on another machine: cannot be asked */
-	return strcmp(jstr(o, "boot", ""), jstr(here, "boot", "")) == 0 &&
-		(kill((pid_t)jint(o, "pid", 0), 0) == 0 || errno == EPERM);
+	set_here(here);
+	if (!same(o, here, "boot"))
+		return !same(o, here, "machine") && !same(o, here, "host");
+	if (!same(o, here, "pids"))
+		return true;
+	return (kill((pid_t)pid, 0) == 0 || errno == EPERM) &&
+		started(pid) == jint(o, "started", 0);
 }
 
 static json_t *info_read(const char *path)
@@ -96,36 +132,68 @@ static int held(const char *dir, const char *path, struct err *e)
 			(long long)jint(o, "pid", 0), jstr(o, "host", "?"));
 }
 
-int lock_take(const char *dir, const char *run, int64_t now, struct err *e)
+/* 1: held by others. */
+static int try_lock(int fd)
 {
-	AUTO_FREE char *path = mem_printf("%s/lock", dir), *info = NULL;
-	AUTO_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int out;
-
-	if (fd < 0) {
-		err_sys(e, "cannot lock state '%s'", dir);
-		return err_hint(e, "recording needs a directory that can be written to: "
-				"mend that, or name another one with --state DIR");
-	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? held(dir, path, e) :
-			err_sys(e, "cannot lock state '%s'", dir);
-	info = info_make(run, now);
-	if (ftruncate(fd, 0) < 0 || io_pwrite_full(fd, info, strlen(info), 0) < 0)
-		return err_sys(e, "cannot lock state '%s'", dir);
-	out = fd;
-	fd = -1;
-	return out;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? 1 : -1;
 }
 
-void lock_release(int fd)
+static int not_locked(const char *dir, struct err *e)
 {
-	if (fd < 0)
+	err_sys(e, "cannot lock state '%s'", dir);
+	return err_hint(e, "recording needs a directory that can be written to: "
+			"mend that, or name another one with --state DIR");
+}
+
+static int take(struct lock *l, const char *dir, const char *path, struct err *e)
+{
+	l->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	l->dir = l->file < 0 ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (l->file < 0 || l->dir < 0)
+		return not_locked(dir, e);
+	/* a directory cannot be locked everywhere; its file can */
+	if (try_lock(l->dir) > 0)
+		return held(dir, path, e);
+	switch (try_lock(l->file)) {
+	case 0:
+		return 0;
+	case 1:
+		return held(dir, path, e);
+	default:
+		return not_locked(dir, e);
+	}
+}
+
+int lock_take(struct lock *l, const char *dir, const char *run, int64_t now, struct err *e)
+{
+	AUTO_FREE char *path = mem_printf("%s/lock", dir), *info = NULL;
+
+	*l = (struct lock)LOCK_NONE;
+	if (take(l, dir, path, e) < 0) {
+		mem_close_fd(&l->dir);
+		mem_close_fd(&l->file);
+		return -1;
+	}
+	info = info_make(run, now);
+	if (ftruncate(l->file, 0) < 0 || io_pwrite_full(l->file, info, strlen(info), 0) < 0) {
+		err_sys(e, "cannot lock state '%s'", dir);
+		lock_release(l);
+		return -1;
+	}
+	return 0;
+}
+
+void lock_release(struct lock *l)
+{
+	if (l->file < 0)
 		return;
 	/* Best effort: a text that stays names a dead pid and is not believed. */
-	if (ftruncate(fd, 0) < 0)
+	if (ftruncate(l->file, 0) < 0)
 		errno = 0;
-	close(fd);
+	mem_close_fd(&l->file);
+	mem_close_fd(&l->dir);
 }
 
 /* Asked of the text alone: trying the lock would make a start beside it fail. */

@@ -5,7 +5,6 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/state/dir.h"
-#include "engine/state/lock.h"
 #include "engine/state/record.h"
 #include "engine/state/verify.h"
 
@@ -35,7 +34,7 @@ static void state_free(struct state *s)
 	json_decref(s->index);
 	json_decref(s->meta);
 	repo_free(s->view);
-	lock_release(s->lock);
+	lock_release(&s->lock);
 	free(s->dir);
 	free(s->plan);
 	free(s->notice);
@@ -57,7 +56,7 @@ static struct state *state_new(const char *dir, const char *plan, enum state_mod
 	s->plan = mem_strdup(plan);
 	s->mode = mode;
 	s->loop = loop;
-	s->lock = -1;
+	s->lock = (struct lock)LOCK_NONE;
 	s->meta = json_object();
 	s->index = json_object();
 	io_random(raw, sizeof(raw));
@@ -196,8 +195,8 @@ static int open_write(struct state *s, const char *as, struct err *e)
 
 	if (dir_look(s->dir, s->lineage, e) < 0 || dir_make(s->dir, e) < 0)
 		return -1;
-	s->lock = lock_take(s->dir, s->run, clock_real.wall_s(clock_real.arg), e);
-	if (s->lock < 0 || dir_make_all(s->dir, as, s->lineage, e) < 0)
+	if (lock_take(&s->lock, s->dir, s->run, clock_real.wall_s(clock_real.arg), e) < 0 ||
+	    dir_make_all(s->dir, as, s->lineage, e) < 0)
 		return -1;
 	repo_sweep(s->dir);
 	if (dir_reserve(s->dir, e) < 0 || verify_objects(s->dir, true, true, e) < 0)

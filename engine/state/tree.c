@@ -138,7 +138,14 @@ int tree_edit(git_repository *repo, const git_oid *base, const json_t *del,
 
 /* ---- reading ----------------------------------------------------------------- */
 
+/* A tree from elsewhere may name one folder a thousand times in another, and so on. */
+#define READ_ENTRIES 100000
+#define READ_BYTES (1ull << 30)
+#define READ_DEPTH 32
+
 struct reading {
+	size_t entries;
+	uint64_t bytes;
 	git_repository *repo;
 	json_t *files;		/* path -> text, or NULL */
 	json_t *paths;		/* or NULL */
@@ -150,7 +157,13 @@ static int read_entry(const char *root, const git_tree_entry *entry, void *arg)
 	struct reading *r = arg;
 	AUTO_FREE char *path = mem_printf("%s%s", root, git_tree_entry_name(entry));
 	AUTO_GIT(git_blob) *blob = NULL;
+	size_t depth = 0;
 
+	for (const char *p = path; (p = strchr(p, '/')); p++)
+		depth++;
+	if (++r->entries > READ_ENTRIES || depth > READ_DEPTH)
+		return err_set(r->e, ERR_SYSTEM, "cannot read a tree of the state: it is larger or "
+			       "deeper than any that drover makes");
 	if (git_tree_entry_type(entry) != GIT_OBJECT_BLOB)
 		return 0;
 	if (r->paths)
@@ -159,6 +172,10 @@ static int read_entry(const char *root, const git_tree_entry *entry, void *arg)
 		return 0;
 	if (git_blob_lookup(&blob, r->repo, git_tree_entry_id(entry)) < 0)
 		return giterr(r->e, "cannot read '%s' of the state", path);
+	r->bytes += (uint64_t)git_blob_rawsize(blob);
+	if (r->bytes > READ_BYTES)
+		return err_set(r->e, ERR_SYSTEM, "cannot read a tree of the state: it holds more "
+			       "than any that drover makes");
 	jset(r->files, path, jtext(git_blob_rawcontent(blob),
 				   (size_t)git_blob_rawsize(blob)));
 	return 0;
@@ -178,7 +195,7 @@ static int tree_walk(struct reading *r, const git_oid *id)
 json_t *tree_read(git_repository *repo, const git_oid *tree, struct err *e)
 {
 	AUTO_JSON *files = json_object();
-	struct reading r = { repo, files, NULL, e };
+	struct reading r = { .repo = repo, .files = files, .e = e };
 
 	return tree_walk(&r, tree) < 0 ? NULL : json_incref(files);
 }
@@ -186,7 +203,7 @@ json_t *tree_read(git_repository *repo, const git_oid *tree, struct err *e)
 json_t *tree_list(git_repository *repo, const git_oid *tree, struct err *e)
 {
 	AUTO_JSON *paths = json_array();
-	struct reading r = { repo, NULL, paths, e };
+	struct reading r = { .repo = repo, .paths = paths, .e = e };
 
 	return tree_walk(&r, tree) < 0 ? NULL : json_incref(paths);
 }

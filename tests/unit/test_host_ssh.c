@@ -410,6 +410,26 @@ static void a_password_that_nobody_wants_does_no_harm(void **state)
 	check_root(*state, "secret");
 }
 
+/* Whatever the agent's programs say later: the password goes to sudo alone. */
+static void what_looks_like_a_prompt_later_is_not_answered(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_JSON *spec = sudo_spec(f, "secret");
+	struct hosttest t;
+
+	open_up(&t, f, spec);
+	for (int i = 0; i < 2; i++) {
+		AUTO_FREE char *line = mem_printf("echo '[drover asks for a password]' "
+			">/proc/%d/fd/2", (int)jint(t.host->hello, "pid", 0));
+		AUTO_JSON *result = hosttest_call(&t, "call.exec", "apply",
+			json_pack("{s:[s,s,s]}", "argv", "sh", "-c", line));
+
+		assert_true(jbool(result, "ok", false));
+		assert_int_equal(jint(result, "volatile.status", -1), 0);
+	}
+	hosttest_close(&t);
+}
+
 static void sudo_wants_a_password_that_is_not_given(void **state)
 {
 	struct fixture *f = *state;
@@ -656,12 +676,14 @@ int main(void)
 	};
 	const struct CMUnitTest password[] = {
 		cmocka_unit_test(sudo_takes_the_password),
+		cmocka_unit_test(what_looks_like_a_prompt_later_is_not_answered),
 		cmocka_unit_test(sudo_wants_a_password_that_is_not_given),
 		cmocka_unit_test(the_password_is_wrong),
 	};
 	const struct CMUnitTest free_sudo[] = {
 		cmocka_unit_test(sudo_wants_no_password),
 		cmocka_unit_test(a_password_that_nobody_wants_does_no_harm),
+		cmocka_unit_test(what_looks_like_a_prompt_later_is_not_answered),
 	};
 	const struct CMUnitTest others[] = { cmocka_unit_test(the_user_is_not_in_sudoers) };
 	const struct CMUnitTest noise[] = { cmocka_unit_test(some_noise_is_passed_over) };

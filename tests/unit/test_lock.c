@@ -2,12 +2,15 @@
  * test_lock - of any number that start at once, one proceeds.
  */
 #include "engine/base/io.h"
+#include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/state/lock.h"
 #include "engine/state/state.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,20 +108,19 @@ static void the_second_is_told_who_holds_it_and_since_when(void **state)
 	AUTO_ERR e = { 0 };
 	AUTO_FREE char *pid = mem_printf("it is held by pid %d on ", (int)getpid());
 	AUTO_FREE char *who = NULL;
-	int fd;
+	struct lock lock, other;
 
 	assert_int_equal(io_mkdirs(f->dir, 0700), 0);
 	assert_null(lock_holder(f->dir));
-	fd = lock_take(f->dir, "7f3a2c10", 1770000000, &e);
-	assert_true(fd >= 0);
-	assert_int_equal(lock_take(f->dir, "00000000", 1770000001, &e), -1);
+	assert_int_equal(lock_take(&lock, f->dir, "7f3a2c10", 1770000000, &e), 0);
+	assert_int_equal(lock_take(&other, f->dir, "00000000", 1770000001, &e), -1);
 	assert_int_equal(e.kind, ERR_HELD);
 	assert_non_null(strstr(e.what, pid));
 	assert_non_null(strstr(e.what, "run 7f3a2c10) since 2026-02-02T02:40:00Z"));
 	assert_non_null(strstr(e.hint, "drover status"));
 	who = lock_holder(f->dir);
 	assert_non_null(strstr(e.what, who));
-	lock_release(fd);
+	lock_release(&lock);
 	assert_null(lock_holder(f->dir));
 }
 
@@ -127,7 +129,8 @@ static void a_killed_holder_holds_no_longer(void **state)
 	struct fix *f = *state;
 	AUTO_ERR e = { 0 };
 	AUTO_FREE char *who = NULL;
-	int p[2], fd;
+	struct lock lock;
+	int p[2];
 	pid_t pid;
 	char c;
 
@@ -136,7 +139,7 @@ static void a_killed_holder_holds_no_longer(void **state)
 	pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (lock_take(f->dir, "7f3a2c10", 1, &e) < 0 || write(p[1], "x", 1) != 1)
+		if (lock_take(&lock, f->dir, "7f3a2c10", 1, &e) < 0 || write(p[1], "x", 1) != 1)
 			_exit(1);
 		pause();
 	}
@@ -146,11 +149,70 @@ static void a_killed_holder_holds_no_longer(void **state)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	assert_null(lock_holder(f->dir));	/* its text is still there */
-	fd = lock_take(f->dir, "11111111", 2, &e);
-	assert_true(fd >= 0);
-	lock_release(fd);
+	assert_int_equal(lock_take(&lock, f->dir, "11111111", 2, &e), 0);
+	lock_release(&lock);
 	close(p[0]);
 	close(p[1]);
+}
+
+static void removing_its_file_lets_nobody_else_in(void **state)
+{
+	struct fix *f = *state;
+	AUTO_FREE char *file = mem_printf("%s/lock", f->dir);
+	struct lock lock, other;
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(io_mkdirs(f->dir, 0700), 0);
+	assert_int_equal(lock_take(&lock, f->dir, "7f3a2c10", 1, &e), 0);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(lock_take(&other, f->dir, "00000000", 2, &e), -1);
+	assert_int_equal(e.kind, ERR_HELD);
+	lock_release(&lock);
+	assert_int_equal(lock_take(&other, f->dir, "00000000", 3, NULL), 0);
+	lock_release(&other);
+}
+
+/* The text that this process would leave, with some of it changed; does it count? */
+static bool believed(struct fix *f, json_t *changes)
+{
+	AUTO_FREE char *file = mem_printf("%s/lock", f->dir), *text = NULL, *who = NULL;
+	AUTO_JSON *o = NULL;
+	AUTO_FREE char *now = NULL;
+	struct lock lock;
+
+	assert_int_equal(lock_take(&lock, f->dir, "7f3a2c10", 1, NULL), 0);
+	text = io_read_file(AT_FDCWD, file, 4096, NULL);
+	o = json_parse(text, strlen(text), NULL);
+	lock_release(&lock);
+	assert_non_null(o);
+	json_object_update(o, changes);
+	json_decref(changes);
+	now = json_pretty(o);
+	assert_int_equal(io_write_file(AT_FDCWD, file, now, strlen(now), 0600), 0);
+	who = lock_holder(f->dir);
+	return who != NULL;
+}
+
+static void a_text_is_believed_only_of_a_process_that_lives(void **state)
+{
+	struct fix *f = *state;
+	AUTO_FREE char *id = io_read_file(AT_FDCWD, "/etc/machine-id", 256, NULL);
+
+	assert_int_equal(io_mkdirs(f->dir, 0700), 0);
+	assert_true(believed(f, json_object()));
+	/* the pid is another process's now */
+	assert_false(believed(f, json_pack("{s:i}", "started", 1)));
+	/* the machine was given another name since, and its process is gone */
+	assert_false(believed(f, json_pack("{s:s, s:i}", "host", "old-name", "pid", 999999999)));
+	/* it was booted since, under whatever name */
+	assert_false(believed(f, json_pack("{s:s}", "boot", "other")));
+	if (id && *id)
+		assert_false(believed(f, json_pack("{s:s, s:s}", "boot", "other", "host",
+						   "old-name")));
+	/* elsewhere, where this process cannot look */
+	assert_true(believed(f, json_pack("{s:s, s:s, s:s}", "boot", "other", "host", "far",
+					  "machine", "far")));
+	assert_true(believed(f, json_pack("{s:s, s:i}", "pids", "pid:[1]", "pid", 999999999)));
 }
 
 int main(void)
@@ -160,6 +222,8 @@ int main(void)
 		T(of_twenty_starts_exactly_one_proceeds),
 		T(the_second_is_told_who_holds_it_and_since_when),
 		T(a_killed_holder_holds_no_longer),
+		T(removing_its_file_lets_nobody_else_in),
+		T(a_text_is_believed_only_of_a_process_that_lives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "engine/state/state.h"
 #include "tests/unit/part.h"
 
+#include <git2.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <dirent.h>
@@ -754,6 +755,75 @@ static void without_its_journal_a_state_goes_on_from_git(void **state)
 	close_ok(s);
 }
 
+/* A tree of `n` entries that are all `id`. */
+static git_oid multiply(git_repository *repo, const git_oid *id, int n, git_filemode_t mode)
+{
+	git_treebuilder *b = NULL;
+	git_oid out;
+
+	assert_int_equal(git_treebuilder_new(&b, repo, NULL), 0);
+	for (int i = 0; i < n; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		assert_int_equal(git_treebuilder_insert(NULL, b, name, id, mode), 0);
+	}
+	assert_int_equal(git_treebuilder_write(&out, b), 0);
+	git_treebuilder_free(b);
+	return out;
+}
+
+/* Let the machine's branch stand at a tree that somebody else made. */
+static void plant(struct fix *f, int width, int depth)
+{
+	git_repository *repo = NULL;
+	git_signature *who = NULL;
+	git_tree *tree = NULL;
+	git_oid id, commit;
+
+	git_libgit2_init();
+	assert_int_equal(git_repository_open_bare(&repo, f->dir), 0);
+	assert_int_equal(git_blob_create_from_buffer(&id, repo, "x", 1), 0);
+	id = multiply(repo, &id, width, GIT_FILEMODE_BLOB);
+	while (--depth > 0)
+		id = multiply(repo, &id, width, GIT_FILEMODE_TREE);
+	assert_int_equal(git_tree_lookup(&tree, repo, &id), 0);
+	assert_int_equal(git_signature_new(&who, "x", "x@x", 1, 0), 0);
+	assert_int_equal(git_commit_create(&commit, repo, NULL, who, who, NULL, "x\n\nSeq: 99\n",
+					   tree, 0, NULL), 0);
+	git_reference *ref = NULL;
+	assert_int_equal(git_reference_create(&ref, repo, "refs/heads/erp/a/main", &commit, 1,
+					      NULL), 0);
+	git_reference_free(ref);
+	git_signature_free(who);
+	git_tree_free(tree);
+	git_repository_free(repo);
+	git_libgit2_shutdown();
+}
+
+static void a_tree_that_multiplies_itself_is_refused(void **state)
+{
+	struct fix *f = *state;
+	struct state *s = open_ok(f, STATE_WRITE);
+	static const int shape[][2] = { { 10, 9 }, { 1, 40 } };
+
+	put(s, "a", "one", "x=1", NULL);
+	close_ok(s);
+	for (size_t i = 0; i < 2; i++) {
+		AUTO_ERR e = { 0 };
+		char hex[41];
+
+		plant(f, shape[i][0], shape[i][1]);
+		s = open_ok(f, STATE_READ);
+		assert_null(state_show(s, "a", "HEAD", NULL, &e));
+		assert_string_equal(e.what, "cannot read a tree of the state: it is larger or "
+				    "deeper than any that drover makes");
+		err_clear(&e);
+		assert_int_equal(state_tree_id(s, "a", hex, &e), -1);
+		assert_int_equal(state_close(s, NULL), -1);	/* it is damaged */
+	}
+}
+
 static void a_branch_moved_by_another_program_is_told(void **state)
 {
 	struct fix *f = *state;
@@ -998,6 +1068,7 @@ int main(void)
 		T(a_flipped_byte_in_a_pack_is_seen),
 		T(without_its_journal_a_state_goes_on_from_git),
 		T(a_branch_moved_by_another_program_is_told),
+		T(a_tree_that_multiplies_itself_is_refused),
 		T(stale_locks_of_a_killed_writer_do_not_hinder),
 		T(on_a_full_disk_nothing_starts_and_what_ends_is_recorded),
 		T(what_was_acknowledged_is_there_after_any_kill),
