@@ -23,6 +23,7 @@ static const struct param params[] = {
 	COPY_CHUNK_PARAM,
 	{ "compress", P_ENUM, false, "zstd", "auto|none|zstd",
 	  "auto measures which is faster", 0, 0 },
+	COPY_FREE_PARAM,
 	COPY_DISKS_PARAM,
 	{ .name = NULL },
 };

@@ -21,6 +21,7 @@ static const struct param params[] = {
 	  "hold the source's file systems still during the last pass", 0, 0 },
 	COPY_CHUNK_PARAM,
 	COPY_ZIP_PARAM,
+	COPY_FREE_PARAM,
 	COPY_DISKS_PARAM,
 	{ .name = NULL },
 };

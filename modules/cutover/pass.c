@@ -17,6 +17,7 @@
 static const struct param params[] = {
 	COPY_CHUNK_PARAM,
 	COPY_ZIP_PARAM,
+	COPY_FREE_PARAM,
 	{ .name = NULL },
 };
 

@@ -32,6 +32,9 @@ struct copy_how {
 #define COPY_DISKS_PARAM \
 	{ "disks", P_LIST, false, NULL, NULL, \
 	  "names of the disks; default: all that are copied", 0, 0 }
+#define COPY_FREE_PARAM \
+	{ "free", P_ENUM, false, "skip", "skip|copy", \
+	  "blocks that file systems call free; skipped when nothing uses the disk", 0, 0 }
 /* -1 (told) when chunk is no multiple of 4 KiB or `disks` names a stranger. */
 int copy_args(struct ctx *c, struct copy_how *h);
 

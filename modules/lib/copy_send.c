@@ -5,9 +5,11 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/freespace.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/imgcheck.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #define FREEZE_MS 600000	/* when the plan names no downtime */
@@ -105,6 +107,34 @@ static void note_pass(struct sending *s, const struct stream_stat *st)
 		(unsigned long long)st->ms);
 }
 
+/* Does nothing use it, in any mount namespace? The kernel lends a device in use to nobody. */
+static bool is_quiet(const char *name, const json_t *spec)
+{
+	AUTO_FREE char *path = disk_find(name, spec, NULL);
+	struct disk_info info;
+
+	if (!path || disk_info(path, jstr(spec, "format", "raw"), &info, NULL) < 0)
+		return false;
+	AUTO_FD fd = info.block ? open(path, O_RDONLY | O_EXCL | O_CLOEXEC) : -1;
+
+	return info.block ? fd >= 0 : !info.busy;
+}
+
+/* Free space is left out of a disk that nothing uses: of another it may be taken into
+ * use while we read. */
+static struct disk *without_free(struct ctx *c, const char *name, const json_t *spec,
+				 struct disk *d)
+{
+	AUTO_FREESPACE f = { 0 };
+
+	if (strcmp(jstr(ctx_args(c), "free", "skip"), "skip") != 0 || !is_quiet(name, spec))
+		return d;
+	freespace_find(d, &f);
+	if (f.said.len)
+		ctx_log(c, "%s: %s", name, f.said.s);
+	return f.count > 0 ? freespace_skip(d, &f) : d;
+}
+
 /* One disk, one pass. The pass it was, or 0 with e. */
 static uint32_t send_disk(struct sending *s, const char *name, const json_t *spec,
 			  struct err *e)
@@ -122,6 +152,7 @@ static uint32_t send_disk(struct sending *s, const char *name, const json_t *spe
 	}
 	if (d->sandbox)
 		ctx_log(s->c, "%s: qemu-nbd runs with %s", name, d->sandbox);
+	d = without_free(s->c, name, spec, d);
 	if (stream_send(&st, d, &o, &stat, e) < 0) {
 		err_wrap(e, "cannot copy disk '%s'", name);
 		return 0;
@@ -231,6 +262,26 @@ static void look_at_use(struct ctx *c, const char *name, const char *path,
 			    path);
 }
 
+/* Bytes that a first pass will read: all but holes and free space. An image that is not raw
+ * is not opened for it: what its file takes is near enough. */
+static uint64_t to_read(struct ctx *c, const char *name, const json_t *spec,
+			const struct disk_info *i)
+{
+	bool raw = strcmp(jstr(spec, "format", "raw"), "raw") == 0, hole;
+	AUTO_DISK *d = raw ? disk_open_source(name, spec, 0, NULL) : NULL;
+	uint64_t sum = 0, len;
+
+	if (!d)
+		return i->used ? i->used : i->size;
+	d = without_free(c, name, spec, d);
+	for (uint64_t at = 0; at < d->size; at += len) {
+		if (d->ops->extent(d, at, &len, &hole, NULL) < 0)
+			return i->size;
+		sum += hole ? 0 : len;
+	}
+	return sum;
+}
+
 static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 {
 	AUTO_ERR e = { 0 };
@@ -251,9 +302,10 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 	}
 	if (strcmp(format, "raw") == 0)
 		look_at_use(c, name, path, &info);
-	used = info.used ? info.used : info.size;
-	if (!was)
-		ctx_cost(c, info.size, used, 0, 0);
+	if (!was) {
+		used = to_read(c, name, spec, &info);
+		ctx_cost(c, used, used, 0, 0);
+	}
 	return 0;
 }
 

@@ -575,6 +575,59 @@ static void a_copy_that_was_cut_off_is_not_proven(void **s)
 	do_at(r, "target", "validate.disks", "apply");
 }
 
+/* ---- free space ---------------------------------------------------------------------------- */
+
+/* The source becomes an ext4 that is full of junk where it is free. */
+static void make_ext4(struct rig *r)
+{
+	for (uint64_t at = 0; at < SIZE - MIB; at += MIB)
+		fill(r->src, at, MIB, (unsigned)at + 9);
+	const char *mkfs[] = { "mke2fs", "-q", "-F", "-t", "ext4", "-E", "nodiscard", r->src,
+		NULL };
+	run_ok(mkfs);
+}
+
+static void free_space_of_a_quiet_disk_is_not_read(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *target = NULL;
+	const json_t *pass;
+
+	make_ext4(r);
+	target = both(r, "convert.disks", &source);
+	take_facts(r, target);
+	pass = json_array_get(jget(source, "volatile.passes.root"), 0);
+	assert_in_range(jint(pass, "zero", 0), 10 * MIB, SIZE);
+	assert_in_range(jint(pass, "data", 0), MIB, 12 * MIB);
+	const char *fsck[] = { "e2fsck", "-f", "-n", r->base, NULL };
+	run_ok(fsck);
+	do_at(r, "target", "validate.disks", "apply");
+}
+
+static void free_space_is_copied_when_the_plan_says_so(void **s)
+{
+	struct rig *r = *s;
+
+	make_ext4(r);
+	json_object_set_new(r->args, "free", json_string("copy"));
+	do_both(r, "convert.disks");
+	assert_same(r);
+}
+
+static void free_space_of_a_disk_that_a_guest_has_is_read(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FD fd = -1;
+	/* As QEMU says that it writes to an image. */
+	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
+
+	make_ext4(r);
+	fd = open(r->src, O_RDONLY);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
+	do_both(r, "convert.disks");
+	assert_same(r);
+}
+
 /* ---- backups ------------------------------------------------------------------------------- */
 
 static json_t *backups(struct rig *r, const char *op, json_t *args)
@@ -799,6 +852,9 @@ int main(void)
 		RAW(the_last_proof_reads_what_the_last_pass_wrote),
 		RAW(a_copy_that_was_cut_off_is_not_proven),
 		QCOW2(a_copy_that_was_cut_off_is_not_proven),
+		RAW(free_space_of_a_quiet_disk_is_not_read),
+		RAW(free_space_is_copied_when_the_plan_says_so),
+		RAW(free_space_of_a_disk_that_a_guest_has_is_read),
 		RAW(a_backup_is_listed_verified_restored_and_undone),
 		RAW(a_flipped_byte_of_a_backup_is_found),
 		RAW(a_restore_that_was_cut_off_goes_on),
