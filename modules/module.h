@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* ---- parameters: one row gives parser, validation, help and docs --------- */
 
@@ -101,6 +102,11 @@ struct module {
 	/* Put back what was kept; repeatable. NULL: not reversible (must have
 	 * no effect worth undoing, or be MOD_NO_RETURN). */
 	int (*undo)(struct ctx *c);
+	/* MOD_SOURCE_HELD with undo, asked before the source is switched off: make what
+	 * it holds last, whatever becomes of the agent, and tell volatile "held_ms", for
+	 * how long (none: until it is undone). -1 with ctx_fail() when it does not hold
+	 * any more. NULL: the probe answers instead. */
+	int (*hold)(struct ctx *c);
 };
 
 extern const struct module *const modules[];	/* generated; NULL-terminated */
@@ -118,6 +124,8 @@ const json_t *ctx_fact(const struct ctx *c, const char *name);	/* NULL: not know
 const char *ctx_role(const struct ctx *c);	/* "source", "target", "here", ... */
 const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, step, preview} */
 bool ctx_is_preview(const struct ctx *c);
+/* The agent, whose child this call is: what is temporary ends when it does. */
+pid_t ctx_agent(const struct ctx *c);
 /* The stream to the other end of an ON_BOTH apply; -1 in probe and undo. A
  * blocking, bidirectional byte pipe; end of file when the other end is gone. */
 int ctx_stream(const struct ctx *c);

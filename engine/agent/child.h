@@ -12,7 +12,7 @@
 
 struct child_spec {
 	const char *module;	/* "convert.disks" */
-	const char *op;		/* "probe" "apply" "undo" */
+	const char *op;		/* "probe" "apply" "undo" "hold" */
 	const json_t *input;	/* as engine/README.md, "events" says; may be NULL */
 	uint32_t step;		/* its number in frames */
 	int stream;		/* given to the child; the caller closes its own; -1: none */

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ASK_POLL_MS 200		/* how soon an unanswered question sees a stop */
 
@@ -112,6 +113,11 @@ const json_t *ctx_run(const struct ctx *c)
 bool ctx_is_preview(const struct ctx *c)
 {
 	return jbool(c->input, "run.preview", false);
+}
+
+pid_t ctx_agent(const struct ctx *c)
+{
+	return c->agent ? c->agent : getppid();
 }
 
 int ctx_stream(const struct ctx *c)

@@ -21,6 +21,7 @@ struct ctx {
 	int fd;			/* frames to and from the agent, blocking */
 	int stream;		/* the other end of a two-ended step, or -1 */
 	uint32_t step;		/* our number in frames */
+	pid_t agent;		/* our parent as it forked us; 0: whoever that is */
 	json_t *input;		/* {args, machine, facts, kept, role, run}; a reference */
 	json_t *kept;		/* name -> {"text"|"base64"}; grows with ctx_keep() */
 	struct ctx_bytes *bytes;	/* what ctx_kept() has lent out */

@@ -57,7 +57,7 @@ struct host {
 struct call {
 	/* filled by the owner */
 	const char *module;		/* "convert.disks" */
-	const char *op;			/* "probe" "apply" "undo" */
+	const char *op;			/* "probe" "apply" "undo" "hold" */
 	json_t *input;			/* {args, machine, facts, kept, role, run}; owned */
 	struct relay *relay;		/* the stream it is an end of, or NULL */
 	int relay_end;			/* 0 source, 1 target */

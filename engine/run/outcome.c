@@ -197,6 +197,7 @@ void job_succeed(struct job *j, const json_t *answer, const char *status, bool t
 	rec_findings(&c);
 	rec_evidence(&c, j->node, j->evidence);
 	estimate_learn(&c, j);
+	held_off(j, &c);
 	if (touched && (j->s->module->flags & MOD_NO_RETURN)) {
 		rec_meta(&c, "serves", json_string("target"));
 		j->serves = "target";

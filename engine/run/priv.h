@@ -13,6 +13,7 @@
  *   record.c    every record that goes to the journal
  *   phase.c     entering a phase: all its steps are asked
  *   step.c      one step forward: probe, intent, apply, probe, outcome
+ *   held.c      is the source sure to stand still until it is off
  *   outcome.c   how a step ends: recorded, reported, or back out of the cutover
  *   undo.c      one machine backward: rollback and the back-out of a cutover
  *   rebuild.c   a tree made of the probes' answers, compared with the one before
@@ -119,7 +120,7 @@ struct op {
 	struct mach *m;
 	uint32_t node;
 	const struct plan_step *step;
-	const char *name;		/* "probe" "apply" "undo" */
+	const char *name;		/* "probe" "apply" "undo" "hold" */
 	const struct module *module;
 	struct op_end end[2];
 	int ends;
@@ -233,6 +234,8 @@ struct job {
 	char *key;			/* "convert.disks"; owned */
 	int attempt;
 	uint64_t began_ms;
+	uint64_t asked_ms;		/* when what holds the source was asked */
+	uint64_t held_until;		/* it stands still for certain until then; 0: no limit */
 	json_t *before;			/* the answer that apply acted on; owned */
 	json_t *applied;		/* apply's result; owned */
 	json_t *evidence;		/* NAME -> text; owned */
@@ -244,6 +247,24 @@ struct job {
 };
 
 void step_begin(struct run *r, uint32_t node);	/* a node that sched gave */
+/* Write the intent, then apply. */
+void step_intend(struct job *j);
+/* A lost call: after a pause the step is asked again. False: it is to fail. */
+bool step_try_again(struct job *j, const json_t *result);
+
+/* The step is about to write its intent: what an earlier hold read is forgotten, and how
+ * long this one lasts is written down. */
+void held_intend(struct job *j, struct rec *c);
+/* Before the source is switched off, or taken for off: is it still held? True: the answer
+ * goes on with the job. */
+bool held_ask(struct job *j, const json_t *result);
+/* True: the source is off, but later than it was sure to stand still; told. */
+bool held_too_long(struct job *j);
+/* True: it was off, and is on; what it wrote since is in no pass; told. */
+bool held_was_on_again(struct job *j);
+/* The source is off: its freezes leave the ledger. */
+void held_off(const struct job *j, struct rec *c);
+
 void job_free(struct job *j);
 uint64_t job_took(const struct job *j);
 /* What a call brought, for the outcome. */

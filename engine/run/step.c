@@ -25,7 +25,7 @@ static void again(void *arg)
 }
 
 /* A lost call says nothing of what happened: after a pause the probe does. */
-static bool try_again(struct job *j, const json_t *result)
+bool step_try_again(struct job *j, const json_t *result)
 {
 	if (strcmp(result_kind(result), "lost") || j->attempt >= ATTEMPTS ||
 	    run_stopping(j->r))
@@ -49,14 +49,15 @@ static void on_after(struct op *o, const json_t *result, void *arg)
 		if (lost && done) {
 			job_facts(j, result);
 			findings_absorb(j->r, j->m, j->key, result);
-			job_succeed(j, result, "done", true);
-		} else if (!try_again(j, j->applied)) {
+			if (!held_too_long(j))
+				job_succeed(j, result, "done", true);
+		} else if (!step_try_again(j, j->applied)) {
 			job_fail(j, j->applied);
 		}
 		return;
 	}
 	if (!result_ok(result)) {
-		if (!try_again(j, result))
+		if (!step_try_again(j, result))
 			job_fail(j, result);
 		return;
 	}
@@ -65,7 +66,8 @@ static void on_after(struct op *o, const json_t *result, void *arg)
 		findings_report(j->r, j->m, j->key);
 	/* What no probe can tell, such as a check that just asks, is done by having run. */
 	if (done || !strcmp(jstr(result, "state", ""), "unknown")) {
-		job_succeed(j, result, "done", true);
+		if (!held_too_long(j))
+			job_succeed(j, result, "done", true);
 		return;
 	}
 	AUTO_FREE char *text = mem_printf("cannot finish '%s': it ran without an error, "
@@ -102,47 +104,14 @@ static void intent_durable(void *arg, struct err *e)
 	op_start(j->r, j->m, j->node, "apply", on_applied, j);
 }
 
-/* The step that makes the source stand still. */
-static bool takes_hold(const struct plan_step *s)
-{
-	return (s->module->flags & MOD_SOURCE_HELD) && s->module->undo;
-}
-
-/* The source served until now: what was read of it while it stood still before is
- * of another instant, and is read again. */
-static void forget_held(struct job *j, struct rec *c)
-{
-	const struct graph *g = j->r->graph;
-	json_t *fact;
-	const char *name;
-	void *safe;
-
-	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++) {
-		AUTO_FREE char *key = step_key(g->nodes[i].step);
-
-		if (!(g->nodes[i].step->module->flags & MOD_SOURCE_HELD))
-			continue;
-		json_object_foreach_safe(j->m->facts, safe, name, fact) {
-			AUTO_FREE char *field = mem_printf("facts/%s", name);
-
-			if (strcmp(jstr(fact, "step", ""), key))
-				continue;
-			rec_meta(c, field, json_null());
-			json_object_del(j->m->facts, name);
-			j->m->facts_gen++;
-		}
-	}
-}
-
-static void intend(struct job *j)
+void step_intend(struct job *j)
 {
 	unsigned flags = j->s->module->flags;
 	struct rec c;
 
 	rec_init(&c, j->r, j->m);
 	rec_step(&c, j->node, "intent", j->attempt, NULL, job_took(j), true);
-	if (takes_hold(j->s))
-		forget_held(j, &c);
+	held_intend(j, &c);
 	if (flags & MOD_NO_RETURN) {
 		rec_serves(&c, "unknown");
 		report_serves(j->r, j->m, "unknown");
@@ -178,14 +147,8 @@ static bool stands_as_recorded(struct job *j, const json_t *result)
 	return true;
 }
 
-/* The step that proves the source off. */
-bool step_switches_off(const struct plan_step *s)
-{
-	return s->phase == PHASE_CUTOVER && s->module->place == ON_POWER && s->module->apply;
-}
-
 /* Once the source is off nothing at it can be asked: what a cutover finished there
- * stands. The step that switched it off is asked itself, see was_on_again(). */
+ * stands. The step that switched it off is asked itself, see held_was_on_again(). */
 static bool beyond_reach(const struct job *j)
 {
 	const struct graph *g = j->r->graph;
@@ -197,63 +160,6 @@ static bool beyond_reach(const struct job *j)
 	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++)
 		if (step_switches_off(g->nodes[i].step) && meta_finished(j->r, j->m, i))
 			return true;
-	return false;
-}
-
-/* It was off, and is on: what it wrote since is in no pass. */
-static bool was_on_again(struct job *j)
-{
-	if (!step_switches_off(j->s) || !meta_finished(j->r, j->m, j->node))
-		return false;
-	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': its source "
-		"was switched on again after the last pass", j->m->name);
-	job_fail_text(j, "failed", text, "drover cutover begins it anew");
-	return true;
-}
-
-static void on_held(struct op *o, const json_t *result, void *arg)
-{
-	struct job *j = arg;
-	AUTO_FREE char *key = step_key(o->step);
-	AUTO_FREE char *text = NULL;
-
-	bool off = !strcmp(jstr(j->before, "state", ""), "done");
-
-	if (result_ok(result) && !strcmp(jstr(result, "state", ""), "done")) {
-		if (off)
-			job_succeed(j, j->before, "unchanged", false);
-		else
-			intend(j);
-		return;
-	}
-	if (!result_ok(result) && try_again(j, result))
-		return;
-	text = off ? mem_printf("cannot go on with the cutover of '%s': it is off, not by "
-				"drover, and nobody can tell whether it stood still until "
-				"then", j->m->name) :
-		result_ok(result) ?
-		mem_printf("cannot switch '%s' off: it served again after '%s', and what it "
-			   "wrote since is in no pass", j->m->name, key) :
-		mem_printf("cannot switch '%s' off: nobody can tell whether it still stands "
-			   "still: %s", j->m->name, jstr(result, "error.text", "no answer"));
-	job_fail_text(j, "failed", text, "drover cutover begins it anew; the `hold` of quiesce "
-		      "says how long a freeze may last");
-}
-
-/* A freeze may have run out, or its agent died, between the last pass and now; and who
- * is off already may have served again before somebody else switched it off. */
-static bool ask_held(struct job *j, const json_t *result)
-{
-	const struct graph *g = j->r->graph;
-	const char *state = jstr(result, "state", "");
-
-	if (!step_switches_off(j->s) || (strcmp(state, "absent") && strcmp(state, "done")))
-		return false;
-	for (uint32_t i = g->first[j->m->index]; i < j->node; i++)
-		if (takes_hold(g->nodes[i].step) && meta_touched(j->r, j->m, i)) {
-			op_start(j->r, j->m, i, "probe", on_held, j)->quiet = true;
-			return true;
-		}
 	return false;
 }
 
@@ -277,7 +183,7 @@ static void judge(struct job *j)
 	AUTO_ERR e = { 0 };
 
 	if (!result_ok(result)) {
-		if (!stands_as_recorded(j, result) && !try_again(j, result))
+		if (!stands_as_recorded(j, result) && !step_try_again(j, result))
 			job_fail(j, result);
 		return;
 	}
@@ -292,21 +198,21 @@ static void judge(struct job *j)
 		return;
 	}
 	if (!strcmp(jstr(result, "state", ""), "done")) {
-		if (!touched && ask_held(j, result))
+		if (held_ask(j, result))
 			return;
 		job_succeed(j, result, touched && !meta_finished(r, j->m, j->node) ?
 			"done" : "unchanged", touched);
 		return;
 	}
-	if (was_on_again(j) || own_blocker(j))
+	if (held_was_on_again(j) || own_blocker(j))
 		return;
 	if (saved_holds(r, j->m, j->node, result, &e) < 0) {
 		job_fail_text(j, "stale", e.what, e.hint);
 		return;
 	}
 	preview_show(r, j->m, j->node, result);
-	if (!ask_held(j, result))
-		intend(j);
+	if (!held_ask(j, result))
+		step_intend(j);
 }
 
 static void on_probe(struct op *o, const json_t *result, void *arg)

@@ -6,6 +6,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "modules/lib/fence.h"
+#include "modules/lib/freeze.h"
 #include "modules/lib/task.h"
 #include "modules/module.h"
 
@@ -115,6 +116,11 @@ static int remove_unit(struct ctx *c, const char *name)
 	return run(c, reload);
 }
 
+static int let_go(struct ctx *c, const char *name)
+{
+	return freeze_release(c, name, jget(ctx_args(c), "detail.mounts"));
+}
+
 static const struct {
 	const char *kind;
 	int (*remove)(struct ctx *c, const char *name);
@@ -122,6 +128,7 @@ static const struct {
 	{ "process", end_process }, { "file", remove_file }, { "snapshot", remove_file },
 	{ "netns", remove_netns }, { "port", remove_port },
 	{ "domain", remove_domain }, { "unit", remove_unit },
+	{ "freeze", let_go },
 };
 
 static int apply(struct ctx *c)

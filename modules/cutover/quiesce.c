@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define HOLD_MS 600000
+#define OFF_MS 900000		/* to switch the source off and to prove it */
+#define PERSON_MS 1800000	/* the same, by a person */
 
 static const struct param params[] = {
 	{ .name = "mode", .type = P_ENUM, .dflt = "auto", .words = "auto|freeze|pause|shutdown",
@@ -75,12 +77,14 @@ static int apply_freeze(struct ctx *c)
 	struct freeze *f = NULL;
 
 	freeze_attach(c, &f);
-	if (f) {	/* an earlier attempt's: it gets its full time again */
+	if (f && freeze_held(f, NULL)) {	/* an earlier attempt's: its full time again */
 		int rc = freeze_extend(c, f, hold_of(c));
 
 		freeze_free(f);
 		return rc;
 	}
+	freeze_free(f);
+	f = NULL;
 	if (!ctx_fact(c, "machine"))
 		return ctx_fail(c, "cannot freeze: the machine's disks are not known");
 	if (freeze_begin(c, ctx_fact(c, "machine"), hold_of(c), &f) < 0)
@@ -88,6 +92,24 @@ static int apply_freeze(struct ctx *c)
 	ctx_set_fact(c, "freeze", json_object(), freeze_fact(f));
 	freeze_free(f);
 	return 0;
+}
+
+/* Long enough for all of cutover.off; who comes later must not rely on it. */
+static int hold_freeze(struct ctx *c)
+{
+	unsigned ms = jget(ctx_machine(c), "source.power.manual") ? PERSON_MS : OFF_MS;
+	struct freeze *f = NULL;
+	int rc;
+
+	if (hold_of(c) > ms)
+		ms = hold_of(c);
+	freeze_attach(c, &f);
+	if (!f)
+		return ctx_fail(c, "the freeze is over");
+	rc = freeze_seal(c, f, ms);
+	freeze_free(f);
+	ctx_volatile(c, "held_ms", json_integer(ms));
+	return rc;
 }
 
 /* ---- pause ---------------------------------------------------------------------- */
@@ -153,6 +175,16 @@ static int probe_pause(struct ctx *c, enum probe_state *state)
 	ctx_stable(c, "domain", json_string(now));
 	*state = stands_still(now) ? STATE_DONE : STATE_ABSENT;
 	return 0;
+}
+
+static int hold_pause(struct ctx *c)
+{
+	const char *domain = domain_of(c);
+	char now[32];
+
+	if (!domain || domain_state(c, domain, now) < 0)
+		return -1;
+	return stands_still(now) ? 0 : ctx_fail(c, "domain %s is '%s'", domain, now);
 }
 
 static int apply_pause(struct ctx *c)
@@ -227,6 +259,15 @@ static int probe_shutdown(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
+static int hold_shutdown(struct ctx *c)
+{
+	enum probe_state state;
+
+	if (probe_shutdown(c, &state) < 0)
+		return -1;
+	return state == STATE_DONE ? 0 : ctx_fail(c, "'%s' is on", ctx_machine_name(c));
+}
+
 static int apply_shutdown(struct ctx *c)
 {
 	struct power p;
@@ -258,10 +299,11 @@ static const struct mode {
 	int (*probe)(struct ctx *c, enum probe_state *state);
 	int (*apply)(struct ctx *c);
 	int (*undo)(struct ctx *c);
+	int (*hold)(struct ctx *c);
 } modes[] = {
-	{ "freeze", probe_freeze, apply_freeze, freeze_undo },
-	{ "pause", probe_pause, apply_pause, undo_pause },
-	{ "shutdown", probe_shutdown, apply_shutdown, undo_shutdown },
+	{ "freeze", probe_freeze, apply_freeze, freeze_undo, hold_freeze },
+	{ "pause", probe_pause, apply_pause, undo_pause, hold_pause },
+	{ "shutdown", probe_shutdown, apply_shutdown, undo_shutdown, hold_shutdown },
 };
 
 static const struct mode *chosen(const struct ctx *c)
@@ -289,6 +331,11 @@ static int undo(struct ctx *c)
 	return chosen(c)->undo(c);
 }
 
+static int hold(struct ctx *c)
+{
+	return chosen(c)->hold(c);
+}
+
 const struct module module_cutover_quiesce = {
 	.name = "cutover.quiesce",
 	.summary = "make the source stand still",
@@ -300,4 +347,5 @@ const struct module module_cutover_quiesce = {
 	.probe = probe,
 	.apply = apply,
 	.undo = undo,
+	.hold = hold,
 };

@@ -6,15 +6,21 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "modules/lib/freeze_priv.h"
+#include "modules/lib/task.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -22,6 +28,7 @@
 
 #define ANSWER_MS 120000	/* a thaw may have much to write */
 #define NAME_PREFIX "drover-freeze-"
+#define BIND_TRIES 500		/* of 20 ms, until the watchdog before is gone */
 
 struct freeze {
 	char *name;		/* of the watchdog's abstract socket; owned */
@@ -39,7 +46,7 @@ static socklen_t address(const char *name, struct sockaddr_un *a)
 }
 
 /* Say one word, take the answer. False: there is no watchdog any more. */
-static bool say(const char *name, const char *word, char out[256])
+static bool say(const char *name, const char *word, char out[FREEZE_ANSWER])
 {
 	AUTO_FD fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
@@ -50,7 +57,7 @@ static bool say(const char *name, const char *word, char out[256])
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, n) < 0 ||
 	    send(fd, word, strlen(word), MSG_NOSIGNAL) < 0 || poll(&p, 1, ANSWER_MS) <= 0)
 		return false;
-	got = recv(fd, out, 255, 0);
+	got = recv(fd, out, FREEZE_ANSWER - 1, 0);
 	out[got > 0 ? got : 0] = '\0';
 	return got > 0;
 }
@@ -83,13 +90,30 @@ static int pidfd_of(pid_t pid)
 #endif
 }
 
+static int watch_agent(struct ctx *c, struct freeze_dog *d)
+{
+	d->agent_pid = ctx_agent(c);
+	d->agent = pidfd_of(d->agent_pid);
+	if (getppid() == d->agent_pid)	/* who took its number since is not the agent */
+		return 0;
+	return ctx_fail(c, "cannot freeze: the agent is gone");
+}
+
+/* An attempt before this one may have a watchdog that is just ending. */
 static int listener_of(const char *name)
 {
 	struct sockaddr_un a;
 	socklen_t n = address(name, &a);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), tries = BIND_TRIES;
 
-	if (fd >= 0 && (bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 8) < 0))
+	while (fd >= 0 && bind(fd, (struct sockaddr *)&a, n) < 0) {
+		if (errno != EADDRINUSE || tries-- == 0) {
+			mem_close_fd(&fd);
+			return -1;
+		}
+		task_sleep_ms(20);
+	}
+	if (fd >= 0 && listen(fd, 8) < 0)
 		mem_close_fd(&fd);
 	return fd;
 }
@@ -115,7 +139,7 @@ static int open_mounts(struct ctx *c, struct freeze_dog *d)
 }
 
 /* Twice forked, so that the step is not its parent; in a session of its own, so
- * that nothing that ends the step's group ends it. */
+ * that nothing that ends the step's group ends it. The keeper starts the watchdog. */
 static int start_dog(struct freeze_dog *d)
 {
 	int status = 0;
@@ -128,7 +152,7 @@ static int start_dog(struct freeze_dog *d)
 		setsid();
 		pid = fork();
 		if (pid == 0)
-			freeze_dog(d);
+			freeze_keep(d);
 		_exit(pid < 0 ? 1 : 0);
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -138,7 +162,7 @@ static int start_dog(struct freeze_dog *d)
 
 static int dog_report(struct ctx *c, int fd)
 {
-	char text[256];
+	char text[FREEZE_ANSWER];
 	ssize_t n = io_read_full(fd, text, 2);
 
 	if (n == 2 && memcmp(text, "ok", 2) == 0)
@@ -154,8 +178,6 @@ static int begin_with(struct ctx *c, struct freeze_dog *d, const char *name)
 {
 	int pipes[2], rc = -1;
 
-	d->agent_pid = getppid();
-	d->agent = pidfd_of(d->agent_pid);
 	d->listener = listener_of(name);
 	if (d->listener < 0 || pipe2(pipes, O_CLOEXEC) < 0) {
 		ctx_fail_sys(c, "cannot start the freeze's watchdog");
@@ -168,7 +190,6 @@ static int begin_with(struct ctx *c, struct freeze_dog *d, const char *name)
 		mem_close_fd(&pipes[0]);
 	}
 	mem_close_fd(&d->listener);
-	mem_close_fd(&d->agent);
 	return rc;
 }
 
@@ -186,21 +207,60 @@ static char *make_name(struct ctx *c)
 	return mem_printf(NAME_PREFIX "%s", hex);
 }
 
+/* What is needed to thaw it when nobody else is left to do so. */
+static json_t *mounts_said(const struct freeze_dog *d)
+{
+	json_t *out = json_array(), *o;
+
+	for (size_t i = 0; i < d->n; i++) {
+		struct stat st;
+
+		if (fstat(d->mounts[i].fd, &st) < 0)
+			continue;
+		o = json_object();
+		jset_str(o, "dir", d->mounts[i].dir);
+		jset_int(o, "dev", (int64_t)st.st_dev);
+		jset_int(o, "flags", (int64_t)d->mounts[i].flags);
+		jadd(out, o);
+	}
+	return out;
+}
+
+/* Durable before the first one is frozen: its name, what it holds, the ledger. */
+static int note(struct ctx *c, const struct freeze_dog *d, const char *name)
+{
+	AUTO_JSON *mounts = mounts_said(d);
+	AUTO_FREE char *text = json_canonical(mounts);
+	json_t *detail = json_object();
+
+	json_object_set(detail, "mounts", mounts);
+	if (ctx_keep(c, "freeze", name, strlen(name)) < 0 ||
+	    ctx_keep(c, "frozen", text, strlen(text)) < 0) {
+		json_decref(detail);
+		return -1;
+	}
+	return ctx_ledger_add(c, "freeze", name, false, detail);
+}
+
 int freeze_begin(struct ctx *c, const json_t *machine, unsigned deadline_ms,
 		 struct freeze **f)
 {
 	AUTO_FREE char *name = make_name(c);
-	struct freeze_dog d = { .listener = -1, .agent = -1, .deadline_ms = deadline_ms };
+	struct freeze_dog d = { .listener = -1, .agent = -1, .report = -1, .sysrq = -1,
+				.kmsg = -1, .deadline_ms = deadline_ms };
 	AUTO_ERR e = {0};
+	char said[FREEZE_ANSWER];
 	int rc;
 
 	*f = NULL;
+	say(name, "thaw", said);	/* an attempt before this one: it is of another instant */
 	if (freeze_mounts(machine, &d.mounts, &d.n, &e) < 0)
 		rc = ctx_fail_err(c, &e);
-	else if (ctx_keep(c, "freeze", name, strlen(name)) < 0 || open_mounts(c, &d) < 0)
+	else if (watch_agent(c, &d) < 0 || open_mounts(c, &d) < 0 || note(c, &d, name) < 0)
 		rc = -1;
-	else
-		rc = begin_with(c, &d, name);
+	else if ((rc = begin_with(c, &d, name)) < 0)
+		ctx_ledger_del(c, "freeze", name);
+	mem_close_fd(&d.agent);
 	close_mounts(&d);
 	freeze_mounts_free(d.mounts, d.n);
 	if (rc == 0)
@@ -220,17 +280,21 @@ static int it_is_over(struct ctx *c)
 int freeze_end(struct ctx *c, struct freeze *f)
 {
 	AUTO_FREE char *name = mem_strdup(f->name);
-	char said[256] = "";
+	char said[FREEZE_ANSWER] = "";
 	bool there = say(name, "thaw", said);
 
 	freeze_free(f);
-	return there && strcmp(said, "thawed") == 0 ? 0 : it_is_over(c);
+	if (there && strcmp(said, "thawed") == 0)
+		return ctx_ledger_del(c, "freeze", name);
+	if (there)
+		ctx_log(c, "the freeze: %s", said);
+	return it_is_over(c);
 }
 
 int freeze_attach(struct ctx *c, struct freeze **f)
 {
 	const char *name = ctx_kept(c, "freeze", NULL);
-	char said[256];
+	char said[FREEZE_ANSWER];
 
 	*f = NULL;
 	if (!name)
@@ -243,7 +307,7 @@ int freeze_attach(struct ctx *c, struct freeze **f)
 
 bool freeze_held(struct freeze *f, unsigned *left_ms)
 {
-	char said[256];
+	char said[FREEZE_ANSWER];
 	unsigned left = 0;
 	size_t n;
 
@@ -254,17 +318,31 @@ bool freeze_held(struct freeze *f, unsigned *left_ms)
 	return left > 0;
 }
 
+static int prolong(struct ctx *c, const struct freeze *f, const char *how, unsigned ms)
+{
+	char word[64], said[FREEZE_ANSWER];
+	unsigned left = 0;
+	size_t n;
+
+	snprintf(word, sizeof(word), "%s %u", how, ms);
+	if (say(f->name, word, said) && sscanf(said, "frozen %zu %u", &n, &left) == 2 && left)
+		return 0;
+	return it_is_over(c);
+}
+
 int freeze_extend(struct ctx *c, struct freeze *f, unsigned deadline_ms)
 {
-	char word[64], said[256];
+	return prolong(c, f, "extend", deadline_ms);
+}
 
-	snprintf(word, sizeof(word), "extend %u", deadline_ms);
-	return say(f->name, word, said) ? 0 : it_is_over(c);
+int freeze_seal(struct ctx *c, struct freeze *f, unsigned deadline_ms)
+{
+	return prolong(c, f, "seal", deadline_ms);
 }
 
 int freeze_power_off(struct ctx *c, struct freeze *f)
 {
-	char said[256];
+	char said[FREEZE_ANSWER];
 
 	if (!say(f->name, "off", said))
 		return ctx_fail(c, "the watchdog did not answer: is the machine off?");
@@ -295,12 +373,66 @@ json_t *freeze_list(const json_t *machine)
 	return out;
 }
 
+/* ---- when no watchdog is left ----------------------------------------------------------- */
+
+/* It had no freeze: it was remounted. */
+static int rw_again(struct ctx *c, const char *dir, unsigned long flags)
+{
+	struct statvfs v;
+
+	if (statvfs(dir, &v) < 0 || !(v.f_flag & ST_RDONLY))
+		return 0;
+	if (mount(NULL, dir, NULL, MS_REMOUNT | flags, NULL) < 0)
+		return ctx_fail_sys(c, "cannot make '%s' writable again", dir);
+	ctx_log(c, "'%s' is writable again", dir);
+	return 0;
+}
+
+/* Fine when it is not frozen, or when another file system is there by now. */
+static int thaw_by_hand(struct ctx *c, const json_t *mount)
+{
+	const char *dir = jstr(mount, "dir", "");
+	AUTO_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || (int64_t)st.st_dev != jint(mount, "dev", -1))
+		return 0;
+	if (ioctl(fd, FITHAW, 0) == 0) {
+		ctx_log(c, "thawed '%s', whose watchdog had been killed", dir);
+		return 0;
+	}
+	if (errno == EOPNOTSUPP || errno == ENOTTY)
+		return rw_again(c, dir, (unsigned long)jint(mount, "flags", 0));
+	return errno == EINVAL ? 0 : ctx_fail_sys(c, "cannot thaw '%s'", dir);
+}
+
+int freeze_release(struct ctx *c, const char *name, const json_t *mounts)
+{
+	char said[FREEZE_ANSWER];
+	size_t n = json_array_size(mounts);
+	int rc = 0;
+
+	if (strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) != 0)
+		return ctx_fail(c, "cannot let go of '%s': that is no freeze", name);
+	if (say(name, "thaw", said)) {
+		if (strcmp(said, "thawed") != 0)
+			ctx_log(c, "the freeze: %s", said);
+		return 0;
+	}
+	while (n-- > 0)		/* as it was frozen, backwards */
+		if (thaw_by_hand(c, json_array_get(mounts, n)) < 0)
+			rc = -1;
+	return rc;
+}
+
 int freeze_undo(struct ctx *c)
 {
-	const char *name = ctx_kept(c, "freeze", NULL);
-	char said[256];
+	const char *name = ctx_kept(c, "freeze", NULL), *text = ctx_kept(c, "frozen", NULL);
+	AUTO_JSON *mounts = text ? json_parse(text, strlen(text), NULL) : NULL;
 
-	if (name && say(name, "thaw", said) && say(name, "state", said))
-		return ctx_fail(c, "the freeze's watchdog does not let go");
-	return 0;
+	if (!name)
+		return 0;
+	if (freeze_release(c, name, mounts) < 0)
+		return -1;
+	return ctx_ledger_del(c, "freeze", name);
 }

@@ -165,7 +165,10 @@ static void send_event(struct fake_call *k, json_t *event)
 
 static void again(struct fake_call *k)
 {
-	k->timer = loop_timer_add(k->f->loop, 1, step_call, k);
+	bool slow = k->rule->slow_ms && k->stage == 4 && !strcmp(k->c->op, "apply");
+
+	k->timer = loop_timer_add(k->f->loop, slow ? (uint64_t)k->rule->slow_ms : 1, step_call,
+				  k);
 }
 
 static int value_of(struct fake_call *k)
@@ -183,12 +186,17 @@ static bool given_all(const struct fake_call *k)
 	return json_object_size(json_object_get(k->c->input, "facts")) > 0;
 }
 
+static bool told(const struct fake_call *k)
+{
+	return json_object_get(json_object_get(k->c->input, "facts"), k->rule->fact);
+}
+
 static json_t *probe_result(struct fake_call *k)
 {
 	const struct fake_rule *r = k->rule;
 	bool unknown = r->asks_only || (r->unknown_without && !given_all(k));
 	bool done = r->ran ? jget(k->c->input, "kept.old") != NULL :
-		!mine(k) || value_of(k) == r->to;
+		!mine(k) || (value_of(k) == r->to && (!r->by_fact || told(k)));
 	json_t *o = json_object(), *changes = json_array();
 
 	jset_bool(o, "ok", true);
@@ -206,7 +214,7 @@ static json_t *probe_result(struct fake_call *k)
 	if (r->finding)
 		jset(o, "findings", json_pack("[{s:s, s:s, s:s}]", "severity", "blocker",
 			"code", r->finding, "text", "it stands in the way"));
-	if (r->fact && done && !unknown)
+	if (r->fact && !r->by_fact && done && !unknown)
 		jset(o, "facts", json_pack("{s:{s:{s:i}, s:{s:i}}}", r->fact, "stable",
 			"cpus", 2, "volatile", "free", k->f->w->boundaries));
 	return o;
@@ -242,7 +250,8 @@ static void step_apply(struct fake_call *k)
 		k->stage = 3;
 		if (r->ledger) {
 			send_event(k, json_pack("{s:s, s:s, s:s, s:s, s:i}", "e", "ledger",
-				"op", "add", "kind", "file", "name", r->ledger, "ack", 2));
+				"op", "add", "kind", r->leaves ? r->leaves : "file", "name",
+				r->ledger, "ack", 2));
 			return;
 		}
 		/* fall through */
@@ -263,15 +272,28 @@ static void step_apply(struct fake_call *k)
 		again(k);
 		return;
 	case 5:
-		if (r->ledger) {
+		if (r->ledger && !r->leaves) {
 			send_event(k, json_pack("{s:s, s:s, s:s, s:s, s:i}", "e", "ledger",
 				"op", "del", "kind", "file", "name", r->ledger, "ack", 3));
 			return;
 		}
 		/* fall through */
 	default:
-		end_call(k, json_pack("{s:b}", "ok", 1));
+		end_call(k, r->by_fact ? json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts",
+			r->fact, "stable", "pass", r->to) : json_pack("{s:b}", "ok", 1));
 	}
+}
+
+/* It holds as long as the world is as its apply made it. */
+static void step_hold(struct fake_call *k)
+{
+	if (mine(k) && value_of(k) != k->rule->to)
+		end_error(k, "failed", "it was let go");
+	else if (k->rule->held_ms)
+		end_call(k, json_pack("{s:b, s:{s:i}}", "ok", 1, "volatile", "held_ms",
+				      k->rule->held_ms));
+	else
+		end_call(k, json_pack("{s:b}", "ok", 1));
 }
 
 static void step_undo(struct fake_call *k)
@@ -315,6 +337,8 @@ static void step_call(void *arg)
 		end_call(k, probe_result(k));
 	else if (!strcmp(k->c->op, "apply"))
 		step_apply(k);
+	else if (!strcmp(k->c->op, "hold"))
+		step_hold(k);
 	else
 		step_undo(k);
 }
@@ -366,7 +390,7 @@ static void note(struct fake *f, const struct call *c)
 			       c->module, s->role);
 		s->probed = 0;
 		s->applies++;
-	} else {
+	} else if (strcmp(c->op, "hold")) {
 		s->probed = 0;
 		s->undos++;
 	}
@@ -384,6 +408,8 @@ static void fake_start(struct host *h, struct call *c)
 	k->next = fh->calls;
 	fh->calls = k;
 	c->impl = k;
+	if (fh->f->on_call)
+		fh->f->on_call(fh->f, c->module, c->op);
 	note(fh->f, c);
 	again(k);
 }
@@ -511,7 +537,7 @@ void fake_restart(struct fake *f)
 	loop_free(f->loop);
 	json_decref(f->events);
 	clock_fake_init(&f->clock);
-	f->clock.wall0_s = 1770000000;
+	f->clock.wall0_s = 1770000000 + f->later_s;
 	f->loop = loop_new(&f->clock.clock);
 	f->events = json_array();
 }

@@ -29,11 +29,15 @@ struct fake_rule {
 	bool unknown_without;	/* says unknown unless it was given all it wants */
 	const char *finding;	/* a blocker of this code, always */
 	const char *ledger;	/* a temporary thing of this name, while it runs */
+	const char *leaves;	/* the kind of that thing, when it stays behind */
+	bool by_fact;		/* done only while it is given the fact it told */
 	bool evidence;
 	bool ask;		/* asks a person before it does anything */
 	bool ran;		/* nothing tells that it is done but what was kept */
 	uint64_t send;		/* what its probe says apply costs, until it is done */
 	bool asks_only;		/* its probe never knows; apply asks and is content */
+	int held_ms;		/* hold: told, when it is not 0 */
+	int slow_ms;		/* what apply takes */
 };
 
 struct fake_var { char name[24]; int value; };
@@ -56,7 +60,10 @@ struct fake {
 	struct loop *loop;
 	struct json_t *events;		/* all report events, array */
 	bool boundary_at_reports;	/* the engine's own events count too */
+	int64_t later_s;		/* by so much the next engine begins later */
 	int answer;			/* to what is asked: 1, 0, -1 nobody */
+	/* Before each call begins: a test may turn the world. NULL: nobody does. */
+	void (*on_call)(struct fake *f, const char *module, const char *op);
 };
 
 struct fake *fake_new(const struct fake_rule *rules);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 static const char *const wants_machine[] = { "machine", NULL };
+static const char *const wants_pass[] = { "pass", NULL };
 
 /* The engine only asks whether these are there; fakehost does what they say. */
 static int never(struct ctx *c)
@@ -43,10 +44,13 @@ MODULE(fake_guest, "reconfigure.guest", ON_TARGET, MOD_REVERSIBLE, .apply = neve
 MODULE(fake_boot, "validate.boot", ON_TARGET, MOD_REVERSIBLE | MOD_LONG, .apply = never,
        .undo = never);
 MODULE(fake_quiesce, "cutover.quiesce", ON_SOURCE, MOD_REVERSIBLE | MOD_SOURCE_HELD,
-       .apply = never, .undo = never);
+       .apply = never, .undo = never, .hold = never);
 MODULE(fake_off, "cutover.off", ON_POWER, MOD_REVERSIBLE, .apply = never, .undo = never);
 MODULE(fake_start_target, "cutover.start", ON_TARGET, MOD_REVERSIBLE | MOD_NO_RETURN,
        .apply = never, .undo = never);
+
+MODULE(fake_pass, "cutover.pass", ON_BOTH, MOD_LONG | MOD_SOURCE_HELD, .apply = never,
+       .wants = wants_pass);
 
 static const struct fake_rule rules[RULES] = {
 	{ .module = "assess.look", .fact = "machine" },
@@ -57,6 +61,8 @@ static const struct fake_rule rules[RULES] = {
 	{ .module = "validate.boot", .var = "b.boot", .to = 1, .evidence = true,
 	  .ledger = "/run/boot" },
 	{ .module = "cutover.quiesce", .var = "a.serving", .to = 0 },
+	{ .module = "cutover.pass", .role = "target", .var = "b.pass", .to = 1, .fact = "pass",
+	  .by_fact = true },
 	{ .module = "cutover.off", .var = "a.power", .to = 0 },
 	{ .module = "cutover.start", .var = "b.serving", .to = 1 },
 	{ .module = "call.cleanup" },
@@ -75,6 +81,14 @@ static const struct fake_step steps[] = {
 	{ NULL, PHASE_ASSESS, NULL, NULL, NULL, NULL, NULL },
 };
 
+static const struct fake_step passing[] = {
+	{ "erp", PHASE_CUTOVER, "quiesce", &fake_quiesce, NULL, NULL, NULL },
+	{ "erp", PHASE_CUTOVER, "pass", &fake_pass, NULL, NULL, NULL },
+	{ "erp", PHASE_CUTOVER, "off", &fake_off, NULL, NULL, NULL },
+	{ "erp", PHASE_CUTOVER, "start", &fake_start_target, NULL, NULL, NULL },
+	{ NULL, PHASE_ASSESS, NULL, NULL, NULL, NULL, NULL },
+};
+
 static const char text[] =
 	"plan: erp\n"
 	"hosts:\n"
@@ -88,16 +102,26 @@ static const char text[] =
 	"    downtime: 5m\n"
 	"    assess: [ machine: {} ]\n";	/* replaced by the steps above */
 
-struct migration *migration_new(void)
+static struct migration *make(const struct fake_step *of)
 {
 	struct migration *g = mem_alloc(sizeof(*g));
 
 	memcpy(g->rules, rules, sizeof(rules));
-	fake_plan_make(&g->p, text, steps);
+	fake_plan_make(&g->p, text, of);
 	g->f = fake_new(g->rules);
 	fake_set(g->f, "a.serving", 1);
 	fake_set(g->f, "a.power", 1);
 	return g;
+}
+
+struct migration *migration_new(void)
+{
+	return make(steps);
+}
+
+struct migration *migration_passing(void)
+{
+	return make(passing);
 }
 
 void migration_free(struct migration *g)

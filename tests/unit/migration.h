@@ -16,7 +16,7 @@
 
 #include "tests/unit/fakehost.h"
 
-#define RULES 12
+#define RULES 14
 struct migration {
 	struct fake *f;
 	struct fake_plan p;
@@ -30,6 +30,9 @@ struct migration {
 };
 
 struct migration *migration_new(void);
+/* Another one, of a cutover alone: quiesce, pass (b.pass 0 -> 1, done only as long as the
+ * fact it told stands), off, start. */
+struct migration *migration_passing(void);
 void migration_free(struct migration *g);
 /* One run of the engine, state opened and closed around it; the exit status. */
 int migration_run(struct migration *g, enum run_kind kind);
@@ -47,6 +50,6 @@ void migration_tree(struct migration *g, char now[41], const char *phase,
 json_t *migration_files(struct migration *g);
 
 extern const struct module fake_look, fake_image, fake_disks, fake_guest, fake_boot,
-	fake_quiesce, fake_off, fake_start_target;
+	fake_quiesce, fake_pass, fake_off, fake_start_target;
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -136,12 +137,26 @@ static void wait_for_thaw(const char *dir)
 	alarm(0);
 }
 
+/* What the ledger holds after these events: the last entry, or NULL. Borrowed. */
+static const json_t *entry_of(const json_t *events)
+{
+	const json_t *event, *entry = NULL;
+	size_t i;
+
+	json_array_foreach(events, i, event)
+		if (!strcmp(jstr(event, "e", ""), "ledger"))
+			entry = strcmp(jstr(event, "op", ""), "add") ? NULL : event;
+	return entry;
+}
+
 static json_t *call(struct world *w, const char *op)
 {
 	json_t *events = NULL;
 	json_t *r = modtest_call("cutover.quiesce", op, w->input, &events);
 
 	modtest_keep(w->input, events);
+	if (!strcmp(op, "apply") || !strcmp(op, "undo"))
+		jset(w->input, "ledger", json_deep_copy(entry_of(events)));
 	json_decref(events);
 	return r;
 }
@@ -316,6 +331,248 @@ static void freeze_can_cut_the_power(void **state)
 	}
 }
 
+/* ---- when somebody kills what holds it ------------------------------------------------ */
+
+static bool holds(const char *pid, const char *dir)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%s/fd", pid);
+	DIR *fds = atoi(pid) > 0 && atoi(pid) != getpid() ? opendir(path) : NULL;
+	struct dirent *entry;
+	bool yes = false;
+
+	while (fds && !yes && (entry = readdir(fds))) {
+		char to[256] = "";
+
+		yes = readlinkat(dirfd(fds), entry->d_name, to, sizeof(to) - 1) > 0 &&
+		      !strcmp(to, dir);
+	}
+	if (fds)
+		closedir(fds);
+	return yes;
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%d/stat", (int)pid);
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 4096, NULL);
+	const char *after = text ? strrchr(text, ')') : NULL;
+
+	return after ? (pid_t)strtol(after + 4, NULL, 10) : 0;
+}
+
+/* Keeper and watchdog, once both are there. */
+static void find_pair(const struct world *w, pid_t *keeper, pid_t *dog)
+{
+	*keeper = *dog = 0;
+	alarm(60);
+	while (!*dog) {
+		pid_t found[2] = { 0, 0 };
+		DIR *proc = opendir("/proc");
+		struct dirent *entry;
+		int n = 0;
+
+		while ((entry = readdir(proc)))
+			if (holds(entry->d_name, w->mount[0]) && n++ < 2)
+				found[n - 1] = (pid_t)atoi(entry->d_name);
+		closedir(proc);
+		for (int i = 0; n == 2 && i < 2; i++)
+			if (parent_of(found[i]) == found[!i]) {
+				*keeper = found[!i];
+				*dog = found[i];
+			}
+	}
+	alarm(0);
+}
+
+/* A zombie is dead: who reaps it is not our affair. */
+static bool is_dead(pid_t pid)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%d/stat", (int)pid);
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 4096, NULL);
+	const char *after = text ? strrchr(text, ')') : NULL;
+
+	return !after || after[2] == 'Z' || after[2] == 'X';
+}
+
+static void wait_for_death(pid_t pid)
+{
+	alarm(60);
+	while (!is_dead(pid))
+		sched_yield();
+	alarm(0);
+}
+
+static void kill_both(const struct world *w)
+{
+	pid_t keeper, dog;
+
+	find_pair(w, &keeper, &dog);
+	kill(keeper, SIGSTOP);
+	kill(dog, SIGSTOP);
+	kill(keeper, SIGKILL);
+	kill(dog, SIGKILL);
+	wait_for_death(keeper);
+	wait_for_death(dog);
+}
+
+static void a_killed_watchdog_has_a_successor(void **state)
+{
+	struct world *w = *state;
+	pid_t keeper, dog, other, next;
+
+	if (!can_run)
+		skip();
+	must(w, "apply");
+	find_pair(w, &keeper, &dog);
+	kill(dog, SIGKILL);
+	do
+		find_pair(w, &other, &next);
+	while (next == dog);
+	assert_int_equal(other, keeper);
+	state_is(w, "done");
+	assert_true(frozen(w->mount[0]));
+	must(w, "undo");
+	assert_false(frozen(w->mount[0]));
+	assert_false(frozen(w->mount[1]));
+}
+
+static void a_watchdog_whose_keeper_is_killed_keeps_a_successor_itself(void **state)
+{
+	struct world *w = *state;
+	pid_t keeper, dog, other, next;
+
+	if (!can_run)
+		skip();
+	must(w, "apply");
+	find_pair(w, &keeper, &dog);
+	kill(keeper, SIGKILL);
+	do
+		find_pair(w, &other, &next);
+	while (other != dog);
+	kill(dog, SIGKILL);
+	do
+		find_pair(w, &other, &keeper);
+	while (other != next && keeper != next);
+	state_is(w, "done");
+	must(w, "undo");
+	assert_false(frozen(w->mount[0]));
+}
+
+static void a_freeze_that_nobody_holds_is_let_go_by_undo(void **state)
+{
+	struct world *w = *state;
+
+	if (!can_run)
+		skip();
+	must(w, "apply");
+	assert_non_null(jget(w->input, "ledger"));
+	kill_both(w);
+	assert_true(frozen(w->mount[0]));
+	assert_true(frozen(w->mount[1]));
+	state_is(w, "absent");
+	must(w, "undo");
+	assert_false(frozen(w->mount[0]));
+	assert_false(frozen(w->mount[1]));
+	assert_true(json_is_null(jget(w->input, "ledger")) || !jget(w->input, "ledger"));
+}
+
+static void a_freeze_that_nobody_holds_is_let_go_by_cleanup(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *input = NULL, *r = NULL;
+	json_t *entry;
+
+	if (!can_run)
+		skip();
+	must(w, "apply");
+	entry = jget(w->input, "ledger");
+	assert_string_equal(jstr(entry, "kind", ""), "freeze");
+	assert_false(jbool(entry, "lasting", false));
+	kill_both(w);
+	input = json_pack("{s:{s:s,s:s,s:O}}", "args", "kind", "freeze", "name",
+			  jstr(entry, "name", ""), "detail", jget(entry, "detail"));
+	r = modtest_call("call.cleanup", "apply", input, NULL);
+	assert_true(jbool(r, "ok", false));
+	assert_false(frozen(w->mount[0]));
+	assert_false(frozen(w->mount[1]));
+}
+
+static void what_somebody_else_thawed_is_not_held(void **state)
+{
+	struct world *w = *state;
+	AUTO_FD fd = -1;
+
+	if (!can_run)
+		skip();
+	must(w, "apply");
+	fd = open(w->mount[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(ioctl(fd, FITHAW, 0), 0);
+	state_is(w, "absent");
+	must(w, "apply");	/* a new instant */
+	assert_true(frozen(w->mount[1]));
+	state_is(w, "done");
+	must(w, "undo");
+	assert_false(frozen(w->mount[0]));
+	assert_false(frozen(w->mount[1]));
+}
+
+/* While the source is switched off nobody can ask it: only the clock counts. */
+static void a_sealed_freeze_outlives_its_agent(void **state)
+{
+	struct world *w = *state;
+	pid_t agent, keeper, dog;
+	int st = 0;
+
+	if (!can_run)
+		skip();
+	must(w, "apply");	/* for its name */
+	must(w, "undo");
+	agent = fork();
+	if (agent == 0) {
+		AUTO_JSON *a = call(w, "apply"), *h = call(w, "hold");
+
+		_exit(jbool(a, "ok", false) && jbool(h, "ok", false) &&
+		      jint(h, "volatile.held_ms", 0) == 900000 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(agent, &st, 0), agent);
+	assert_int_equal(WEXITSTATUS(st), 0);
+	find_pair(w, &keeper, &dog);
+	state_is(w, "done");	/* asked by the next agent */
+	assert_true(frozen(w->mount[0]));
+	must(w, "undo");
+	assert_false(frozen(w->mount[0]));
+}
+
+static void a_freeze_that_is_over_cannot_be_made_to_last(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *r = NULL;
+
+	if (!can_run)
+		skip();
+	must(w, "apply");
+	must(w, "undo");
+	r = call(w, "hold");
+	assert_false(jbool(r, "ok", true));
+	assert_string_equal(jstr(r, "error.text", ""), "the freeze is over");
+}
+
+static void nothing_is_frozen_for_an_agent_that_is_dead(void **state)
+{
+	struct world *w = *state;
+	struct freeze *f = NULL;
+	struct ctx *c;
+
+	if (!can_run)
+		skip();
+	c = ctx_new(-1, 1, w->input, -1);
+	c->agent = 1;		/* not our parent: that one has died */
+	assert_int_equal(freeze_begin(c, ctx_fact(c, "machine"), 60000, &f), -1);
+	assert_string_equal(c->text, "cannot freeze: the agent is gone");
+	assert_false(frozen(w->mount[0]));
+	ctx_free(c);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -327,6 +584,14 @@ int main(void)
 		T(freeze_ends_at_its_deadline_and_says_so),
 		T(freeze_takes_all_or_nothing),
 		T(freeze_can_cut_the_power),
+		T(a_killed_watchdog_has_a_successor),
+		T(a_watchdog_whose_keeper_is_killed_keeps_a_successor_itself),
+		T(a_freeze_that_nobody_holds_is_let_go_by_undo),
+		T(a_freeze_that_nobody_holds_is_let_go_by_cleanup),
+		T(what_somebody_else_thawed_is_not_held),
+		T(a_sealed_freeze_outlives_its_agent),
+		T(a_freeze_that_is_over_cannot_be_made_to_last),
+		T(nothing_is_frozen_for_an_agent_that_is_dead),
 	};
 	AUTO_FREE char *losetup = proc_which("losetup"), *mkfs = proc_which("mkfs.ext4");
 

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * held - between the last pass and the power cut the source must not have served again.
+ *
+ * What makes it stand still is asked just before it is switched off, and made to last
+ * over it: from then on nobody may be there to ask, since the agent goes with its
+ * machine, and only the clock tells. Who is off already, not by this cutover, must still
+ * be able to say that it stood still until then.
+ */
+#include "engine/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLACK_MS 5000		/* of two clocks, over the longest hold */
+
+/* The step that makes the source stand still. */
+static bool takes_hold(const struct plan_step *s)
+{
+	return (s->module->flags & MOD_SOURCE_HELD) && s->module->undo;
+}
+
+bool step_switches_off(const struct plan_step *s)
+{
+	return s->phase == PHASE_CUTOVER && s->module->place == ON_POWER && s->module->apply;
+}
+
+/* ---- before the intent -------------------------------------------------------------------- */
+
+/* The source served until now: what was read of it while it stood still before is
+ * of another instant, and is read again. */
+static void forget_held(struct job *j, struct rec *c)
+{
+	const struct graph *g = j->r->graph;
+	json_t *fact;
+	const char *name;
+	void *safe;
+
+	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++) {
+		AUTO_FREE char *key = step_key(g->nodes[i].step);
+
+		if (!(g->nodes[i].step->module->flags & MOD_SOURCE_HELD))
+			continue;
+		json_object_foreach_safe(j->m->facts, safe, name, fact) {
+			AUTO_FREE char *field = mem_printf("facts/%s", name);
+
+			if (strcmp(jstr(fact, "step", ""), key))
+				continue;
+			rec_meta(c, field, json_null());
+			json_object_del(j->m->facts, name);
+			j->m->facts_gen++;
+		}
+	}
+}
+
+/* Wall time, in seconds: another run may have to read it. */
+static json_t *window(const struct job *j)
+{
+	int64_t now = run_wall(j->r), left = 0;
+	uint64_t t = loop_now(j->r->loop);
+
+	if (j->held_until > t)
+		left = (int64_t)(j->held_until - t) / 1000;
+	return json_pack("{s:I, s:I}", "from", (json_int_t)now, "until",
+			 (json_int_t)(now + left));
+}
+
+void held_intend(struct job *j, struct rec *c)
+{
+	if (takes_hold(j->s))
+		forget_held(j, c);
+	if (step_switches_off(j->s))
+		rec_meta(c, "held", j->held_until ? window(j) : json_null());
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+static bool is_off(const struct job *j)
+{
+	return !strcmp(jstr(j->before, "state", ""), "done");
+}
+
+/* The source does not answer, and an earlier run began to switch it off: that is what is
+ * to be expected as long as the hold lasts for certain. */
+static bool lasts_by_the_clock(struct job *j, const json_t *result)
+{
+	const json_t *held = json_object_get(meta_of(j->r, j->m), "held");
+	const char *kind = result_kind(result);
+	int64_t now = run_wall(j->r), until = jint(held, "until", 0);
+
+	if ((strcmp(kind, "down") && strcmp(kind, "lost")) ||
+	    !meta_touched(j->r, j->m, j->node) || now < jint(held, "from", INT64_MAX) ||
+	    now >= until)
+		return false;
+	j->held_until = loop_now(j->r->loop) + (uint64_t)(until - now) * 1000;
+	return true;
+}
+
+static void refuse(struct job *j, const struct op *o, const json_t *result)
+{
+	AUTO_FREE char *key = step_key(o->step);
+	AUTO_FREE char *text = NULL;
+
+	if (is_off(j))
+		text = mem_printf("cannot go on with the cutover of '%s': it is off, and "
+				  "nobody can tell whether it stood still until then",
+				  j->m->name);
+	else if (result_ok(result) || !strcmp(result_kind(result), "failed"))
+		text = mem_printf("cannot switch '%s' off: what '%s' holds does not last, and "
+				  "what it wrote since is in no pass%s%s", j->m->name, key,
+				  result_ok(result) ? "" : ": ",
+				  jstr(result, "error.text", ""));
+	else
+		text = mem_printf("cannot switch '%s' off: nobody can tell whether it still "
+				  "stands still: %s", j->m->name,
+				  jstr(result, "error.text", "no answer"));
+	job_fail_text(j, "failed", text, "drover cutover begins it anew; the `hold` of quiesce "
+		      "says how long a freeze may last");
+}
+
+static void on_held(struct op *o, const json_t *result, void *arg)
+{
+	struct job *j = arg;
+	bool holds = result_ok(result) && (!strcmp(o->name, "hold") ||
+					   !strcmp(jstr(result, "state", ""), "done"));
+	int64_t ms = jint(result, "volatile.held_ms", 0);
+
+	if (holds && ms > SLACK_MS)
+		j->held_until = j->asked_ms + (uint64_t)(ms - SLACK_MS);
+	if (!holds && !result_ok(result) && step_try_again(j, result))
+		return;
+	if (!holds && !lasts_by_the_clock(j, result))
+		refuse(j, o, result);
+	else if (is_off(j))
+		job_succeed(j, j->before, meta_touched(j->r, j->m, j->node) ? "done" :
+			    "unchanged", meta_touched(j->r, j->m, j->node));
+	else
+		step_intend(j);
+}
+
+bool held_ask(struct job *j, const json_t *result)
+{
+	const struct graph *g = j->r->graph;
+	const char *state = jstr(result, "state", "");
+
+	if (!step_switches_off(j->s) || meta_finished(j->r, j->m, j->node) ||
+	    !strcmp(state, "unknown"))
+		return false;
+	for (uint32_t i = g->first[j->m->index]; i < j->node; i++) {
+		const struct plan_step *s = g->nodes[i].step;
+
+		if (!takes_hold(s) || !meta_touched(j->r, j->m, i))
+			continue;
+		j->asked_ms = loop_now(j->r->loop);
+		op_start(j->r, j->m, i, s->module->hold && strcmp(state, "done") ? "hold" :
+			 "probe", on_held, j)->quiet = true;
+		return true;
+	}
+	return false;
+}
+
+/* ---- afterwards ---------------------------------------------------------------------------- */
+
+bool held_too_long(struct job *j)
+{
+	if (!j->held_until || loop_now(j->r->loop) <= j->held_until)
+		return false;
+	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': it is off, "
+		"but that took longer than it was sure to stand still", j->m->name);
+	job_fail_text(j, "failed", text, "drover cutover begins it anew; the `hold` of quiesce "
+		      "says how long a freeze may last");
+	return true;
+}
+
+bool held_was_on_again(struct job *j)
+{
+	if (!step_switches_off(j->s) || !meta_finished(j->r, j->m, j->node))
+		return false;
+	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': its source "
+		"was switched on again after the last pass", j->m->name);
+	job_fail_text(j, "failed", text, "drover cutover begins it anew");
+	return true;
+}
+
+/* No freeze survives its machine: nothing is left there to be taken away. */
+void held_off(const struct job *j, struct rec *c)
+{
+	const json_t *ledger = json_object_get(state_meta(j->r->state), "ledger");
+	const char *host, *key;
+	json_t *things, *entry;
+
+	if (!step_switches_off(j->s))
+		return;
+	json_object_foreach((json_t *)(uintptr_t)ledger, host, things)
+		json_object_foreach(things, key, entry) {
+			AUTO_FREE char *path = mem_printf("ledger/%s/%s", host, key);
+
+			if (!strcmp(jstr(entry, "kind", ""), "freeze") &&
+			    !strcmp(jstr(entry, "machine", ""), j->m->name))
+				jset(c->meta, path, json_null());
+		}
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_run_held - what the world may do to a source between the last pass and the power
+ * cut: let go of it, switch it off, be slow, kill the engine. The target never starts with
+ * less than the source wrote.
+ */
+#include "tests/unit/migration.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int setup(void **state)
+{
+	*state = migration_passing();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	migration_free(*state);
+	return 0;
+}
+
+static void assert_cutover(struct migration *g, int status)
+{
+	int now = migration_run(g, RUN_CUTOVER);
+
+	if (now != status)
+		fail_msg("ended with %d, not %d: %s", now, status,
+			 g->err.what ? g->err.what : "no error");
+	if (g->f->w->broken[0])
+		fail_msg("%s", g->f->w->broken);
+}
+
+static const char *error_of_off(const struct migration *g)
+{
+	json_t *e;
+	size_t i;
+
+	json_array_foreach(g->f->events, i, e)
+		if (!strcmp(jstr(e, "step", ""), "off") && !strcmp(jstr(e, "state", ""), "failed"))
+			return jstr(e, "error", "");
+	return "";
+}
+
+static void assert_went_back(struct migration *g)
+{
+	assert_int_equal(fake_get(g->f, "a.serving"), 1);
+	assert_int_equal(fake_get(g->f, "b.serving"), 0);
+	assert_string_equal(migration_meta(g, "serves"), "source");
+}
+
+/* ---- between the pass and the cut ----------------------------------------------------- */
+
+static bool at_off(const struct fake *f, const char *module, const char *op)
+{
+	return !strcmp(module, "cutover.off") && !strcmp(op, "probe") &&
+	       fake_applies(f, "cutover.pass") > 0;
+}
+
+static void thaw(struct fake *f, const char *module, const char *op)
+{
+	if (at_off(f, module, op))
+		fake_set(f, "a.serving", 1);
+}
+
+static void a_source_that_was_let_go_is_not_switched_off(void **state)
+{
+	struct migration *g = *state;
+
+	g->f->on_call = thaw;
+	assert_cutover(g, ERR_STEP);
+	assert_string_equal(g->err.what, "cannot switch 'erp' off: what 'cutover.quiesce' holds "
+			    "does not last, and what it wrote since is in no pass: it was let go");
+	assert_int_equal(fake_applies(g->f, "cutover.off"), 0);
+	assert_int_equal(fake_get(g->f, "a.power"), 1);
+	assert_went_back(g);
+	g->f->on_call = NULL;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_applies(g->f, "cutover.pass"), 4);	/* twice, two ends */
+}
+
+static void thaw_and_cut(struct fake *f, const char *module, const char *op)
+{
+	thaw(f, module, op);
+	if (at_off(f, module, op))
+		fake_set(f, "a.power", 0);
+}
+
+static void a_source_switched_off_by_somebody_else_is_not_taken_for_still(void **state)
+{
+	struct migration *g = *state;
+
+	g->f->on_call = thaw_and_cut;
+	assert_cutover(g, ERR_STEP);
+	assert_string_equal(g->err.what, "cannot go on with the cutover of 'erp': it is off, and "
+			    "nobody can tell whether it stood still until then");
+	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
+}
+
+static void cut(struct fake *f, const char *module, const char *op)
+{
+	if (at_off(f, module, op))
+		fake_set(f, "a.power", 0);
+}
+
+/* Such as a domain that was paused: libvirt can still tell. */
+static void a_source_that_is_off_and_known_to_have_stood_still_will_do(void **state)
+{
+	struct migration *g = *state;
+
+	g->f->on_call = cut;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_applies(g->f, "cutover.off"), 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+}
+
+/* It may have been cut only to start with its host again. */
+static void who_is_half_off_already_is_asked_too(void **state)
+{
+	struct migration *g = *state;
+
+	g->f->on_call = thaw;
+	fake_set(g->f, "a.power", -1);
+	assert_cutover(g, ERR_STEP);
+	assert_int_equal(fake_applies(g->f, "cutover.off"), 0);
+	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
+}
+
+/* ---- a hold that has an end ------------------------------------------------------------- */
+
+static void a_power_cut_that_outlasts_the_hold_goes_back(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "cutover.quiesce")->held_ms = 900000;
+	migration_rule(g, "cutover.off")->slow_ms = 900000;
+	assert_cutover(g, ERR_STEP);
+	assert_string_equal(g->err.what, "cannot go on with the cutover of 'erp': it is off, but "
+			    "that took longer than it was sure to stand still");
+	assert_int_equal(fake_get(g->f, "a.power"), 1);
+	assert_went_back(g);
+	migration_rule(g, "cutover.off")->slow_ms = 600000;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+}
+
+static void a_freeze_leaves_the_ledger_with_its_machine(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "cutover.quiesce")->ledger = "drover-freeze-1";
+	migration_rule(g, "cutover.quiesce")->leaves = "freeze";
+	assert_cutover(g, 0);
+	g->f->w->down[0] = true;	/* nobody is there to be asked any more */
+	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
+}
+
+static void the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "cutover.quiesce")->ledger = "drover-freeze-1";
+	migration_rule(g, "cutover.quiesce")->leaves = "freeze";
+	migration_rule(g, "cutover.off")->ask = true;
+	g->f->answer = 0;
+	assert_cutover(g, ERR_STEP);
+	assert_went_back(g);
+	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
+}
+
+/* ---- an engine that is killed ------------------------------------------------------------- */
+
+/* The first death after which `dead` is true. */
+static struct migration *killed(bool (*dead)(struct migration *g))
+{
+	struct migration *first = NULL;
+
+	for (int alive = 0, late = 200; late - alive > 1;) {
+		struct migration *g = migration_passing();
+		int k = (alive + late) / 2;
+
+		migration_rule(g, "cutover.quiesce")->held_ms = 900000;
+		g->f->boundary_at_reports = true;
+		fake_strike(g->f, FAULT_KILL, k);
+		migration_run_child(g, RUN_CUTOVER);
+		fake_strike(g->f, FAULT_NONE, 0);
+		if (!dead(g)) {
+			alive = k;
+			migration_free(g);
+			continue;
+		}
+		late = k;
+		if (first)
+			migration_free(first);
+		first = g;
+	}
+	assert_non_null(first);
+	return first;
+}
+
+static bool passed(struct migration *g)
+{
+	return !strcmp(migration_meta(g, "steps/cutover.pass/status"), "done");
+}
+
+/* The agent goes with its engine, and the source serves again. */
+static void a_pass_of_an_earlier_instant_is_made_anew(void **state)
+{
+	struct migration *g = killed(passed);
+	int before = fake_applies(g->f, "cutover.pass");
+
+	(void)state;
+	assert_int_equal(fake_get(g->f, "a.power"), 1);
+	fake_set(g->f, "a.serving", 1);
+	assert_cutover(g, 0);
+	assert_int_equal(fake_applies(g->f, "cutover.pass"), before + 2);
+	migration_free(g);
+}
+
+static void a_pass_of_a_source_that_is_still_held_stands(void **state)
+{
+	struct migration *g = killed(passed);
+	int before = fake_applies(g->f, "cutover.pass");
+
+	(void)state;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_applies(g->f, "cutover.pass"), before);
+	migration_free(g);
+}
+
+static bool cut_off(struct migration *g)
+{
+	return fake_get(g->f, "a.power") == 0;
+}
+
+static void who_died_in_the_cut_goes_on_while_the_hold_lasts_for_certain(void **state)
+{
+	struct migration *g = killed(cut_off);
+
+	(void)state;
+	assert_string_equal(migration_meta(g, "steps/cutover.off/status"), "intent");
+	g->f->w->down[0] = true;
+	g->f->later_s = 600;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+	migration_free(g);
+}
+
+/* It may have served again before it went off. */
+static void who_died_in_the_cut_does_not_go_on_when_the_hold_is_over(void **state)
+{
+	struct migration *g = killed(cut_off);
+
+	(void)state;
+	g->f->w->down[0] = true;
+	g->f->later_s = 3600;
+	assert_cutover(g, ERR_STOPPED);		/* the way back needs the source, too */
+	assert_string_equal(error_of_off(g), "cannot go on with the cutover of 'erp': it is off, "
+			    "and nobody can tell whether it stood still until then");
+	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 0);
+	g->f->w->down[0] = false;		/* it was switched on by the way back */
+	assert_cutover(g, 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+	migration_free(g);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_source_that_was_let_go_is_not_switched_off),
+		TEST(a_source_switched_off_by_somebody_else_is_not_taken_for_still),
+		TEST(a_source_that_is_off_and_known_to_have_stood_still_will_do),
+		TEST(who_is_half_off_already_is_asked_too),
+		TEST(a_power_cut_that_outlasts_the_hold_goes_back),
+		TEST(a_freeze_leaves_the_ledger_with_its_machine),
+		TEST(the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over),
+		cmocka_unit_test(a_pass_of_an_earlier_instant_is_made_anew),
+		cmocka_unit_test(a_pass_of_a_source_that_is_still_held_stands),
+		cmocka_unit_test(who_died_in_the_cut_goes_on_while_the_hold_lasts_for_certain),
+		cmocka_unit_test(who_died_in_the_cut_does_not_go_on_when_the_hold_is_over),
+	};
+
+	return cmocka_run_group_tests_name("run_held", tests, NULL, NULL);
+}
