@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define GRACE_MS 500		/* the child ends itself first, with a better message */
+#define GRACE_MS 3000		/* the child ends itself first, with a better message */
 #define RETRY_MS 1000
 #define LOGS_MAX 1000
 

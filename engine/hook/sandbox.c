@@ -66,7 +66,7 @@ static int set_limits(uint64_t memory, uint64_t timeout_ms)
 {
 	uint64_t mapped = mapped_now();
 
-	if (limit(RLIMIT_CPU, timeout_ms / 1000 + 2) < 0 || limit(RLIMIT_CORE, 0) < 0)
+	if (limit(RLIMIT_CPU, timeout_ms / 1000 + 5) < 0 || limit(RLIMIT_CORE, 0) < 0)
 		return -1;
 	if (SANITIZED)
 		return 0;

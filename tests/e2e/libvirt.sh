@@ -38,7 +38,7 @@ export LAB_INSIDE=libvirt_inside
 lab_host a 10.66.0.11
 lab_host b 10.66.0.12
 for host in a b; do
-	wait_for 30 lab_on $host virsh -q uri || fail "no libvirtd at $host"
+	wait_for 300 lab_on $host virsh -q uri || fail "no libvirtd at $host"
 done
 uuids=$(for host in a b; do lab_on $host virsh capabilities | grep -o '<uuid>.*</uuid>'; done | sort -u | wc -l)
 [ "$uuids" = 2 ] || fail "both hosts have one libvirtd"
@@ -116,7 +116,7 @@ machines:
       - boot: { skip: true }	# its own test has it; two guests more are minutes here
     cutover:
       - quiesce: { mode: "\${quiesce}" }
-      - check: { id: answers, after: start, at: here, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 3m }
+      - check: { id: answers, after: start, at: here, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 15m }
 END
 cd "$LAB" || exit 1
 
@@ -139,7 +139,7 @@ proves_target() {
 
 # ---- there, and back after it served --------------------------------------------------
 
-wait_for 120 client count 10.77.0.10 || fail "the machine does not come up"
+wait_for 600 client count 10.77.0.10 || fail "the machine does not come up"
 client write 10.77.0.10 "$LAB/acked" &
 writer=$!
 expect 0 "$DROVER" check plan.yaml
@@ -167,7 +167,7 @@ lab_on b virsh -q list --all --name | grep -q . && fail "rollback left a domain 
 lab_on b sh -c '[ -z "$(find /srv/images -type f)" ]' || fail "rollback left files at the target"
 [ "$(state a erp-ledger)" = running ] || fail "the source domain must run again"
 [ "$(autostart a erp-ledger)" = enable ] || fail "the source domain must start with its host again"
-wait_for 120 client count 10.77.0.10 || fail "the source does not come back"
+wait_for 600 client count 10.77.0.10 || fail "the source does not come back"
 [ "$(client count 10.77.0.10)" -ge "$held" ] || fail "the source lost what it had"
 
 # ---- again, shut down this time, and for good --------------------------------------------
@@ -192,7 +192,7 @@ lab_on b test ! -e /srv/images/ledger/sda.qcow2 || fail "the overlay is still th
 before=$(client count 10.77.0.10)
 client write 10.77.0.10 "$LAB/acked" &
 writer=$!
-wait_for 20 eval "[ \$(client count 10.77.0.10) -gt $((before + 5)) ]" || fail "the machine takes no writes any more"
+wait_for 300 eval "[ \$(client count 10.77.0.10) -gt $((before + 5)) ]" || fail "the machine takes no writes any more"
 kill $writer
 expect 0 "$DROVER" cleanup plan.yaml
 [ "$(state b ledger)" = running ] || fail "cleanup must leave the machine alone"

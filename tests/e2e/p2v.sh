@@ -43,13 +43,13 @@ machines:
       start: qemu
       nics: { ens192: { network: br20, mac: keep, address: 10.77.0.10/24, gateway: 10.77.0.1 } }
     cutover:
-      - check: { id: answers, after: start, at: here, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 3m }
+      - check: { id: answers, after: start, at: here, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 15m }
 END
 cd "$LAB" || exit 1
 
 sshd_up() { exec 3<>/dev/tcp/10.77.0.10/22; }
-wait_for 400 "$here/tests/lib/client" count 10.77.0.10 || fail "the server does not come up"
-wait_for 120 eval '(sshd_up)' || fail "its sshd does not come up"
+wait_for 1200 "$here/tests/lib/client" count 10.77.0.10 || fail "the server does not come up"
+wait_for 600 eval '(sshd_up)' || fail "its sshd does not come up"
 expect 111 "$DROVER" hosts plan.yaml
 said 'drover hosts .* --pin db1'
 expect 0 "$DROVER" hosts plan.yaml --pin db1 -y
@@ -66,9 +66,10 @@ expect 0 "$DROVER" run plan.yaml
 
 # back before the target served: the source goes on as before
 before=$("$here/tests/lib/client" count 10.77.0.10)
+takes_writes() { [ "$("$here/tests/lib/client" count 10.77.0.10)" -gt "$before" ]; }
 expect 0 "$DROVER" rollback plan.yaml -y
 lab_on kvm1 sh -c '[ -z "$(find /srv/images -type f)" ]' || fail "rollback left files at the target"
-wait_for 20 test "$("$here/tests/lib/client" count 10.77.0.10)" -gt "$before" || fail "the source does not take writes"
+wait_for 300 takes_writes || fail "the source does not take writes"
 
 # and for good
 expect 0 "$DROVER" run plan.yaml

@@ -37,7 +37,7 @@ out="dir: /srv/out, format: raw"
 # fresh WHAT: nothing is lost, and the next case begins anew.
 fresh() {
 	must "the source is as before: $1" test "$(sha256sum <"$LAB/disk.raw")" = "$before"
-	must "no agent is left after: $1" wait_for 10 no_agent
+	must "no agent is left after: $1" wait_for 120 no_agent
 	rm -rf .drover
 }
 
@@ -48,7 +48,7 @@ NOW  erp      convert.disks         FAILED: host 'here': cannot find disk 'root'
           it is looked for on the source's host: is it attached, and the path right?
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -76,7 +76,7 @@ NOW  erp      convert.disks         FAILED: host 'here': cannot find disk 'root'
           what is there: lsblk -do NAME,SIZE,SERIAL,WWN, and ls -l /dev/disk/by-id
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -91,7 +91,7 @@ fresh "a device that is not there"
 plan "$image" "$out" "assess: [ machine: {} ]"
 qemu-nbd -f raw --persistent -k "$LAB/in-use.sock" disk.raw &
 nbd=$!
-wait_for 10 test -S "$LAB/in-use.sock"
+wait_for 120 test -S "$LAB/in-use.sock"
 bad 0 "a source that is in use" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  accepted erp      guest.no-root: no disk of 'erp' holds a root file system
@@ -100,7 +100,7 @@ NOW  erp      convert.disks         done
 NOW  erp      validate.disks        done
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      done     -        done     -            done      -        source   TIME
+erp      done     -        done     -            done      -        source  TOOK
 
 run: done, TIME, SIZE moved
 Next: drover cutover plan.yaml --preview
@@ -126,7 +126,7 @@ NOW  erp      convert.disks         FAILED: host 'here': cannot copy disk 'root'
           something made it shorter: stop that and bring it back, then drover run plan.yaml; or drover rollback plan.yaml --to convert
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME, SIZE moved
 Next: drover run plan.yaml
@@ -142,7 +142,7 @@ NOW  erp      convert.disks         FAILED: host 'b': cannot go on with disk 'ro
           drover rollback plan.yaml --to convert, then drover run plan.yaml
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME, SIZE moved
 Next: drover run plan.yaml
@@ -195,7 +195,7 @@ NOW  erp      convert.disks         FAILED: host 'b': cannot write to '/srv/out/
           move it away, choose another target.dir, or say target: { replace: true } to overwrite it
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -210,7 +210,7 @@ bad  rollback  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      'erp' is as it was before convert: tree ID, asked again and equal
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        -        -            -         -        source   -
+erp      -        -        -        -            -         -        source  TOOK
 
 rollback: done, TIME
 Next: drover preview plan.yaml
@@ -227,7 +227,7 @@ NOW  erp      convert.disks         FAILED: host 'b': cannot write to '/srv/out/
           move it away, choose another target.dir, or say target: { replace: true } to overwrite it
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -274,7 +274,7 @@ NOW  BLOCKER  erp      target.space: the disks need 28.6 MiB, '/srv/small' has 1
 NOW  erp      cannot convert 'erp': blocker target.space: the disks need 28.6 MiB, '/srv/small' has 16.0 MiB free
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      done     -        stopped  -            -         -        source   TIME
+erp      done     -        stopped  -            -         -        source  TOOK
 
 run: refused, TIME
 Next: drover run plan.yaml
@@ -291,7 +291,7 @@ NOW  erp      convert.disks         FAILED: host 'b': cannot write '/srv/small/e
           free space there; `drover run` then goes on where it stopped
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME, SIZE moved
 Next: drover run plan.yaml
@@ -331,7 +331,7 @@ NOW  erp      convert.disks         FAILED: cannot copy to 'LOOP': it has 32.0 M
           make the target at least as large as the source
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME, SIZE moved
 Next: drover run plan.yaml
@@ -379,7 +379,7 @@ NOW  erp      convert.disks         FAILED: host 'b': cannot run 'qemu-img': it 
           install the package qemu-utils: apt-get install qemu-utils
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml

@@ -41,7 +41,7 @@ plan() {
 }
 as_before() {
 	must "nothing is at the target after: $1" nothing_in "$LAB/hosts/b/srv/out"
-	must "no agent is left after: $1" wait_for 10 no_agent
+	must "no agent is left after: $1" wait_for 120 no_agent
 }
 
 key="identity: \"$LAB/key\", known_hosts: \"$LAB/known_hosts\""
@@ -59,7 +59,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot connect to '10.66.0
           is sshd running there, and on this port?
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -117,7 +117,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot log in to 'a' as ro
           add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -135,7 +135,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot log in to 'a' as ro
           add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -158,7 +158,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot trust 'a': no key i
           compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -177,7 +177,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot trust 'a': its key 
           somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -205,7 +205,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot become root on 'a':
           give the password: become: { sudo: { password: "secret:NAME" } }, or let sudoers ask for none: ops ALL=(root) NOPASSWD: ALL
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -224,7 +224,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot become root on 'a':
           is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -241,7 +241,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot become root on 'a':
           is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -258,7 +258,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot fetch the secret 'o
           export OPS=... before you start drover
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -279,7 +279,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 
           start-up files of the shell must print nothing when no terminal is there
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -297,7 +297,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 
           does `ssh root@10.66.0.11 true` work?
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -316,7 +316,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 
           allow it for one of them: mount -o remount,exec /dev/shm
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml
@@ -334,7 +334,7 @@ NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 
           it needs 8 MiB: remove files there, or make it larger: mount -o remount,size=64m
 
 machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source   TIME
+erp      -        -        FAILED   -            -         -        source  TOOK
 
 run: a step FAILED, TIME
 Next: drover run plan.yaml

@@ -93,13 +93,10 @@ lab_host() {
 	nsenter --net="/run/netns/$name" unshare --mount --pid --uts --fork --kill-child --propagation private \
 		--mount-proc bash -c '_lab_inside "$1"' lab "$name" &
 	echo $! >"$dir/pid"
-	local tries=0
-	until (exec 3<>"/dev/tcp/$ip/22") 2>/dev/null; do
-		tries=$((tries + 1))
-		[ $tries -lt 200 ] || { echo "host $name does not come up"; cat "$dir/sshd.log"; exit 1; }
-		read -rt 0.05 <> <(:) || :
-	done
+	wait_for 120 lab_up "$ip" || { echo "host $name does not come up"; cat "$dir/sshd.log"; exit 1; }
 }
+
+lab_up() { (exec 3<>"/dev/tcp/$1/22"); }
 
 # The process that is the host's init, as this namespace sees it.
 lab_init_pid() { pgrep -P "$(cat "$LAB/hosts/$1/pid")" | head -n 1; }
@@ -130,7 +127,7 @@ wait_for() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
-		read -rt 0.2 <> <(:) || :
+		read -rt 0.05 <> <(:) || :
 	done
 }
 
@@ -144,7 +141,7 @@ gate() {
 	sed -n "s/^$ip /[${GATE%:*}]:${GATE#*:} /p" "$LAB/known_hosts" >>"$LAB/known_hosts"
 	"$lab_lib/gate" $GATE "$ip:22" "$2" "$3" "$LAB/gate" &
 	gate_pid=$!
-	wait_for 30 test -e "$LAB/gate.ready" || fail "the gate does not listen"
+	wait_for 120 test -e "$LAB/gate.ready" || fail "the gate does not listen"
 }
 gate_shut() { [ -e "$LAB/gate.shut" ]; }
 gate_open() { : >"$LAB/gate.open"; }

@@ -145,7 +145,6 @@ machines:
     assess:
       - check: { file: loop.lua, timeout: 300ms }
 --- file loop.lua
-local s = drover.stat("/")
 while true do
 	pcall(function() while true do end end)
 end
@@ -155,7 +154,7 @@ end
 small  run preview  plan.yaml  1 host asked, 0 changed
 
 one  here -> here, serves: source
-  assess       check   FAILED: loop.lua:3: did not end within 300ms
+  assess       check   FAILED: loop.lua:2: did not end within 300ms
                        `timeout:` in the plan allows more
                        the step stands at plan.yaml:8:9
 
@@ -163,7 +162,7 @@ one  here -> here, serves: source
 1 step could not be asked
 Next: drover preview plan.yaml
 --- stderr
-plan.yaml:8:9: step one assess.check: loop.lua:3: did not end within 300ms
+plan.yaml:8:9: step one assess.check: loop.lua:2: did not end within 300ms
     8 |       - check: { file: loop.lua, timeout: 300ms }
       |         ^
   `timeout:` in the plan allows more

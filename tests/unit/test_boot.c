@@ -89,10 +89,19 @@ static int setup(void **state)
 	return 0;
 }
 
+static char *marker(const struct world *w, const char *prefix)
+{
+	return mem_printf("/run/drover/%s%s/qemu.pid", prefix, w->name);
+}
+
+/* A test that fails leaves its machine running: it must not be taken for the next one's. */
 static int teardown(void **state)
 {
 	struct world *w = *state;
+	AUTO_FREE char *copy = marker(w, "@"), *machine = marker(w, "");
 
+	task_end(copy, 5000);
+	task_end(machine, 5000);
 	io_remove_tree(w->dir);
 	json_decref(w->input);
 	json_decref(w->events);
@@ -189,11 +198,6 @@ static void define(struct world *w)
 			jget(r, "facts.definition.stable"));
 }
 
-static char *marker(const struct world *w, const char *prefix)
-{
-	return mem_printf("/run/drover/%s%s/qemu.pid", prefix, w->name);
-}
-
 static void nothing_is_left(struct world *w)
 {
 	AUTO_FREE char *copy = marker(w, "@"), *machine = marker(w, "");
@@ -279,6 +283,7 @@ static void boot_gives_up_in_time_and_leaves_nothing(void **state)
 {
 	struct world *w = *state;
 	AUTO_JSON *r = NULL;
+	const char *hint;
 
 	if (!can_run)
 		skip();
@@ -288,7 +293,10 @@ static void boot_gives_up_in_time_and_leaves_nothing(void **state)
 	assert_false(jbool(r, "ok", true));
 	assert_non_null(strstr(jstr(r, "error.text", ""),
 			       "'never said' was not seen on the console within"));
-	assert_string_equal(jstr(r, "error.hint", ""), "its last console line: tiny login:");
+	/* how far it came in that time is the machine's affair */
+	hint = jstr(r, "error.hint", "its last console line: ");
+	assert_memory_equal(hint, "its last console line: ", 23);
+	assert_non_null(strstr(evidence(w, "console"), hint + 23));
 	nothing_is_left(w);
 }
 
@@ -384,7 +392,7 @@ static void start_runs_the_machine_and_undo_takes_it_away(void **state)
 	state_is(w, "cutover.start", "absent");
 	must(w, "cutover.start", "apply");
 	assert_int_not_equal(task_find(machine), 0);
-	assert_non_null(strstr(evidence(w, "console"), "tiny login: "));
+	assert_non_null(strstr(evidence(w, "console"), "tiny login:"));
 	r = call(w, "cutover.start", "probe");
 	assert_string_equal(jstr(r, "state", ""), "done");
 	assert_int_equal(jint(r, "volatile.target_writes", -1), 0);

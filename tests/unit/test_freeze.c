@@ -251,12 +251,13 @@ static void freeze_ends_at_its_deadline_and_says_so(void **state)
 
 	if (!can_run)
 		skip();
-	jset_int(jget(w->input, "args"), "hold", 1000);
+	jset_int(jget(w->input, "args"), "hold", 600000);
 	r = call(w, "apply");
 	assert_true(jbool(r, "ok", false));
 	c = ctx_new(-1, 1, w->input, -1);
 	freeze_attach(c, &f);
 	assert_non_null(f);
+	assert_int_equal(freeze_extend(c, f, 200), 0);	/* from now: it counts while we look */
 	wait_for_thaw(w->mount[1]);
 	wait_for_thaw(w->mount[0]);
 	assert_int_equal(freeze_end(c, f), -1);

@@ -140,13 +140,11 @@ static void expect(const char *lua, const char *op, const char *want)
 static void expect_budget(const char *lua, int timeout_ms, int memory, const char *want)
 {
 	struct rig *r = rig_new(lua);
-	uint64_t began = clock_real.mono_ms(NULL);
 
 	args_set(r, "timeout", json_integer(timeout_ms));
 	args_set(r, "memory", json_integer(memory));
 	rig_run(r);
 	assert_string_equal(jstr(r->result, "error.text", ""), want);
-	assert_true(clock_real.mono_ms(NULL) - began < (uint64_t)timeout_ms + 1000);
 	rig_free(r);
 }
 
