@@ -8,6 +8,7 @@
 #include "modules/lib/fence.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/task.h"
+#include "modules/lib/track.h"
 #include "modules/module.h"
 
 #include <errno.h>
@@ -99,6 +100,14 @@ static int remove_domain(struct ctx *c, const char *said)
 	return run(c, undefine);
 }
 
+/* The next pass reads all of the disk instead of what was written. */
+static int end_tracker(struct ctx *c, const char *name)
+{
+	AUTO_ERR e = {0};
+
+	return track_end(name, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
 static int remove_unit(struct ctx *c, const char *name)
 {
 	const char *const stop[] = { "systemctl", "disable", "--now", name, NULL };
@@ -128,7 +137,7 @@ static const struct {
 	{ "process", end_process }, { "file", remove_file }, { "snapshot", remove_file },
 	{ "netns", remove_netns }, { "port", remove_port },
 	{ "domain", remove_domain }, { "unit", remove_unit },
-	{ "freeze", let_go },
+	{ "freeze", let_go }, { "tracker", end_tracker },
 };
 
 static int apply(struct ctx *c)

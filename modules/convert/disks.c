@@ -6,6 +6,7 @@
  * not sent again.
  */
 #include "modules/lib/copy.h"
+#include "modules/lib/track.h"
 
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
@@ -19,6 +20,11 @@ static const struct param params[] = {
 	  "copy so many times; later passes send only what changed", 1, 100 },
 	{ "freeze", P_ENUM, false, "none", "none|last",
 	  "hold the source's file systems still during the last pass", 0, 0 },
+	{ "changes", P_ENUM, false, "auto", "auto|trace|digest",
+	  "how later passes find what changed: auto traces the source's writes where the "
+	  "kernel can, digest reads all and compares", 0, 0 },
+	{ "track", P_DURATION, false, "24h", NULL,
+	  "a tracker ends when no pass came for so long", 60000, 30ll * 86400000 },
 	COPY_CHUNK_PARAM,
 	COPY_ZIP_PARAM,
 	COPY_FREE_PARAM,
@@ -188,17 +194,51 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
+static enum copy_changes changes_of(const struct ctx *c)
+{
+	return strcmp(jstr(ctx_args(c), "changes", "auto"), "digest") == 0 ?
+		CHANGES_DIGEST : CHANGES_TRACE;
+}
+
+/* What must be traced and cannot be is told before anything is copied. */
+static int must_trace(struct ctx *c)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	const char *name, *why;
+	json_t *spec;
+
+	if (strcmp(jstr(ctx_args(c), "changes", "auto"), "trace") != 0)
+		return 0;
+	json_object_foreach((json_t *)disks, name, spec) {
+		AUTO_ERR e = { 0 };
+		AUTO_FREE char *path = copy_wants(c, name, spec) ?
+			disk_find(name, spec, &e) : NULL;
+
+		why = path ? track_why_not(path) : NULL;
+		if (why)
+			ctx_hint(c, "say changes: auto, and such a disk is compared whole");
+		if (why)
+			return ctx_fail(c, "cannot trace the writes of disk '%s': %s", name,
+					why);
+	}
+	return 0;
+}
+
 static int probe(struct ctx *c, enum probe_state *state)
 {
 	if (!at_source(c))
 		return probe_target(c, state);
 	*state = STATE_DONE;	/* the target says how far it is */
-	return copy_probe_source(c);
+	if (copy_probe_source(c) < 0 || must_trace(c) < 0)
+		return -1;
+	copy_probe_changes(c, changes_of(c));
+	return 0;
 }
 
 static int apply(struct ctx *c)
 {
-	struct copy_how h = { .fact = "disks",
+	struct copy_how h = { .fact = "disks", .changes = changes_of(c),
+		.track_ms = (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS),
 		.passes = (unsigned)jint(ctx_args(c), "passes", 1),
 		.freeze_last = strcmp(jstr(ctx_args(c), "freeze", "none"), "last") == 0 };
 
@@ -209,7 +249,7 @@ static int apply(struct ctx *c)
 
 static int undo(struct ctx *c)
 {
-	return at_source(c) ? 0 : copy_remove(c);
+	return at_source(c) ? track_stop(c) : copy_remove(c);
 }
 
 const struct module module_convert_disks = {

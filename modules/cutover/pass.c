@@ -9,6 +9,7 @@
  */
 #include "modules/lib/copy.h"
 #include "modules/lib/freeze.h"
+#include "modules/lib/track.h"
 
 #include "engine/base/text.h"
 
@@ -72,6 +73,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 		return probe_target(c, state);
 	/* Once the machine is off its disks may be out of sight: the target says. */
 	*state = STATE_DONE;
+	copy_probe_changes(c, CHANGES_KNOWN);
 	return 0;
 }
 
@@ -96,7 +98,9 @@ static int still_frozen(struct ctx *c)
 
 static int apply(struct ctx *c)
 {
-	struct copy_how h = { .fact = "pass", .passes = 1 };
+	/* It may yet go back: the tracker stays for the next attempt. */
+	struct copy_how h = { .fact = "pass", .passes = 1, .held = true,
+		.changes = CHANGES_KNOWN, .track_ms = TRACK_LAST_MS };
 
 	if (copy_args(c, &h) < 0)
 		return -1;

@@ -13,11 +13,21 @@
 #include "modules/lib/stream.h"
 #include "modules/module.h"
 
+/* How a later pass finds what changed. */
+enum copy_changes {
+	CHANGES_DIGEST,		/* all is read, digests are compared */
+	CHANGES_KNOWN,		/* by traced writes where a tracker follows the disk */
+	CHANGES_TRACE,		/* the same, and one is started where that is possible */
+};
+
 struct copy_how {
 	enum stream_zip zip;
 	uint32_t chunk;
 	unsigned passes;	/* go on until this pass is whole; at least one is made */
 	bool freeze_last;	/* the last pass under a freeze of the source */
+	bool held;		/* the source stands still: by another step, until the end */
+	enum copy_changes changes;
+	uint64_t track_ms;	/* a tracker ends when nobody asked it for so long */
 	const char *fact;	/* what the target tells its result as */
 };
 
@@ -45,6 +55,8 @@ bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk
 int copy_send(struct ctx *c, const struct copy_how *h);
 int copy_receive(struct ctx *c, const struct copy_how *h);
 
+/* probe at the source: a line for each disk, how its later passes find what changed. */
+void copy_probe_changes(struct ctx *c, enum copy_changes how);
 /* probe at the source: are the disks there, what will be read. */
 int copy_probe_source(struct ctx *c);
 /* What stands at the target of one disk. */

@@ -194,11 +194,17 @@ static int open_old(struct target *t, struct err *e)
 	return t->d ? check_room(&t->at, t->d, map_id(t->m)->size, e) : -1;
 }
 
-static int begin_pass(struct target *t, struct err *e)
+/* `base`: since which copy the sender knows all changes, or NULL. */
+static int begin_pass(struct target *t, const char *base, struct err *e)
 {
+	char root[SHA256_HEX];
 	struct map_state s;
 
 	map_state(t->m, &s);
+	io_hex(s.root, SHA256_LEN, root);
+	t->k.same = base && s.generation > 0 && strcmp(base, root) == 0;
+	if (!t->k.same)
+		map_forget(t->m);
 	t->k.pass = s.complete || s.pass == 0 ? s.pass + 1 : s.pass;
 	t->k.known = s.generation > 0;
 	return map_begin(t->m, t->k.pass, e);
@@ -233,7 +239,7 @@ static int open_target(struct receiving *x, struct target *t, const struct strea
 		return err_sys(e, "cannot remove '%s'", t->at.map);
 	if ((t->m ? open_old(t, e) : make_new(x, t, &id, e)) < 0)
 		return -1;
-	return begin_pass(t, e);
+	return begin_pass(t, o->base, e);
 }
 
 static struct sink *on_open(void *arg, const struct stream_offer *o, struct err *e)

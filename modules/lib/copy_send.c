@@ -8,6 +8,7 @@
 #include "modules/lib/freespace.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/imgcheck.h"
+#include "modules/lib/track.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct sending {
 	const struct copy_how *how;
 	uint64_t before, total;	/* bytes of this pass: disks that are done, all */
 	const char *disk;
+	bool held;		/* the source stands still in this pass */
 	json_t *report;		/* disk -> list of passes */
 };
 
@@ -85,10 +87,11 @@ static bool on_cancelled(void *arg)
 	return ctx_cancelled(((struct sending *)arg)->c);
 }
 
-static void note_pass(struct sending *s, const struct stream_stat *st)
+/* `why` all of it was read, or NULL. */
+static void note_pass(struct sending *s, const struct stream_stat *st, const char *why)
 {
 	json_t *list = json_object_get(s->report, s->disk), *one = json_object();
-	char size[24], sent[24];
+	char size[24], sent[24], got[24];
 
 	if (!list) {
 		list = json_array();
@@ -99,12 +102,35 @@ static void note_pass(struct sending *s, const struct stream_stat *st)
 	jset_int(one, "wire", (int64_t)st->wire);
 	jset_int(one, "zero", (int64_t)st->zero);
 	jset_int(one, "same", (int64_t)st->same);
+	jset_int(one, "read", (int64_t)st->read);
 	jset_int(one, "ms", (int64_t)st->ms);
+	jset_str(one, "by", st->partly ? "trace" : "digest");
 	jadd(list, one);
 	text_size(st->size, size);
 	text_size(st->data, sent);
-	ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms", s->disk, st->pass, sent, size,
-		(unsigned long long)st->ms);
+	text_size(st->read, got);
+	if (st->partly)
+		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; its traced writes were "
+			"read: %s", s->disk, st->pass, sent, size, (unsigned long long)st->ms,
+			got);
+	else
+		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; all of it was read: %s",
+			s->disk, st->pass, sent, size, (unsigned long long)st->ms,
+			why ? why : "the target's copy is not the one that was followed");
+}
+
+/* What is to be read: NULL with *t filled, or why all of it is; "" with e. */
+static const char *find_changes(struct sending *s, const char *name, const json_t *spec,
+				struct track_changes *t, struct err *e)
+{
+	AUTO_FREE char *path = disk_find(name, spec, e);
+
+	/* What the page cache holds is no write of the device yet. */
+	if (!path || (s->held && track_settle(path, e) < 0))
+		return "";
+	if (s->how->changes == CHANGES_DIGEST)
+		return "digests are compared";
+	return track_take(s->c, name, path, s->how->track_ms, t);
 }
 
 /* Does nothing use it, in any mount namespace? The kernel lends a device in use to nobody. */
@@ -143,9 +169,12 @@ static uint32_t send_disk(struct sending *s, const char *name, const json_t *spe
 		.cancelled = on_cancelled, .arg = s };
 	struct stream_open o = { .disk = name, .chunk = s->how->chunk };
 	struct stream_stat stat = { 0 };
-	AUTO_DISK *d = disk_open_source(name, spec, 0, e);
+	AUTO_CHANGES changes = { 0 };
+	const char *why = find_changes(s, name, spec, &changes, e);
+	AUTO_DISK *d = err_is(e) ? NULL : disk_open_source(name, spec, 0, e);
 
 	s->disk = name;
+	o.changes = why ? NULL : &changes;
 	if (!d) {
 		stream_fail(&st, e);
 		return 0;
@@ -157,8 +186,10 @@ static uint32_t send_disk(struct sending *s, const char *name, const json_t *spe
 		err_wrap(e, "cannot copy disk '%s'", name);
 		return 0;
 	}
+	if (s->how->changes != CHANGES_DIGEST)
+		track_confirm(s->c, name, stat.root, s->how->track_ms);
 	s->before += stat.size;
-	note_pass(s, &stat);
+	note_pass(s, &stat, why);
 	return stat.pass ? stat.pass : 1;
 }
 
@@ -196,7 +227,9 @@ static uint32_t send_frozen_pass(struct sending *s)
 	if (freeze_begin(s->c, ctx_fact(s->c, "machine"),
 			 downtime > 0 ? (unsigned)downtime : FREEZE_MS, &f) < 0)
 		return 0;
+	s->held = true;
 	pass = send_pass(s);
+	s->held = false;
 	return freeze_end(s->c, f) < 0 ? 0 : pass;
 }
 
@@ -235,10 +268,13 @@ static int send_passes(struct sending *s)
 int copy_send(struct ctx *c, const struct copy_how *h)
 {
 	AUTO_JSON *report = json_object();
-	struct sending s = { .c = c, .how = h, .total = total_size(c), .report = report };
+	struct sending s = { .c = c, .how = h, .total = total_size(c), .held = h->held,
+		.report = report };
 	struct stream st = { .fd = ctx_stream(c) };
 	AUTO_ERR e = { 0 };
 
+	if (h->changes == CHANGES_TRACE && track_start(c, h->track_ms) < 0)
+		return -1;
 	if (send_passes(&s) < 0)
 		return -1;
 	ctx_volatile(c, "passes", json_incref(report));
@@ -329,4 +365,46 @@ int copy_probe_source(struct ctx *c)
 		return 0;
 	ctx_hint(c, "name its disks in the plan: source: { disks: { root: ... } }");
 	return ctx_fail(c, "cannot copy '%s': it has no disk to copy", ctx_machine_name(c));
+}
+
+static const char *why_no_trace(const char *path, const json_t *spec)
+{
+	return strcmp(jstr(spec, "format", "raw"), "raw") != 0 ?
+		"it is an image of a format" : track_why_not(path);
+}
+
+static void say_changes(struct ctx *c, enum copy_changes how, const char *name,
+			const json_t *spec)
+{
+	AUTO_FREE char *path = disk_find(name, spec, NULL);
+	const char *why = "it is out of sight";
+
+	if (path && how != CHANGES_DIGEST && track_follows(c, name, path)) {
+		ctx_change(c, '=', "%s: its writes are traced; a pass reads what was written",
+			   name);
+		return;
+	}
+	if (how == CHANGES_DIGEST)
+		why = "the plan says so";
+	else if (how == CHANGES_KNOWN || json_object_get(ctx_fact(c, "disks"), name))
+		why = "its writes were not traced since the last one";
+	else if (path)
+		why = why_no_trace(path, spec);
+	if (why)
+		ctx_change(c, '.', "%s: the next pass reads all of it and compares digests: %s",
+			   name, why);
+	else
+		ctx_change(c, '+', "%s: its writes are traced, later passes read what was "
+			   "written", name);
+}
+
+void copy_probe_changes(struct ctx *c, enum copy_changes how)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	const char *name;
+	json_t *spec;
+
+	json_object_foreach((json_t *)disks, name, spec)
+		if (copy_wants(c, name, spec))
+			say_changes(c, how, name, spec);
 }

@@ -431,10 +431,16 @@ int map_begin(struct map *m, uint32_t pass, struct err *e)
 	m->h.complete = 0;
 	m->h.lo = m->h.hi = 0;
 	m->opens = 0;
-	memset(m->h.root, 0, SHA256_LEN);
 	rc = write_head(m, e);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
+}
+
+void map_forget(struct map *m)
+{
+	pthread_mutex_lock(&m->lock);
+	memset(m->h.root, 0, SHA256_LEN);
+	pthread_mutex_unlock(&m->lock);
 }
 
 int map_finish(struct map *m, uint8_t root[SHA256_LEN], struct err *e)

@@ -49,7 +49,7 @@ struct map_state {
 	uint32_t generation;	/* the newest */
 	uint32_t pass_begin;	/* the generation with which this pass began */
 	bool complete;		/* the pass is whole, `root` holds */
-	uint8_t root[SHA256_LEN];	/* tree.h */
+	uint8_t root[SHA256_LEN];	/* tree.h; of the last whole pass, unless forgotten */
 };
 
 struct map_update {
@@ -79,6 +79,9 @@ int map_commit(struct map *m, const struct map_update *u, size_t n,
 	       struct err *e);
 /* Begin pass `pass`, or go on with it when it was interrupted. */
 int map_begin(struct map *m, uint32_t pass, struct err *e);
+/* What comes is not relative to the last pass that was whole: its root is no longer
+ * known. Durable with the map_begin() that follows. */
+void map_forget(struct map *m);
 /* The pass is over: compute the root; -1 with e when a chunk is unknown. */
 int map_finish(struct map *m, uint8_t root[SHA256_LEN], struct err *e);
 int map_root(struct map *m, uint8_t root[SHA256_LEN], struct err *e);

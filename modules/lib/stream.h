@@ -5,8 +5,8 @@
  * plain u32, big-endian, then `length` bytes. index and count are chunks.
  *
  *   sender                              receiver
- *     OPEN  {disk, size, chunk}     -->
- *     <-- READY {window, known, pass}     or FAIL
+ *     OPEN  {disk, size, chunk, base} -->
+ *     <-- READY {window, known, pass, same}   or FAIL
  *     WANT  index, count            -->   (only if `known`: it has digests already)
  *     <-- HAVE  index, count, digests     zeros: not known
  *     DATA  index, plain length     -->   digest of the plain data, then the data;
@@ -17,6 +17,10 @@
  *     <-- DONE {root}                     synced; the same root from the map
  *     ... OPEN of the next disk, or BYE
  *   FAIL {text, hint} from either side, at any time, ends it.
+ *
+ * `base` is the root of a copy since which the sender knows all that was written; where
+ * the receiver has the same, and nothing else came since, the rest need not be read:
+ * its digests stand.
  *
  * A chunk that is equal to what the receiver has is not sent. Not more than the
  * window is ever under way: DATA costs its length and RECORD_COST, ZERO
@@ -30,6 +34,7 @@
 #include "engine/base/json.h"
 #include "modules/lib/disk.h"
 #include "modules/lib/map.h"
+#include "modules/lib/track.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,8 +53,10 @@ struct stream_stat {
 	uint64_t wire;		/* bytes that this took in the pipe */
 	uint64_t zero;		/* sent as zeros */
 	uint64_t same;		/* left out: the receiver has it */
+	uint64_t read;		/* read from the disk */
 	uint64_t ms;
 	uint32_t pass;		/* which pass it was; the receiver counts */
+	bool partly;		/* only what `changes` named was read */
 	uint8_t root[SHA256_LEN];	/* once it is over */
 };
 
@@ -67,6 +74,10 @@ struct stream {
 struct stream_open {
 	const char *disk;	/* its name */
 	uint32_t chunk;		/* STREAM_CHUNK_MIN..MAX, a multiple of 4096 */
+	/* What was written since the copy with root changes->base; borrowed, or NULL. If
+	 * the receiver has that copy, only these chunks and those it does not know are
+	 * read. */
+	const struct track_changes *changes;
 };
 
 /* Send one pass of `d`. 0 when the receiver has all of it, synced. */
@@ -100,10 +111,15 @@ struct sink {
 	int (*finish)(struct sink *k, uint8_t root[SHA256_LEN], struct err *e);
 	bool known;		/* ask for what it has */
 	uint32_t pass;		/* which pass this is */
+	bool same;		/* it has the copy that was offered as base */
 };
 
-/* What the sender announced; disk is borrowed from a JSON document. */
-struct stream_offer { const char *disk; uint64_t size; uint32_t chunk; };
+/* What the sender announced; the texts are borrowed from a JSON document. */
+struct stream_offer {
+	const char *disk, *base;	/* base: hex, or NULL */
+	uint64_t size;
+	uint32_t chunk;
+};
 
 struct stream_receiver {
 	/* Prepare for what is offered. */

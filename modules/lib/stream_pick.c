@@ -111,6 +111,9 @@ int sender_take(struct sender *x, struct item *it)
 		it->count += !it->hole;
 		it->index = x->next;
 		it->has = have != NULL;
+		it->clean = have && !it->hole && x->changes &&
+			!track_changed(x->changes, it->index * x->chunk,
+				       sender_chunk_len(x, it->index));
 		if (have)
 			memcpy(it->have, have, SHA256_LEN);
 		x->next += it->count;

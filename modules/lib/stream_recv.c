@@ -207,6 +207,7 @@ static int answer_open(struct receiver *x, struct err *e)
 	jset_int(j, "window", STREAM_WINDOW);
 	jset_bool(j, "known", x->k->known);
 	jset_int(j, "pass", x->k->pass);
+	jset_bool(j, "same", x->k->same);
 	x->st.pass = x->k->pass;
 	return record_write_json(x->s->fd, REC_READY, j) < 0 ?
 		record_broke(e) : 0;
@@ -220,8 +221,8 @@ static int take_offer(struct receiver *x, const json_t *j, struct stream_offer *
 	if (!jstr(j, "disk", NULL) || size <= 0 || chunk < STREAM_CHUNK_MIN ||
 	    chunk > STREAM_CHUNK_MAX || chunk % 4096)
 		return err_set(e, ERR_STEP, "the other end offers no disk that can be taken");
-	*o = (struct stream_offer){ jstr(j, "disk", NULL), (uint64_t)size,
-		(uint32_t)chunk };
+	*o = (struct stream_offer){ .disk = jstr(j, "disk", NULL), .size = (uint64_t)size,
+		.base = jstr(j, "base", NULL), .chunk = (uint32_t)chunk };
 	x->size = x->st.size = (uint64_t)size;
 	x->chunk = (uint32_t)chunk;
 	x->chunks = (x->size + x->chunk - 1) / x->chunk;

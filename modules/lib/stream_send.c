@@ -155,12 +155,17 @@ static int listen_to(struct sender *x, struct err *e)
 static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 {
 	AUTO_JSON *j = json_object(), *answer = NULL;
+	char base[SHA256_HEX];
 	struct record r;
 	int n;
 
 	jset_str(j, "disk", o->disk);
 	jset_int(j, "size", (int64_t)x->d->size);
 	jset_int(j, "chunk", o->chunk);
+	if (o->changes) {
+		io_hex(o->changes->base, SHA256_LEN, base);
+		jset_str(j, "base", base);
+	}
 	if (record_write_json(x->s->fd, REC_OPEN, j) < 0)
 		return record_broke(e);
 	while ((n = record_wait(x->s->fd)) == 0)
@@ -176,6 +181,9 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 	x->credit = (uint64_t)jint(answer, "window", 0);
 	x->known = jbool(answer, "known", false);
 	x->st.pass = (uint32_t)jint(answer, "pass", 0);
+	if (x->known && jbool(answer, "same", false))
+		x->changes = o->changes;
+	x->st.partly = x->changes != NULL;
 	if (x->credit < x->chunk + RECORD_COST)
 		return err_set(e, ERR_STEP, "the other end offers a window of %llu bytes",
 			       (unsigned long long)x->credit);

@@ -31,6 +31,7 @@ struct sender {
 	uint64_t chunks;
 	uint8_t zero[2][SHA256_LEN];	/* of a whole chunk, of the last one */
 	bool known;			/* the receiver has digests */
+	const struct track_changes *changes;	/* all that need be read; NULL: everything */
 	pthread_mutex_t writing;	/* held while a record is written */
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t cond;
@@ -54,6 +55,7 @@ struct sender {
 struct item {
 	uint64_t index, count;
 	bool hole;			/* known to be zeros, nothing to read */
+	bool clean;			/* not written since the receiver got `have` */
 	bool has;			/* `have` holds what the receiver has */
 	uint8_t have[SHA256_LEN];
 };

@@ -152,11 +152,18 @@ static int do_item(struct worker *w, const struct item *it)
 	AUTO_ERR e = { 0 };
 	bool zero = it->hole;
 
+	if (it->clean) {
+		if (digested(x, it, it->have) < 0)
+			return -1;
+		count(x, &x->st.same, len, 0);
+		return 0;
+	}
 	if (!it->hole) {
 		if (x->d->ops->read(x->d, w->buf, len, it->index * x->chunk, &e) < 0) {
 			sender_stop(x, &e);
 			return -1;
 		}
+		count(x, &x->st.read, len, 0);
 		zero = all_zero(w->buf, len);
 	}
 	if (zero)

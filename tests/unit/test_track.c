@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Passes of a serving disk by its traced writes: a loop device with a mounted ext4,
+ * both ends as the agent runs them.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "modules/lib/track.h"
+#include "tests/unit/modtest.h"
+#include "tests/unit/part.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MIB (1u << 20)
+#define SIZE (64u * MIB)
+
+struct rig {
+	char dir[64];
+	char *img, *loop, *mnt, *file, *target, *base;
+	char *tracker;		/* its name, once the ledger has it */
+	json_t *facts, *args;
+	const char *by;		/* how the last pass of the source found what changed */
+	int64_t read;		/* what it read */
+	char *said;		/* its log */
+};
+
+static bool can_run;
+
+/* ---- the source -------------------------------------------------------------------- */
+
+static char *run_out(const char *const *argv)
+{
+	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	AUTO_ERR e = { 0 };
+	char *out;
+
+	if (proc_run(&p, &e) < 0)
+		fail_msg("%s", e.what);
+	out = str_take(&p.out);
+	out[strcspn(out, "\n")] = '\0';
+	proc_free(&p);
+	return out;
+}
+
+static void run_ok(const char *const *argv)
+{
+	free(run_out(argv));
+}
+
+/* Past the page cache of the file, into the one of nobody: the device gets it now. */
+static void write_at(struct rig *r, uint64_t at, size_t n, unsigned seed)
+{
+	AUTO_FD fd = open(r->file, O_WRONLY | O_CREAT, 0600);
+	AUTO_FREE char *p = mem_alloc(n);
+
+	assert_true(fd >= 0);
+	for (size_t i = 0; i < n; i++)
+		p[i] = (char)(seed = seed * 1103515245u + 12345u, seed >> 16);
+	assert_int_equal(io_pwrite_full(fd, p, n, at), 0);
+	assert_int_equal(fsync(fd), 0);
+}
+
+static void freeze(struct rig *r, unsigned long what)
+{
+	AUTO_FD fd = open(r->mnt, O_RDONLY | O_DIRECTORY);
+
+	assert_int_equal(ioctl(fd, what, 0), 0);
+}
+
+static void mount_source(struct rig *r)
+{
+	const char *losetup[] = { "losetup", "-f", "--show", r->img, NULL };
+	const char *mkfs[] = { "mkfs.ext4", "-q", "-F", "-E",	/* nothing in background */
+		"lazy_itable_init=0,lazy_journal_init=0,nodiscard", r->img, NULL };
+	AUTO_FD fd = open(r->img, O_WRONLY | O_CREAT, 0600);
+
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	run_ok(mkfs);
+	r->loop = run_out(losetup);
+	assert_int_equal(mkdir(r->mnt, 0700), 0);
+	assert_int_equal(mount(r->loop, r->mnt, "ext4", 0, NULL), 0);
+	write_at(r, 0, 8 * MIB, 1);
+}
+
+static int set_up(void **state)
+{
+	struct rig *r = mem_alloc(sizeof(*r));
+
+	*state = r;
+	if (!can_run)
+		return 0;
+	strcpy(r->dir, "/var/tmp/drover-test.track.XXXXXX");
+	assert_non_null(mkdtemp(r->dir));
+	r->img = mem_printf("%s/src.raw", r->dir);
+	r->mnt = mem_printf("%s/mnt", r->dir);
+	r->file = mem_printf("%s/file", r->mnt);
+	r->target = mem_printf("%s/images", r->dir);
+	r->base = mem_printf("%s/erp/root.base.raw", r->target);
+	assert_int_equal(mkdir(r->target, 0700), 0);
+	r->facts = json_object();
+	r->args = json_pack("{s:i,s:s,s:i,s:s,s:s}", "passes", 1, "freeze", "none", "chunk",
+			    (int)MIB, "compress", "auto", "changes", "auto");
+	mount_source(r);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct rig *r = *state;
+	const char *detach[] = { "losetup", "-d", r->loop, NULL };
+
+	if (r->tracker)
+		track_end(r->tracker, NULL);
+	if (r->loop) {
+		umount2(r->mnt, MNT_DETACH);
+		run_ok(detach);
+	}
+	if (*r->dir)
+		io_remove_tree(r->dir);
+	free(r->img);
+	free(r->loop);
+	free(r->mnt);
+	free(r->file);
+	free(r->target);
+	free(r->base);
+	free(r->tracker);
+	free(r->said);
+	json_decref(r->facts);
+	json_decref(r->args);
+	free(r);
+	return 0;
+}
+
+/* ---- calls ------------------------------------------------------------------------- */
+
+static json_t *input(struct rig *r, const char *role)
+{
+	return json_pack("{s:o,s:o,s:{},s:s,s:{s:s,s:{s:s,s:s,s:{s:{s:s,s:s,s:b}}},"
+			 "s:{s:s,s:s,s:s,s:b,s:{}}},s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b}}",
+			 "args", json_deep_copy(r->args), "facts", json_deep_copy(r->facts), "kept", "role", role,
+			 "machine", "name", "erp",
+			 "source", "host", "a", "kind", "block", "disks",
+			 "root", "path", r->loop, "format", "raw", "copy", 1,
+			 "target", "host", "b", "dir", r->target, "format", "raw", "replace", 0,
+			 "disks",
+			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
+			 "lineage", "0123456789abcdef0123456789abcdef", "step", "convert.disks",
+			 "preview", 0);
+}
+
+static void take_events(struct rig *r, const json_t *events)
+{
+	AUTO_STR said = { 0 };
+	json_t *e;
+	size_t i;
+
+	json_array_foreach(events, i, e) {
+		if (!strcmp(jstr(e, "e", ""), "log"))
+			str_addf(&said, "%s\n", jstr(e, "text", ""));
+		if (strcmp(jstr(e, "kind", ""), "tracker") || strcmp(jstr(e, "op", ""), "add"))
+			continue;
+		free(r->tracker);
+		r->tracker = mem_strdup(jstr(e, "name", ""));
+	}
+	free(r->said);
+	r->said = str_take(&said);
+}
+
+struct end { const char *module; json_t *in, *out, *events; int fd; };
+
+static void *end_runs(void *arg)
+{
+	struct end *e = arg;
+
+	e->out = modtest_call_with(e->module, "apply", e->in, e->fd, -1, &e->events);
+	close(e->fd);
+	return NULL;
+}
+
+static void take_result(struct rig *r, json_t *out)
+{
+	const json_t *passes = jget(out, "volatile.passes.root"), *last;
+	const char *name;
+	json_t *fact;
+
+	if (!jbool(out, "ok", false))
+		fail_msg("%s", jstr(out, "error.text", "?"));
+	json_object_foreach(json_object_get(out, "facts"), name, fact)
+		json_object_set(r->facts, name, json_object_get(fact, "stable"));
+	if (!passes)
+		return;
+	last = json_array_get(passes, json_array_size(passes) - 1);
+	r->by = strcmp(jstr(last, "by", ""), "trace") ? "digest" : "trace";
+	r->read = jint(last, "read", -1);
+}
+
+static void copy(struct rig *r, const char *module)
+{
+	struct end end[2] = { { module, input(r, "source"), NULL, NULL, -1 },
+			      { module, input(r, "target"), NULL, NULL, -1 } };
+	pthread_t t;
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	end[0].fd = fd[0];
+	end[1].fd = fd[1];
+	assert_int_equal(pthread_create(&t, NULL, end_runs, &end[0]), 0);
+	end_runs(&end[1]);
+	pthread_join(t, NULL);
+	take_events(r, end[0].events);
+	for (int i = 1; i >= 0; i--) {
+		take_result(r, end[i].out);
+		json_decref(end[i].in);
+		json_decref(end[i].out);
+		json_decref(end[i].events);
+	}
+}
+
+/* As a cutover does it: frozen, then the last pass. */
+static void last_pass(struct rig *r)
+{
+	const char *cmp[] = { "cmp", r->img, r->base, NULL };
+	struct proc p = { .argv = cmp, .timeout_ms = 60000 };
+	int same;
+
+	freeze(r, FIFREEZE);
+	copy(r, "cutover.pass");
+	same = proc_run(&p, NULL);
+	proc_free(&p);
+	freeze(r, FITHAW);
+	assert_int_equal(same, 0);
+}
+
+static bool said(struct rig *r, const char *what)
+{
+	return r->said && strstr(r->said, what);
+}
+
+/* ---- the tracker from outside --------------------------------------------------------- */
+
+static pid_t tracker_pid(struct rig *r)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	size_t n = strlen(r->tracker);
+	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct ucred who = { 0 };
+	socklen_t size = sizeof(who);
+
+	memcpy(a.sun_path + 1, r->tracker, n);
+	if (connect(fd, (struct sockaddr *)&a,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) < 0)
+		return 0;
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size), 0);
+	return who.pid;
+}
+
+/* Its directory in tracefs, which the test mounts for itself. */
+static char *instance(struct rig *r, const char *what)
+{
+	return mem_printf("%s/tracefs/instances/%s/%s", r->dir, r->tracker, what);
+}
+
+static void mount_tracefs(struct rig *r)
+{
+	AUTO_FREE char *dir = mem_printf("%s/tracefs", r->dir);
+
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(mount("none", dir, "tracefs", 0, NULL), 0);
+}
+
+static void umount_tracefs(struct rig *r)
+{
+	AUTO_FREE char *dir = mem_printf("%s/tracefs", r->dir);
+
+	assert_int_equal(umount2(dir, MNT_DETACH), 0);
+}
+
+/* ---- tests ------------------------------------------------------------------------------ */
+
+static void a_file_overwritten_between_passes_is_found_and_nothing_else_is_read(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	assert_string_equal(r->by, "digest");
+	assert_true(said(r, "its writes are followed from now on"));
+	write_at(r, 3 * MIB, 2 * MIB, 2);
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
+	assert_true(r->read >= 2 * MIB && r->read < SIZE / 2);
+	/* nothing was written since, but for what a thaw brings */
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
+	assert_true(r->read < SIZE / 2);
+}
+
+struct writer {
+	struct rig *r;
+	atomic_bool stop;
+	unsigned seed;
+};
+
+/* All over the file, in all sizes; holes are punched, blocks are zeroed. */
+static void *write_on(void *arg)
+{
+	struct writer *w = arg;
+	AUTO_FD fd = open(w->r->file, O_RDWR);
+	AUTO_FREE char *p = mem_alloc(256 << 10);
+	unsigned x = w->seed;
+
+	for (int i = 0; !atomic_load(&w->stop); i++) {
+		off_t at = (off_t)((x = x * 1103515245u + 12345u) >> 8) % (8 * (off_t)MIB);
+		size_t n = ((x = x * 1103515245u + 12345u) >> 8) % (256 << 10) + 1;
+
+		memset(p, (int)(x >> 16), n);
+		if (i % 13 == 0)
+			fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, at,
+				  (off_t)n);
+		else if (i % 17 == 0)
+			fallocate(fd, FALLOC_FL_ZERO_RANGE, at, (off_t)n);
+		else if (io_pwrite_full(fd, p, n, (uint64_t)at) < 0)
+			break;
+		if (i % 5 == 0)
+			fdatasync(fd);
+	}
+	return NULL;
+}
+
+static void what_writers_write_during_passes_is_all_there(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	json_object_set_new(r->args, "passes", json_integer(4));
+	for (unsigned round = 0; round < (unsigned)test_part(4, 1); round++) {
+		struct writer w = { r, false, 77 + round };
+		pthread_t t;
+
+		json_object_set_new(r->args, "passes", json_integer(4 + 5 * round));
+		assert_int_equal(pthread_create(&t, NULL, write_on, &w), 0);
+		copy(r, "convert.disks");
+		last_pass(r);
+		atomic_store(&w.stop, true);
+		pthread_join(t, NULL);
+		/* who is starved may lose events, but must know it */
+		if (strcmp(r->by, "trace"))
+			assert_true(said(r, "events of its tracing were lost"));
+	}
+}
+
+static void lost_events_mean_that_all_is_read_and_it_is_said(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *size = NULL;
+	pid_t pid;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	mount_tracefs(r);
+	size = instance(r, "buffer_size_kb");
+	{
+		AUTO_FD fd = open(size, O_WRONLY);
+
+		assert_int_equal(io_write_full(fd, "4", 1), 0);
+	}
+	umount_tracefs(r);
+	pid = tracker_pid(r);
+	assert_true(pid > 0);
+	kill(pid, SIGSTOP);
+	for (unsigned i = 0; i < 500; i++)
+		write_at(r, i % 8 * MIB, 4096, i);
+	kill(pid, SIGCONT);
+	last_pass(r);
+	assert_string_equal(r->by, "digest");
+	assert_true(said(r, "events of its tracing were lost"));
+	assert_int_equal(r->read, SIZE);
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
+}
+
+static void a_killed_tracker_means_that_all_is_read(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *left = NULL;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	kill(tracker_pid(r), SIGKILL);
+	write_at(r, 5 * MIB, MIB, 3);
+	last_pass(r);
+	assert_string_equal(r->by, "digest");
+	assert_true(said(r, "no tracker follows it"));
+	json_object_set_new(r->args, "passes", json_integer(3));
+	copy(r, "convert.disks");
+	assert_true(said(r, "its writes are followed from now on"));
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
+}
+
+static void undo_and_cleanup_leave_nothing_of_it(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *dir = NULL;
+	AUTO_JSON *in = NULL, *out = NULL, *again = NULL, *cleanup = NULL;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	mount_tracefs(r);
+	dir = instance(r, "");
+	assert_int_equal(access(dir, F_OK), 0);
+	in = input(r, "source");
+	out = modtest_call("convert.disks", "undo", in, NULL);
+	assert_true(jbool(out, "ok", false));
+	assert_int_equal(access(dir, F_OK), -1);
+	assert_int_equal(tracker_pid(r), 0);
+	/* one that was killed leaves its instance: cleanup takes it */
+	json_object_set_new(r->args, "passes", json_integer(2));
+	copy(r, "convert.disks");
+	kill(tracker_pid(r), SIGKILL);
+	cleanup = input(r, "a");
+	jset(cleanup, "args", json_pack("{s:s,s:s}", "kind", "tracker", "name", r->tracker));
+	again = modtest_call("call.cleanup", "apply", cleanup, NULL);
+	assert_true(jbool(again, "ok", false));
+	assert_int_equal(access(dir, F_OK), -1);
+	umount_tracefs(r);
+}
+
+static void a_target_that_holds_another_copy_is_compared_whole(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *dir = mem_printf("%s/erp", r->target);
+	AUTO_FREE char *aside = mem_printf("%s/aside", r->target);
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	{
+		const char *cp[] = { "cp", "-a", dir, aside, NULL };
+
+		run_ok(cp);
+	}
+	write_at(r, 5 * MIB, MIB, 4);
+	json_object_set_new(r->args, "passes", json_integer(2));
+	copy(r, "convert.disks");
+	assert_string_equal(r->by, "trace");
+	/* back to the state of the first pass: what the second one brought is not there */
+	assert_int_equal(io_remove_tree(dir), 0);
+	assert_int_equal(rename(aside, dir), 0);
+	last_pass(r);
+	assert_string_equal(r->by, "digest");
+	assert_true(said(r, "the target's copy is not the one that was followed"));
+}
+
+static void the_preview_says_how_and_why(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *in = NULL, *out = NULL, *digest = NULL, *file = NULL, *files = NULL;
+	AUTO_FREE char *text = NULL;
+
+	if (!can_run)
+		skip();
+	in = input(r, "source");
+	out = modtest_call("convert.disks", "probe", in, NULL);
+	text = json_canonical(json_object_get(out, "changes"));
+	assert_non_null(strstr(text, "root: its writes are traced, later passes read what was "
+				     "written"));
+	free(text);
+	jset(jget(in, "args"), "changes", json_string("digest"));
+	digest = modtest_call("convert.disks", "probe", in, NULL);
+	text = json_canonical(json_object_get(digest, "changes"));
+	assert_non_null(strstr(text, "compares digests: the plan says so"));
+	json_object_set_new(r->args, "changes", json_string("trace"));
+	file = input(r, "source");
+	jset(jget(file, "machine.source.disks.root"), "path", json_string(r->img));
+	files = modtest_call("convert.disks", "probe", file, NULL);
+	assert_string_equal(jstr(files, "error.text", ""), "cannot trace the writes of disk "
+			    "'root': it is no block device");
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_file_overwritten_between_passes_is_found_and_nothing_else_is_read),
+		T(what_writers_write_during_passes_is_all_there),
+		T(lost_events_mean_that_all_is_read_and_it_is_said),
+		T(a_killed_tracker_means_that_all_is_read),
+		T(undo_and_cleanup_leave_nothing_of_it),
+		T(a_target_that_holds_another_copy_is_compared_whole),
+		T(the_preview_says_how_and_why),
+	};
+	AUTO_FREE char *losetup = proc_which("losetup"), *mkfs = proc_which("mkfs.ext4");
+
+	can_run = geteuid() == 0 && losetup && mkfs && unshare(CLONE_NEWNS) == 0 &&
+		  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
