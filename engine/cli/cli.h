@@ -150,7 +150,7 @@ void table_print(struct table *t);	/* prints and frees */
 /* Terminal colours, "" when colour is off. */
 enum color { C_OFF, C_BOLD, C_DIM, C_RED, C_GREEN, C_YELLOW, C_BLUE };
 const char *cli_color(const struct cli *c, enum color k);
-int cli_width(const struct cli *c);	/* columns; 80 when it is no terminal */
+int cli_width(const struct cli *c);	/* columns; when it is no terminal $COLUMNS, or 80 */
 
 /* ---- help (help.c) ------------------------------------------------------- */
 

@@ -177,7 +177,9 @@ static void man_main(FILE *out)
 	for (int o = 0; o < OPT_SHARED_COUNT; o++)
 		man_option(out, &option_rows[o]);
 	fputs(".El\n.Sh ENVIRONMENT\n.Bl -tag -width NO_COLOR\n.It Ev NO_COLOR\n"
-	      "when set, no colours unless\n.Fl \\-color Cm always\nasks for them\n.El\n", out);
+	      "when set, no colours unless\n.Fl \\-color Cm always\nasks for them\n"
+	      ".It Ev COLUMNS\nhow wide lines are where there is no terminal; else 80\n"
+	      ".El\n", out);
 	man_exits(out);
 }
 

@@ -24,11 +24,13 @@ const char *cli_color(const struct cli *c, enum color k)
 
 int cli_width(const struct cli *c)
 {
+	const char *said = getenv("COLUMNS");
+	long columns = said ? strtol(said, NULL, 10) : 0;
 	struct winsize w;
 
 	if (c->tty_out && ioctl(fileno(c->out), TIOCGWINSZ, &w) == 0 && w.ws_col >= 20)
 		return w.ws_col;
-	return 80;
+	return columns >= 20 && columns <= 10000 ? (int)columns : 80;
 }
 
 void cli_say(struct cli *c, size_t indent, const char *fmt, ...)

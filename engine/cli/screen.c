@@ -110,82 +110,6 @@ void screen_machine(struct screen *s, const char *name, const char *title,
 	replace(&v->serves, serves);
 }
 
-/* ---- lines that stay ----------------------------------------------------- */
-
-void screen_hide(struct screen *s)
-{
-	live_erase(s, &s->line);
-	if (s->line.len)
-		fwrite(s->line.s, 1, s->line.len, s->o.out);
-	s->line.len = 0;
-	fflush(s->o.out);
-}
-
-/* "10:00:03  " from the event's own time. */
-static void begin_line(struct screen *s, const json_t *ev)
-{
-	const char *at = jstr(ev, "at", "");
-
-	live_erase(s, &s->line);
-	str_addf(&s->line, "%s%.8s%s  ", paint(s, P_DIM), strlen(at) >= 19 ? at + 11 : "--:--:--",
-		 paint(s, P_OFF));
-}
-
-static void end_line(struct screen *s)
-{
-	str_addc(&s->line, '\n');
-	fwrite(s->line.s, 1, s->line.len, s->o.out);
-	s->line.len = 0;
-	fflush(s->o.out);
-}
-
-static void begin_step_line(struct screen *s, const json_t *ev)
-{
-	const char *phase = jstr(ev, "phase", NULL), *step = jstr(ev, "step", "");
-	AUTO_FREE char *full = phase ? mem_printf("%s.%s", phase, step) : mem_strdup(step);
-
-	begin_line(s, ev);
-	add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
-	str_add(&s->line, "  ");
-	add_cell(&s->line, full, 20, false);
-	str_add(&s->line, "  ");
-}
-
-/* Where the text of a run's lines begins: behind the time, and behind the name. */
-#define TIME_COLUMNS 10
-
-static size_t hang(const struct screen *s)
-{
-	return TIME_COLUMNS + s->name_columns + 2;
-}
-
-static void step_line(struct screen *s, const json_t *ev, enum paint p, const char *word,
-		      uint64_t took_ms)
-{
-	const char *error = jstr(ev, "error", NULL);
-	AUTO_FREE char *place = jstr(ev, "place", NULL) ?
-		mem_printf("the step stands at %s", jstr(ev, "place", "")) : NULL;
-	char took[24];
-
-	begin_step_line(s, ev);
-	str_addf(&s->line, "%s%s%s", paint(s, p), word, paint(s, P_OFF));
-	if (took_ms >= 1000) {
-		text_duration(took_ms, took);
-		str_addf(&s->line, " in %s", took);
-	}
-	if (jint(ev, "attempt", 1) > 1)
-		str_addf(&s->line, " (attempt %lld of %lld)", (long long)jint(ev, "attempt", 1),
-			 (long long)jint(ev, "attempts", 1));
-	if (error) {
-		str_add(&s->line, ": ");
-		add_text(s, error, hang(s));
-		add_below(s, jstr(ev, "hint", NULL), hang(s));
-		if (place)
-			add_below(s, place, hang(s));
-	}
-	end_line(s);
-}
-
 /* ---- events -------------------------------------------------------------- */
 
 static const struct {
@@ -290,9 +214,16 @@ static void on_host(struct screen *s, const json_t *ev)
 {
 	const char *state = jstr(ev, "state", ""), *name = jstr(ev, "host", "");
 	bool down = strcmp(state, "down") == 0;
+	const json_t *was = json_object_get(s->hosts, name);
+	const char *error = jstr(ev, "error", "");
+	bool again = down && was && strcmp(jstr(was, "down", ""), error) == 0;
+	json_t *now = json_deep_copy(ev);
 
-	jset(s->hosts, name, json_deep_copy(ev));
-	if (s->preview || (!down && s->o.verbose < 1))
+	/* `down` stays with it through the attempts to come, to be told once. */
+	jset_str(now, "down", down ? error : strcmp(state, "ready") == 0 ? NULL :
+		 jstr(was, "down", NULL));
+	jset(s->hosts, name, now);
+	if (s->preview || (s->o.verbose < 1 && (!down || again)))
 		return;
 	begin_line(s, ev);
 	str_addf(&s->line, "host ");

@@ -246,12 +246,7 @@ static void add_step(struct screen *s, struct totals *t, const json_t *step, con
 	if (strcmp(state, "failed") == 0 || jstr(step, "error", NULL)) {
 		begin_row(s, i ? "" : phase, i ? "" : name, width);
 		str_addf(&s->line, "%sFAILED%s: ", paint(s, P_RED), paint(s, P_OFF));
-		add_text(s, jstr(step, "error", "(nothing said)"), indent);
-		add_below(s, jstr(step, "hint", NULL), indent);
-		if (jstr(step, "place", NULL)) {
-			add_below(s, "the step stands at ", indent);
-			add_text(s, jstr(step, "place", ""), indent);
-		}
+		add_step_error(s, step, indent);
 		str_addc(&s->line, '\n');
 		t->failed++;
 	} else if (i == 0) {

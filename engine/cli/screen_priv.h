@@ -70,6 +70,17 @@ size_t line_column(const struct screen *s);
  * nothing when there is no text. */
 void add_text(struct screen *s, const char *text, size_t indent);
 void add_below(struct screen *s, const char *text, size_t indent);
+/* Lines of a run, each between begin_line() and end_line(); screen_lines.c. The first
+ * begins with the event's time, the second with machine and step too. */
+#define TIME_COLUMNS 10
+void begin_line(struct screen *s, const json_t *ev);
+void begin_step_line(struct screen *s, const json_t *ev);
+void end_line(struct screen *s);
+size_t hang(const struct screen *s);	/* where their further lines begin */
+void step_line(struct screen *s, const json_t *ev, enum paint p, const char *word,
+	       uint64_t took_ms);
+/* The event's error, what to do, and its place; a host's being down is told once. */
+void add_step_error(struct screen *s, const json_t *ev, size_t indent);
 /* "Next: ..." of an end event, if it has one. */
 void add_next(struct screen *s, const json_t *end);
 /* One line for each machine at work; screen_live.c */

@@ -106,7 +106,7 @@ bool phase_blocked(struct run *r, struct mach *m, const char *verb)
 	err_hint(&e, "%s%sor accept it in the plan: accept: [{finding: %s, machine: %s, "
 		 "until: DATE, reason: WHY}]", jstr(f, "remedy", "mend it"),
 		 jstr(f, "remedy", NULL) ? "; " : ", ", jstr(f, "code", ""), m->name);
-	report_log(r, m, NULL, "%s", e.what);
+	report_log(r, m, NULL, "'%s' stops here: blocker %s", m->name, jstr(f, "code", ""));
 	m->blocked = true;
 	run_error(r, &e);
 	return true;

@@ -45,17 +45,14 @@ plan "images: { root: \"$LAB/disc.raw\" }" "$out"
 bad 1 "a source that is not there" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'here': cannot find disk 'root': 'LAB/disc.raw': No such file or directory
-          it is looked for on the source's host: is it attached, and the path right?
+                   it is looked for on the source's host: is it attached, and the path right?
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'here': cannot find disk 'root': 'LAB/disc.raw': No such file or directory
-    9 |     convert: [ disks: {} ]
-      |                ^
-  it is looked for on the source's host: is it attached, and the path right?
 END
 bad 0 "the status after a missing source" "$DROVER" status plan.yaml <<'END'
 bad  plan ID  state LAB/.drover
@@ -63,7 +60,8 @@ bad  plan ID  state LAB/.drover
 machine  serves  phase    done  step now              last error
 erp      source  convert   0/2  convert.disks failed  host 'here': cannot find disk 'root': 'LAB/disc.raw': No such file or directory
 
-erp convert.disks (NOW): host 'here': cannot find disk 'root': 'LAB/disc.raw': No such file or directory; it is looked for on the source's host: is it attached, and the path right?
+erp convert.disks (NOW): host 'here': cannot find disk 'root': 'LAB/disc.raw': No such file or directory
+  it is looked for on the source's host: is it attached, and the path right?
 Next: drover run plan.yaml
 END
 must "nothing is at the target" nothing_in "$srv/out"
@@ -73,17 +71,14 @@ plan "disks: { root: { id: wwn-0x5000c500a1 } }" "$out"
 bad 1 "a device that is not there" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'here': cannot find disk 'root': no disk here has the id 'wwn-0x5000c500a1'
-          what is there: lsblk -do NAME,SIZE,SERIAL,WWN, and ls -l /dev/disk/by-id
+                   what is there: lsblk -do NAME,SIZE,SERIAL,WWN, and ls -l /dev/disk/by-id
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'here': cannot find disk 'root': no disk here has the id 'wwn-0x5000c500a1'
-    9 |     convert: [ disks: {} ]
-      |                ^
-  what is there: lsblk -do NAME,SIZE,SERIAL,WWN, and ls -l /dev/disk/by-id
 END
 must "nothing is at the target" nothing_in "$srv/out"
 fresh "a device that is not there"
@@ -99,11 +94,11 @@ NOW  erp      assess.machine        done
 NOW  erp      convert.disks         done
 NOW  erp      validate.disks        done
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      done     -        done     -            done      -        source  TOOK
+machine  assess   convert  validate  serves   took
+erp      done     done     done      source  TOOK
 
 run: done, TIME, SIZE moved
-Next: drover cutover plan.yaml --preview
+Next: drover status plan.yaml
 END
 kill $nbd; wait $nbd
 expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
@@ -123,33 +118,27 @@ shrink &
 bad 1 "a source that shrinks" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'here': cannot copy disk 'root': cannot read 'LAB/shrinks.raw' at byte 67108864: it ends there now, it had 100675584 bytes
-          something made it shorter: stop that and bring it back, then drover run plan.yaml; or drover rollback plan.yaml --to convert
+                   something made it shorter: stop that and bring it back, then drover run plan.yaml; or drover rollback plan.yaml --to convert
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME, SIZE moved
+run: a step FAILED, see above, TIME, SIZE moved
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'here': cannot copy disk 'root': cannot read 'LAB/shrinks.raw' at byte 67108864: it ends there now, it had 100675584 bytes
-    9 |     convert: [ disks: {} ]
-      |                ^
-  something made it shorter: stop that and bring it back, then drover run plan.yaml; or drover rollback plan.yaml --to convert
 END
 wait $!
 bad 1 "a source that has shrunk" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
-          drover rollback plan.yaml --to convert, then drover run plan.yaml
+                   drover rollback plan.yaml --to convert, then drover run plan.yaml
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME, SIZE moved
+run: a step FAILED, see above, TIME, SIZE moved
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
-    9 |     convert: [ disks: {} ]
-      |                ^
-  drover rollback plan.yaml --to convert, then drover run plan.yaml
 END
 bad 0 "the status after a shrunk source" "$DROVER" status plan.yaml <<'END'
 bad  plan ID  state LAB/.drover
@@ -157,7 +146,8 @@ bad  plan ID  state LAB/.drover
 machine  serves  phase    done  step now              last error
 erp      source  convert   0/2  convert.disks failed  host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
 
-erp convert.disks (NOW): host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584; drover rollback plan.yaml --to convert, then drover run plan.yaml
+erp convert.disks (NOW): host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
+  drover rollback plan.yaml --to convert, then drover run plan.yaml
 Next: drover run plan.yaml
 END
 mv kept.raw shrinks.raw
@@ -179,38 +169,29 @@ erp  here -> b, serves: source
                        move it away, choose another target.dir, or say target: { replace: true } to overwrite it
                        the step stands at plan.yaml:9:16
 
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
-
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
 Next: drover preview plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'b': cannot write to '/srv/out/erp': it holds files that drover did not make
-    9 |     convert: [ disks: {} ]
-      |                ^
-  move it away, choose another target.dir, or say target: { replace: true } to overwrite it
 END
 bad 1 "a target that is somebody else's" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'b': cannot write to '/srv/out/erp': it holds files that drover did not make
-          move it away, choose another target.dir, or say target: { replace: true } to overwrite it
+                   move it away, choose another target.dir, or say target: { replace: true } to overwrite it
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'b': cannot write to '/srv/out/erp': it holds files that drover did not make
-    9 |     convert: [ disks: {} ]
-      |                ^
-  move it away, choose another target.dir, or say target: { replace: true } to overwrite it
 END
 must "it is not written to" test "$(cat "$srv/out/erp/root.base.raw")" = mine
 bad 0 "its rollback" "$DROVER" rollback plan.yaml -y <<'END'
 bad  rollback  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      'erp' is as it was before convert: tree ID, asked again and equal
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        -        -            -         -        source  TOOK
+machine  serves   took
+erp      source  TOOK
 
 rollback: done, TIME
 Next: drover preview plan.yaml
@@ -224,17 +205,14 @@ plan "$image" "$out"
 bad 1 "a target of another state" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'b': cannot write to '/srv/out/erp': it was made from another state directory
-          move it away, choose another target.dir, or say target: { replace: true } to overwrite it
+                   move it away, choose another target.dir, or say target: { replace: true } to overwrite it
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'b': cannot write to '/srv/out/erp': it was made from another state directory
-    9 |     convert: [ disks: {} ]
-      |                ^
-  move it away, choose another target.dir, or say target: { replace: true } to overwrite it
 END
 cmp disk.raw "$srv/out/erp/root.base.raw" || fail "the other state's copy was touched"
 rm -rf .drover
@@ -256,10 +234,9 @@ accepted erp      guest.no-root: no disk of 'erp' holds a root file system
 erp  here -> b, serves: source
   assess       machine  = asked
   convert      disks    + root LAB/disk.raw 96.0 MiB, 28.6 MiB used -> /srv/small/erp/root.base.raw
-                        read 96.0 MiB, send 28.6 MiB, write 28.6 MiB
+                        read 28.6 MiB, send 28.6 MiB, write 28.6 MiB
   validate     disks    ? root read back whole, once it is copied
 
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
 
 1 machine:  + 1  ~ 0  - 0  ? 1   28.6 MiB to send
 1 blocker: a run will refuse
@@ -270,11 +247,11 @@ bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  accepted erp      guest.no-root: no disk of 'erp' holds a root file system
 NOW  erp      assess.machine        done
 NOW  BLOCKER  erp      target.space: the disks need 28.6 MiB, '/srv/small' has 16.0 MiB free
-                  mend: free space there, or choose another target.dir
-NOW  erp      cannot convert 'erp': blocker target.space: the disks need 28.6 MiB, '/srv/small' has 16.0 MiB free
+                            mend: free space there, or choose another target.dir
+NOW  erp      'erp' stops here: blocker target.space
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      done     -        stopped  -            -         -        source  TOOK
+machine  assess   convert  serves   took
+erp      done     stopped  source  TOOK
 
 run: refused, TIME
 Next: drover run plan.yaml
@@ -288,17 +265,14 @@ BAD_ALSO="s#at byte [0-9]+, length [0-9]+#at byte N#"
 bad 1 "a target that fills up" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device
-          free space there; `drover run` then goes on where it stopped
+                   free space there; `drover run` then goes on where it stopped
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME, SIZE moved
+run: a step FAILED, see above, TIME, SIZE moved
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device
-    9 |     convert: [ disks: {} ]
-      |                ^
-  free space there; `drover run` then goes on where it stopped
 END
 bad 0 "the status after a full target" "$DROVER" status plan.yaml <<'END'
 bad  plan ID  state LAB/.drover
@@ -306,7 +280,8 @@ bad  plan ID  state LAB/.drover
 machine  serves  phase    done  step now              last error
 erp      source  convert   0/2  convert.disks failed  host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device
 
-erp convert.disks (NOW): host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device; free space there; `drover run` then goes on where it stopped
+erp convert.disks (NOW): host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device
+  free space there; `drover run` then goes on where it stopped
 Next: drover run plan.yaml
 END
 BAD_ALSO=
@@ -328,17 +303,14 @@ if [ -n "$loop" ]; then
 bad 1 "a device that is too small" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 1 host
 NOW  erp      convert.disks         FAILED: cannot copy to 'LOOP': it has 32.0 MiB (33554432 bytes), the source 96.0 MiB (100675584 bytes)
-          make the target at least as large as the source
+                   make the target at least as large as the source
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME, SIZE moved
+run: a step FAILED, see above, TIME, SIZE moved
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: cannot copy to 'LOOP': it has 32.0 MiB (33554432 bytes), the source 96.0 MiB (100675584 bytes)
-    9 |     convert: [ disks: {} ]
-      |                ^
-  make the target at least as large as the source
 END
 	must "nothing was written" cmp -n 33554432 device /dev/zero
 	exec 7<&-
@@ -363,30 +335,21 @@ erp  here -> b, serves: source
                        install the package qemu-utils: apt-get install qemu-utils
                        the step stands at plan.yaml:9:16
 
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
-
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
 Next: drover preview plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'b': cannot run 'qemu-img': it is not installed here
-    9 |     convert: [ disks: {} ]
-      |                ^
-  install the package qemu-utils: apt-get install qemu-utils
 END
 bad 1 "a tool that is missing" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'b': cannot run 'qemu-img': it is not installed here
-          install the package qemu-utils: apt-get install qemu-utils
+                   install the package qemu-utils: apt-get install qemu-utils
+                   the step stands at plan.yaml:9:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:9:16: step erp convert.disks: host 'b': cannot run 'qemu-img': it is not installed here
-    9 |     convert: [ disks: {} ]
-      |                ^
-  install the package qemu-utils: apt-get install qemu-utils
 END
 must "nothing is at the target" nothing_in "$srv/out"
 bad 0 "the status after missing tools" "$DROVER" status plan.yaml <<'END'
@@ -395,7 +358,8 @@ bad  plan ID  state LAB/.drover
 machine  serves  phase    done  step now              last error
 erp      source  convert   0/2  convert.disks failed  host 'b': cannot run 'qemu-img': it is not installed here
 
-erp convert.disks (NOW): host 'b': cannot run 'qemu-img': it is not installed here; install the package qemu-utils: apt-get install qemu-utils
+erp convert.disks (NOW): host 'b': cannot run 'qemu-img': it is not installed here
+  install the package qemu-utils: apt-get install qemu-utils
 Next: drover run plan.yaml
 END
 fresh "a tool that is missing"

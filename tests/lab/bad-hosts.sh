@@ -50,23 +50,15 @@ plan "{ ssh: \"root@10.66.0.11:23\", $key }"
 bad 1 "nobody listens on this port" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
-          is sshd running there, and on this port?
-NOW  host a  DOWN: cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
-          is sshd running there, and on this port?
-NOW  host a  DOWN: cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
-          is sshd running there, and on this port?
-NOW  erp      convert.disks         FAILED: host 'a': cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
-          is sshd running there, and on this port?
+            is sshd running there, and on this port?
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
-   10 |     convert: [ disks: {} ]
-      |                ^
-  is sshd running there, and on this port?
 END
 bad 0 "its status" "$DROVER" status plan.yaml <<'END'
 bad  plan ID  state LAB/.drover
@@ -74,7 +66,8 @@ bad  plan ID  state LAB/.drover
 machine  serves  phase  done  step now              last error
 erp      source  -       0/2  convert.disks failed  host 'a': cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
 
-erp convert.disks (NOW): host 'a': cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused; is sshd running there, and on this port?
+erp convert.disks (NOW): host 'a': cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
+  is sshd running there, and on this port?
 Next: drover run plan.yaml
 END
 bad 111 "nobody listens on this port, hosts" "$DROVER" hosts plan.yaml <<'END'
@@ -91,19 +84,12 @@ bad  run preview  plan.yaml  2 hosts asked, 0 changed
 DOWN     a  cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
            is sshd running there, and on this port?
 erp  a -> b, serves: source
-  convert      disks   FAILED: host 'a': cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
-                       is sshd running there, and on this port?
+  convert      disks   FAILED: host a is DOWN, see above
                        the step stands at plan.yaml:10:16
-
-The cutover is NOT part of this run; preview it with: drover cutover plan.yaml --preview
 
 1 machine:  + 0  ~ 0  - 0  ? 0
 1 step could not be asked
 Next: drover preview plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot connect to '10.66.0.11' (10.66.0.11 port 23): Connection refused
-   10 |     convert: [ disks: {} ]
-      |                ^
-  is sshd running there, and on this port?
 END
 as_before "a closed port"
 
@@ -112,37 +98,29 @@ plan "{ ssh: root@10.66.0.11, identity: \"$LAB/other\", known_hosts: \"$LAB/know
 bad 1 "a key that may not log in" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot log in to 'a' as root: no key was accepted; tried: LAB/other
-          add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
-NOW  erp      convert.disks         FAILED: host 'a': cannot log in to 'a' as root: no key was accepted; tried: LAB/other
-          add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
+            add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot log in to 'a' as root: no key was accepted; tried: LAB/other
-   10 |     convert: [ disks: {} ]
-      |                ^
-  add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
 END
 plan "{ ssh: root@10.66.0.11, identity: \"$LAB/none\", known_hosts: \"$LAB/known_hosts\" }"
 bad 1 "a key that is not there" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot log in to 'a' as root: no key was accepted; tried: LAB/none (No such file or directory)
-          add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
-NOW  erp      convert.disks         FAILED: host 'a': cannot log in to 'a' as root: no key was accepted; tried: LAB/none (No such file or directory)
-          add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
+            add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot log in to 'a' as root: no key was accepted; tried: LAB/none (No such file or directory)
-   10 |     convert: [ disks: {} ]
-      |                ^
-  add the public key to ~root/.ssh/authorized_keys there, or name another with identity: in the plan
 END
 
 rm "$LAB/known_hosts"; cp "$HOME/.ssh/known_hosts" "$LAB/kept"
@@ -153,38 +131,30 @@ sed -i "s|^  b: .*|  b: { ssh: root@10.66.0.12, identity: \"$LAB/key\", known_ho
 bad 1 "a host key that nobody knows" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot trust 'a': no key is known for 10.66.0.11 port 22; it shows ssh-ed25519 SHA256:KEY
-          compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
-NOW  erp      convert.disks         FAILED: host 'a': cannot trust 'a': no key is known for 10.66.0.11 port 22; it shows ssh-ed25519 SHA256:KEY
-          compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
+            compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot trust 'a': no key is known for 10.66.0.11 port 22; it shows ssh-ed25519 SHA256:KEY
-   10 |     convert: [ disks: {} ]
-      |                ^
-  compare it with what the host's own console says (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then: drover hosts plan.yaml --pin a
 END
 must "nothing was pinned by itself" test ! -s "$LAB/pins"
 printf '10.66.0.11 %s\n' "$(cut -d' ' -f1,2 "$LAB/other.pub")" >"$LAB/pins"
 bad 1 "a host key that has changed" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
-          somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
-NOW  erp      convert.disks         FAILED: host 'a': cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
-          somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
+            somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
-   10 |     convert: [ disks: {} ]
-      |                ^
-  somebody may be in between; if the host was really installed anew: ssh-keygen -R '10.66.0.11' -f LAB/pins, then: drover hosts plan.yaml --pin a
 END
 bad 111 "a host key that has changed, pin" "$DROVER" hosts plan.yaml --pin a <<'END'
 drover: host a: cannot trust 'a': its key has changed: LAB/pins:1 lists another, it shows ssh-ed25519 SHA256:KEY
@@ -200,72 +170,56 @@ plan "$sudo"
 bad 1 "sudo wants a password" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot become root on 'a': sudo: a password is required
-          give the password: become: { sudo: { password: "secret:NAME" } }, or let sudoers ask for none: ops ALL=(root) NOPASSWD: ALL
-NOW  erp      convert.disks         FAILED: host 'a': cannot become root on 'a': sudo: a password is required
-          give the password: become: { sudo: { password: "secret:NAME" } }, or let sudoers ask for none: ops ALL=(root) NOPASSWD: ALL
+            give the password: become: { sudo: { password: "secret:NAME" } }, or let sudoers ask for none: ops ALL=(root) NOPASSWD: ALL
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot become root on 'a': sudo: a password is required
-   10 |     convert: [ disks: {} ]
-      |                ^
-  give the password: become: { sudo: { password: "secret:NAME" } }, or let sudoers ask for none: ops ALL=(root) NOPASSWD: ALL
 END
 plan "{ ssh: ops@10.66.0.11, $key, become: { sudo: { password: \"secret:ops\" } } }"
 sed -i 's|^hosts:|secrets: { ops: { env: OPS } }\n&|' plan.yaml
 OPS=never-that bad 1 "a wrong password" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot become root on 'a': the password is wrong
-          is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
-NOW  erp      convert.disks         FAILED: host 'a': cannot become root on 'a': the password is wrong
-          is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
+            is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:11:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:11:16: step erp convert.disks: host 'a': cannot become root on 'a': the password is wrong
-   11 |     convert: [ disks: {} ]
-      |                ^
-  is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
 END
 OPS=secret bad 1 "a user with no sudo right" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot become root on 'a': ops is not in the sudoers file.
-          is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
-NOW  erp      convert.disks         FAILED: host 'a': cannot become root on 'a': ops is not in the sudoers file.
-          is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
+            is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:11:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:11:16: step erp convert.disks: host 'a': cannot become root on 'a': ops is not in the sudoers file.
-   11 |     convert: [ disks: {} ]
-      |                ^
-  is ops in sudoers there, and the password the right one? ssh -t ops@10.66.0.11 sudo true
 END
 bad 1 "a secret that is not set" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot fetch the secret 'ops': the variable OPS is not set
-          export OPS=... before you start drover
-NOW  erp      convert.disks         FAILED: host 'a': cannot fetch the secret 'ops': the variable OPS is not set
-          export OPS=... before you start drover
+            export OPS=... before you start drover
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:11:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:11:16: step erp convert.disks: host 'a': cannot fetch the secret 'ops': the variable OPS is not set
-   11 |     convert: [ disks: {} ]
-      |                ^
-  export OPS=... before you start drover
 END
 
 plan "{ ssh: root@10.66.0.11, $key }"
@@ -274,74 +228,58 @@ echo "echo unmount /data by Friday; head -c 70000 /dev/zero | tr '\\0' x" >"$rc"
 bad 1 "a start-up file that talks much" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot start the agent on 'a': more than 64 KiB came before it, beginning with 'unmount /data by Friday'
-          start-up files of the shell must print nothing when no terminal is there
-NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 'a': more than 64 KiB came before it, beginning with 'unmount /data by Friday'
-          start-up files of the shell must print nothing when no terminal is there
+            start-up files of the shell must print nothing when no terminal is there
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot start the agent on 'a': more than 64 KiB came before it, beginning with 'unmount /data by Friday'
-   10 |     convert: [ disks: {} ]
-      |                ^
-  start-up files of the shell must print nothing when no terminal is there
 END
 echo 'echo the machine is in maintenance >&2; exit 7' >"$rc"
 bad 1 "a start-up file that ends the shell" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot start the agent on 'a': the shell ended with status 7: the machine is in maintenance
-          does `ssh root@10.66.0.11 true` work?
-NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 'a': the shell ended with status 7: the machine is in maintenance
-          does `ssh root@10.66.0.11 true` work?
+            does `ssh root@10.66.0.11 true` work?
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot start the agent on 'a': the shell ended with status 7: the machine is in maintenance
-   10 |     convert: [ disks: {} ]
-      |                ^
-  does `ssh root@10.66.0.11 true` work?
 END
 rm "$rc"
 for d in /run /tmp /dev/shm; do lab_on a mount -o remount,noexec $d; done
 bad 1 "no tmpfs may hold programs" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot start the agent on 'a': programs may not run from any tmpfs there: /dev/shm /run /tmp
-          allow it for one of them: mount -o remount,exec /dev/shm
-NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 'a': programs may not run from any tmpfs there: /dev/shm /run /tmp
-          allow it for one of them: mount -o remount,exec /dev/shm
+            allow it for one of them: mount -o remount,exec /dev/shm
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot start the agent on 'a': programs may not run from any tmpfs there: /dev/shm /run /tmp
-   10 |     convert: [ disks: {} ]
-      |                ^
-  allow it for one of them: mount -o remount,exec /dev/shm
 END
 for d in /run /tmp /dev/shm; do lab_on a mount -o remount,exec,size=1m $d; done
 bad 1 "no tmpfs has space" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  host a  DOWN: cannot start the agent on 'a': not enough space in /dev/shm
-          it needs 8 MiB: remove files there, or make it larger: mount -o remount,size=64m
-NOW  erp      convert.disks         FAILED: host 'a': cannot start the agent on 'a': not enough space in /dev/shm
-          it needs 8 MiB: remove files there, or make it larger: mount -o remount,size=64m
+            it needs 8 MiB: remove files there, or make it larger: mount -o remount,size=64m
+NOW  erp      convert.disks         FAILED: host a is DOWN, see above
+                   the step stands at plan.yaml:10:16
 
-machine  assess   backup   convert  reconfigure  validate  cutover  serves   took
-erp      -        -        FAILED   -            -         -        source  TOOK
+machine  convert  serves   took
+erp      FAILED   source  TOOK
 
-run: a step FAILED, TIME
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
-plan.yaml:10:16: step erp convert.disks: host 'a': cannot start the agent on 'a': not enough space in /dev/shm
-   10 |     convert: [ disks: {} ]
-      |                ^
-  it needs 8 MiB: remove files there, or make it larger: mount -o remount,size=64m
 END
 for d in /run /tmp /dev/shm; do lab_on a mount -o remount,size=64m $d; done
 as_before "memory"

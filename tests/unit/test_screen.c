@@ -287,6 +287,30 @@ static void a_run_without_a_terminal_is_plain_lines(void **state)
 		"Next: drover run erp.yaml\n");
 }
 
+static void a_host_that_stays_down_is_told_once(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"run\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"m\"],\"hosts\":[\"a\"]}",
+		"{\"t\":\"host\",\"host\":\"a\",\"state\":\"down\",\"error\":\"no answer\",\"hint\":\"is sshd running?\"}",
+		"{\"t\":\"host\",\"host\":\"a\",\"state\":\"connecting\"}",
+		"{\"t\":\"host\",\"host\":\"a\",\"state\":\"down\",\"error\":\"no answer\",\"hint\":\"is sshd running?\"}",
+		"{\"t\":\"step\",\"machine\":\"m\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"failed\",\"error\":\"host 'a': no answer\",\"hint\":\"is sshd running?\",\"place\":\"p.yaml:7:9\"}",
+		"{\"t\":\"host\",\"host\":\"a\",\"state\":\"ready\"}",
+		"{\"t\":\"host\",\"host\":\"a\",\"state\":\"down\",\"error\":\"no answer\",\"hint\":\"is sshd running?\"}",
+		NULL });
+	expect_end(r,
+		"p  run  p.yaml  1 machine, 1 host\n"
+		"10:00:03  host a  DOWN: no answer\n"
+		"            is sshd running?\n"
+		"10:00:03  m        convert.disks         FAILED: host a is DOWN, see above\n"
+		"                   the step stands at p.yaml:7:9\n"
+		"10:00:03  host a  DOWN: no answer\n"
+		"            is sshd running?\n");
+}
+
 static void a_terminal_shows_progress_that_is_redrawn_in_place(void **state)
 {
 	struct rig *r = rig_new(true);
@@ -351,6 +375,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(control_characters_of_hosts_are_shown),
 		cmocka_unit_test(long_lines_are_wrapped_and_no_path_or_command_is_broken),
 		cmocka_unit_test(a_run_without_a_terminal_is_plain_lines),
+		cmocka_unit_test(a_host_that_stays_down_is_told_once),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(colours_are_there_when_asked_for),
 		cmocka_unit_test(wide_characters_keep_the_columns),
