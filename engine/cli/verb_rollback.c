@@ -3,6 +3,25 @@
  */
 #include "engine/cli/cli.h"
 
+/* What would be refused is refused before anybody is asked. */
+static int admitted(struct cli *c, const struct run_options *o)
+{
+	AUTO_ERR e = {0};
+	int status = cli_build_graph(c);
+
+	if (status == 0)
+		status = cli_open_state(c, STATE_READ);
+	if (status)
+		return status;
+	if (run_admits(c->plan, c->graph, c->state, c->loop, o, &e) < 0) {
+		run_err_final(c->plan, &e);
+		status = cli_fail(c, &e);
+	}
+	state_close(c->state, NULL);
+	c->state = NULL;
+	return status;
+}
+
 int verb_rollback(struct cli *c)
 {
 	int to = cli_phase(c, OPT_TO);
@@ -15,6 +34,9 @@ int verb_rollback(struct cli *c)
 	int status = cli_load_plan(c, c->args[0]);
 
 	if (status)
+		return status;
+	o.selector = c->opt[OPT_MACHINE];
+	if (!preview && (status = admitted(c, &o)))
 		return status;
 	/* --discard-target-writes is an answer of its own; -y is none for it. */
 	if (!preview && !o.discard_target_writes &&

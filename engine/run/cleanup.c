@@ -144,7 +144,7 @@ static struct thing *thing_new(struct run *r, const char *host, const char *key,
 /* Whether the entry is temporary, of a machine that was chosen, and not in use. */
 static bool wanted(struct run *r, const json_t *entry)
 {
-	const char *name = jstr(entry, "machine", "");
+	const char *name = jstr(entry, "machine", ""), *serves;
 	int i = plan_find_machine(r->plan, name);
 
 	if (jbool(entry, "lasting", false))
@@ -153,7 +153,8 @@ static bool wanted(struct run *r, const json_t *entry)
 		return !r->o->selector;
 	if (!r->machines[i].in)
 		return false;
-	if (strcmp(meta_serves(r, &r->machines[i]), "nobody"))
+	serves = meta_serves(r, &r->machines[i]);
+	if (strcmp(serves, "nobody") && strcmp(serves, "unknown"))
 		return true;
 	report_log(r, &r->machines[i], NULL, "%s '%s' stays: the cutover of '%s' is not "
 		   "over", jstr(entry, "kind", ""), jstr(entry, "name", ""), name);

@@ -453,6 +453,26 @@ static int prepare(struct run *r, struct err *e)
 	return resume_admit(r, e);
 }
 
+int run_admits(const struct plan *p, const struct graph *g, struct state *s,
+	       struct loop *l, const struct run_options *o, struct err *e)
+{
+	struct run_seams nobody = { .loop = l };
+	struct run r = { .plan = p, .graph = g, .state = s, .seams = &nobody, .o = o,
+			 .loop = l, .kind = o->kind, .err = e, .mute = true };
+	int rc;
+
+	r.counts = json_object();
+	r.machines = mem_alloc((p->machine_count + 1) * sizeof(*r.machines));
+	r.known = mem_alloc((g->node_count + 1) * sizeof(*r.known));
+	rc = prepare(&r, e);
+	forget(&r);
+	free(r.machines);
+	free(r.known);
+	json_decref(r.counts);
+	free(r.next);
+	return rc;
+}
+
 int run_plan(const struct plan *p, const struct graph *g, struct state *s,
 	     const struct run_seams *seams, const struct run_options *o,
 	     json_t **preview_out, struct err *e)

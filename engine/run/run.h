@@ -64,6 +64,10 @@ struct run_options {
 int run_plan(const struct plan *p, const struct graph *g, struct state *s,
 	     const struct run_seams *seams, const struct run_options *o,
 	     json_t **preview_out, struct err *e);
+/* Would it take the machines that `o` chooses? Nothing is asked of a host, nothing written.
+ * 0, or -1 with why not: before a person is asked to confirm what is refused anyway. */
+int run_admits(const struct plan *p, const struct graph *g, struct state *s,
+	       struct loop *l, const struct run_options *o, struct err *e);
 /* SIGINT/SIGTERM: first call stops scheduling and lets steps reach a safe point,
  * second call cancels them. Async-signal-safe. */
 void run_interrupt(void);

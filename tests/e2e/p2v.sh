@@ -93,5 +93,5 @@ said '^ens192 +UP'
 said 'root=UUID='
 expect 0 "$DROVER" status plan.yaml
 said 'TARGET|target'
-expect 1 "$DROVER" rollback plan.yaml -y
+expect 1 "$DROVER" rollback plan.yaml
 said 'discard-target-writes'

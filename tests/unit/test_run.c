@@ -372,6 +372,21 @@ static void a_rollback_that_finds_a_difference_names_it(void **state)
 			    "steps/backup.image/result.json");
 }
 
+static bool admits(struct migration *g, enum run_kind kind)
+{
+	struct run_options o = { .kind = kind, .only = -1, .until = -1,
+				 .discard_target_writes = g->discard };
+	struct state *s;
+	int rc;
+
+	err_clear(&g->err);
+	s = state_open(g->p.state_dir, "erp", STATE_READ, g->f->loop, NULL);
+	assert_non_null(s);
+	rc = run_admits(g->p.plan, g->p.graph, s, g->f->loop, &o, &g->err);
+	state_close(s, NULL);
+	return rc == 0;
+}
+
 static void a_rollback_refuses_once_the_target_serves(void **state)
 {
 	struct migration *g = *state;
@@ -379,6 +394,8 @@ static void a_rollback_refuses_once_the_target_serves(void **state)
 
 	assert_status(g, RUN_GO, 0);
 	assert_status(g, RUN_CUTOVER, 0);
+	assert_false(admits(g, RUN_ROLLBACK));	/* before anybody is asked to confirm */
+	assert_has(g->err.what, "cannot roll back 'erp': the target serves since 2026-");
 	assert_status(g, RUN_ROLLBACK, ERR_STEP);
 	assert_has(g->err.what, "cannot roll back 'erp': the target serves since 2026-");
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
@@ -387,6 +404,7 @@ static void a_rollback_refuses_once_the_target_serves(void **state)
 	assert_has(jstr(lost, "text", ""), "4.0 KiB was written there");
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 	g->discard = true;
+	assert_true(admits(g, RUN_ROLLBACK));
 	assert_status(g, RUN_ROLLBACK, 0);
 	assert_int_equal(jint(fake_event(g->f, "lost", NULL, NULL), "bytes", 0), 4096);
 	assert_int_equal(fake_get(g->f, "b.serving"), 0);
@@ -442,6 +460,28 @@ static void cleanup_takes_what_a_dead_step_left(void **state)
 	assert_status(g, RUN_CLEANUP, 0);
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
 	migration_free(g);
+}
+
+/* What may run at the target is nobody's leftover. */
+static void cleanup_spares_a_machine_of_which_nobody_knows_who_serves(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "validate.boot")->ledger = "/run/boot";
+	migration_rule(g, "validate.boot")->leaves = "file";
+	assert_status(g, RUN_GO, 0);
+	g->f->answer = 0;
+	migration_rule(g, "cutover.start")->ask = true;
+	assert_status(g, RUN_CUTOVER, ERR_STEP);
+	assert_string_equal(migration_meta(g, "serves"), "unknown");
+	assert_status(g, RUN_CLEANUP, 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
+	assert_has(jstr(fake_event(g->f, "log", NULL, NULL), "text", ""),
+		   "file '/run/boot' stays: the cutover of 'erp' is not over");
+	g->f->answer = 1;
+	assert_status(g, RUN_CUTOVER, 0);
+	assert_status(g, RUN_CLEANUP, 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
 }
 
 /* ---- previews ---------------------------------------------------------------------------------- */
@@ -679,6 +719,7 @@ int main(void)
 		TEST(a_rollback_refuses_once_the_target_serves),
 		TEST(after_finalize_there_is_no_way_back),
 		cmocka_unit_test(cleanup_takes_what_a_dead_step_left),
+		TEST(cleanup_spares_a_machine_of_which_nobody_knows_who_serves),
 		TEST(a_preview_changes_nothing_anywhere),
 		TEST(later_probes_of_a_preview_see_the_facts_of_earlier_ones),
 		TEST(an_estimate_is_assumed_until_a_run_has_measured),
