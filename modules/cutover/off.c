@@ -3,97 +3,18 @@
  * starting again by itself. A source without a power facility passes only where its
  * disks are image files that nothing uses. Undo switches it on again, if it was on.
  */
-#include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "modules/lib/imguse.h"
 #include "modules/lib/power.h"
 #include "modules/module.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const struct param params[] = { { .name = NULL } };
 static const char *const wants[] = { "machine", NULL };
 static const char *const tools[] = { "virsh", NULL };
 
 /* ---- images: off is when nobody has them open ---------------------------------------- */
-
-/* The process that has the image open; 0: none; -1: some process's files may not be
- * looked at, so nobody knows. */
-static pid_t holder_of(const struct stat *image)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *entry, *fd;
-	pid_t found = 0;
-	bool blind = !proc;
-
-	while (proc && !found && (entry = readdir(proc))) {
-		AUTO_FREE char *path = mem_printf("/proc/%s/fd", entry->d_name);
-		DIR *fds = atoi(entry->d_name) > 0 ? opendir(path) : NULL;
-
-		if (!fds && atoi(entry->d_name) > 0 && errno != ENOENT && errno != ESRCH)
-			blind = true;
-		while (fds && !found && (fd = readdir(fds))) {
-			struct stat st;
-
-			if (fstatat(dirfd(fds), fd->d_name, &st, 0) == 0 &&
-			    st.st_dev == image->st_dev && st.st_ino == image->st_ino)
-				found = (pid_t)atoi(entry->d_name);
-		}
-		if (fds)
-			closedir(fds);
-	}
-	if (proc)
-		closedir(proc);
-	return found ? found : blind ? -1 : 0;
-}
-
-/* A lock by anybody, QEMU's own included, also from another namespace. */
-static bool is_locked(const char *path)
-{
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);	/* asking needs no more */
-
-	/* who cannot ask does not know */
-	return fd < 0 || fcntl(fd, F_OFD_GETLK, &l) < 0 || l.l_type != F_UNLCK;
-}
-
-static char *name_of(pid_t pid)
-{
-	AUTO_FREE char *path = mem_printf("/proc/%d/comm", (int)pid);
-	char *name = io_read_file(AT_FDCWD, path, 64, NULL);
-
-	if (name)
-		name[strcspn(name, "\n")] = '\0';
-	return name ? name : mem_strdup("?");
-}
-
-/* NULL: nobody uses it. Caller frees. */
-static char *image_user(const char *path)
-{
-	struct stat st;
-	pid_t pid;
-
-	if (!*path)
-		return NULL;	/* a disk that is no image */
-	if (stat(path, &st) < 0)
-		return mem_printf("nobody knows whom: it cannot be looked at (%s)",
-				  strerror(errno));
-	pid = holder_of(&st);
-	if (pid < 0)
-		return mem_strdup("nobody knows whom: the agent may not look at all "
-				  "processes (become: sudo)");
-	if (pid) {
-		AUTO_FREE char *name = name_of(pid);
-
-		return mem_printf("process %d (%s)", (int)pid, name);
-	}
-	return is_locked(path) ? mem_strdup("somebody who holds a lock on it") : NULL;
-}
 
 static bool has_images_only(const struct ctx *c)
 {
@@ -110,7 +31,7 @@ static int images_in_use(struct ctx *c, char **who)
 
 	json_array_foreach(disks, i, disk) {
 		const char *path = jstr(disk, "path", "");
-		AUTO_FREE char *user = image_user(path);
+		AUTO_FREE char *user = *path ? imguse_who(path) : NULL;
 
 		if (user) {
 			*who = mem_printf("'%s' is used by %s", path, user);
@@ -119,7 +40,7 @@ static int images_in_use(struct ctx *c, char **who)
 	}
 	json_object_foreach(spec, name, named) {
 		const char *path = jstr(named, "image", "");
-		AUTO_FREE char *user = image_user(path);
+		AUTO_FREE char *user = *path ? imguse_who(path) : NULL;
 
 		if (user) {
 			*who = mem_printf("'%s' is used by %s", path, user);
