@@ -2,6 +2,7 @@
  * ctx - run one call: probe, apply, undo or hold of one module, and send its RESULT.
  */
 #include "engine/agent/ctx.h"
+#include "engine/agent/epoch.h"
 
 #include "engine/base/mem.h"
 #include "engine/wire/frame.h"
@@ -28,6 +29,8 @@ static int run_op(struct ctx *c, const struct module *m, const char *op,
 		*state_name = probe_state_names[state];
 		return 0;
 	}
+	if (epoch_claim(c) < 0)
+		return -1;
 	if (strcmp(op, "apply") == 0)
 		return m->apply ? m->apply(c) : no_such(c, m, op);
 	if (strcmp(op, "undo") == 0)

@@ -3,6 +3,7 @@
  */
 #include "engine/agent/child.h"
 #include "engine/agent/ctx.h"
+#include "engine/agent/epoch.h"
 #include "engine/agent/serve.h"
 #include "engine/agent/stream.h"
 #include "engine/base/io.h"
@@ -71,14 +72,17 @@ static void step_free(struct step *s)
 /* Steals. A step that we stopped says so, whatever its own last words were. */
 static void tell(struct step *s, json_t *result)
 {
-	json_t *error = json_object_get(result, "error");
+	json_t *error = json_object_get(result, "error"), *newer;
 
 	if (s->told) {
 		json_decref(result);
 		return;
 	}
 	s->told = true;
-	if (s->ended && error) {
+	if (s->ended && error && (newer = epoch_lost(jget(s->run, "input.run")))) {
+		json_decref(result);
+		result = newer;
+	} else if (s->ended && error) {
 		jset_str(error, "kind", s->ended);
 		if (strcmp(s->ended, "timeout") == 0)
 			jset_strf(error, "text", "'%s' had no result after %lld ms",

@@ -76,6 +76,7 @@ static const char *end_word(const struct screen *s, int64_t status)
 	case 0: return "done";
 	case 1: return any_failed(s) ? "a step FAILED, see above" : "refused";
 	case 3: return "stopped; the same command goes on with it";
+	case 4: return "refused, another run works on it";
 	case 5: return "the saved preview no longer fits";
 	case 6: return "waits for a person";
 	default: return "FAILED";

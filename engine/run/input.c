@@ -129,6 +129,8 @@ json_t *input_run(const struct run *r, const char *step)
 	jset_str(o, "run", r->writes ? state_run_id(r->state) : "preview");
 	jset_int(o, "epoch", r->writes ? (int64_t)state_epoch(r->state) : 0);
 	jset_str(o, "lineage", r->state ? state_lineage(r->state) : NULL);
+	if (r->writes)
+		jset_str(o, "holder", state_who(r->state));
 	jset_str(o, "step", step);
 	jset_bool(o, "preview", run_is_preview(r) || r->mute);
 	return o;

@@ -97,6 +97,11 @@ static void on_result(struct call *c, const json_t *result, void *arg)
 	end->live = false;
 	end->result = final_result(o, result);
 	result = end->result;
+	if (!result_ok(result) && !strcmp(result_kind(result), "refused")) {
+		o->r->fenced = true;
+		run_status(o->r, ERR_HELD);
+		rec_epoch(o->r, o->m, jget(result, "volatile.epoch"));
+	}
 	if (--o->left == 0)
 		finish(o);
 	else if (!result_ok(result) && !o->stopping && !strcmp(result_kind(result), "cancelled"))

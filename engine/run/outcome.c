@@ -100,7 +100,7 @@ static void over_failed(void *arg, struct err *e)
 		run_error(r, e);
 	j->m->failed = true;
 	sched_failed(r->sched, j->node);
-	if (!e && must_back_out(j)) {
+	if (!e && !r->fenced && must_back_out(j)) {
 		report_log(r, j->m, j->key, "the cutover of '%s' goes back: the source "
 			   "will serve again", j->m->name);
 		undo_start(r, j->m, PHASE_CUTOVER, true);
@@ -117,13 +117,16 @@ static enum err_kind kind_of(const json_t *result)
 		return ERR_WAITING;
 	if (!strcmp(kind, "stale"))
 		return ERR_STALE;
+	if (!strcmp(kind, "refused"))
+		return ERR_HELD;
 	return strcmp(kind, "cancelled") ? ERR_STEP : ERR_STOPPED;
 }
 
 void job_fail(struct job *j, const json_t *result)
 {
 	static const char *const words[] = { [ERR_STEP] = "failed",
-		[ERR_STOPPED] = "stopped", [ERR_STALE] = "stale", [ERR_WAITING] = "waiting" };
+		[ERR_STOPPED] = "stopped", [ERR_STALE] = "stale", [ERR_WAITING] = "waiting",
+		[ERR_HELD] = "refused" };
 	enum err_kind kind = kind_of(result);
 	AUTO_FREE char *where = mem_printf("%s %s", j->m->name, j->key);
 	AUTO_FREE char *subject = mem_printf("%s %s: %s: %s", phase_names[j->s->phase],

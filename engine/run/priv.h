@@ -218,6 +218,8 @@ void rec_evidence(struct rec *c, uint32_t node, const json_t *evidence);
 /* Take away what a step left in the tree except its result. */
 void rec_drop_step(struct rec *c, uint32_t node, bool evidence);
 void rec_serves(struct rec *c, const char *who);
+/* A host knows of a later epoch: the next run's is higher still. */
+void rec_epoch(struct run *r, struct mach *m, const json_t *epoch);
 void rec_send(struct rec *c, const char *kind, const char *step, const char *subject,
 	      void (*on_durable)(void *arg, struct err *e), void *arg);
 /* The text of result.json: module, state, stable fields; new. */
@@ -380,6 +382,7 @@ struct run {
 	bool writes;			/* records go to the state */
 	bool mute;			/* nothing is reported (asking for a saved preview) */
 	bool backward;			/* hosts may be booting: wait for them */
+	bool fenced;			/* a host was taken over by another run: all ends */
 	bool undone;			/* a rollback found a difference */
 	int lo, hi;			/* phases that take part */
 	int jobs;			/* what is under way */

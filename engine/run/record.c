@@ -40,6 +40,17 @@ void rec_serves(struct rec *c, const char *who)
 		rec_meta(c, "served_since", json_null());
 }
 
+void rec_epoch(struct run *r, struct mach *m, const json_t *epoch)
+{
+	struct rec c;
+
+	if (!r->writes || json_integer_value(epoch) <= (int64_t)state_epoch(r->state))
+		return;
+	rec_init(&c, r, m);
+	jset(c.meta, "epoch", json_integer(json_integer_value(epoch)));
+	rec_send(&c, "note", NULL, NULL, NULL, NULL);
+}
+
 void rec_step(struct rec *c, uint32_t node, const char *status, int attempt,
 	      const json_t *result, uint64_t took_ms, bool touched)
 {

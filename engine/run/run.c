@@ -182,9 +182,9 @@ static bool pump(struct run *r)
 
 	while (r->sched && (node = sched_next(r->sched)) != UINT32_MAX) {
 		any = true;
-		if (run_stopping(r) && !amid_cutover(r, node)) {
+		if (r->fenced || (run_stopping(r) && !amid_cutover(r, node))) {
 			r->machines[r->graph->nodes[node].machine].failed = true;
-			run_status(r, ERR_STOPPED);
+			run_status(r, r->fenced ? ERR_HELD : ERR_STOPPED);
 			sched_failed(r->sched, node);
 		} else if (run_is_preview(r)) {
 			preview_node(r, node);

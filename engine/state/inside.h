@@ -32,6 +32,7 @@ struct state {
 	uint64_t epoch;
 	char *notice;		/* owned or NULL */
 	struct lock lock;
+	char *who;		/* of the lock: this process; owned */
 	struct writer *writer;	/* STATE_WRITE */
 	struct repo *view;	/* for reading; in STATE_READ with the journal applied.
 				   NULL: the directory is missing */

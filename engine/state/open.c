@@ -38,6 +38,7 @@ static void state_free(struct state *s)
 	free(s->dir);
 	free(s->plan);
 	free(s->notice);
+	free(s->who);
 	err_clear(&s->damage);
 	free(s);
 	git_libgit2_shutdown();
@@ -198,6 +199,7 @@ static int open_write(struct state *s, const char *as, struct err *e)
 	if (lock_take(&s->lock, s->dir, s->run, clock_real.wall_s(clock_real.arg), e) < 0 ||
 	    dir_make_all(s->dir, as, s->lineage, e) < 0)
 		return -1;
+	s->who = lock_holder(s->dir);
 	repo_sweep(s->dir);
 	if (dir_reserve(s->dir, e) < 0 || verify_objects(s->dir, true, true, e) < 0)
 		return -1;

@@ -12,6 +12,7 @@
 
 const char *state_run_id(const struct state *s) { return s->run; }
 uint64_t state_epoch(const struct state *s) { return s->epoch; }
+const char *state_who(const struct state *s) { return s->who ? s->who : ""; }
 const char *state_lineage(const struct state *s) { return s->lineage; }
 const char *state_notice(const struct state *s) { return s->notice; }
 const json_t *state_meta(const struct state *s) { return s->meta; }

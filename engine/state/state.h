@@ -42,6 +42,8 @@ int state_close(struct state *s, struct err *e);
 
 const char *state_run_id(const struct state *s);	/* 8 hex, new per STATE_WRITE */
 uint64_t state_epoch(const struct state *s);
+/* STATE_WRITE: this process, as others are told who holds the state. */
+const char *state_who(const struct state *s);
 /* What recovery had to say when it was opened, a line for people; or NULL. */
 const char *state_notice(const struct state *s);
 /* STATE_READ: the directory is missing, or knows nothing of this plan. */
