@@ -36,6 +36,20 @@ bool step_try_again(struct job *j, const json_t *result)
 	return true;
 }
 
+/* What is noticed only in the doing (a sector that cannot be read) stands beside what
+ * the probe after it says. */
+static void absorb_both(struct job *j, const json_t *result)
+{
+	AUTO_JSON *both = json_copy((json_t *)result);
+	json_t *findings = json_array();
+
+	json_array_extend(findings, json_object_get(result, "findings"));
+	json_array_extend(findings, json_object_get(j->applied, "findings"));
+	json_object_set_new(both, "findings", findings);
+	if (findings_absorb(j->r, j->m, j->key, both))
+		findings_report(j->r, j->m, j->key);
+}
+
 static void on_after(struct op *o, const json_t *result, void *arg)
 {
 	struct job *j = arg;
@@ -62,8 +76,7 @@ static void on_after(struct op *o, const json_t *result, void *arg)
 		return;
 	}
 	job_facts(j, result);
-	if (findings_absorb(j->r, j->m, j->key, result))
-		findings_report(j->r, j->m, j->key);
+	absorb_both(j, result);
 	/* What no probe can tell, such as a check that just asks, is done by having run. */
 	if (done || !strcmp(jstr(result, "state", ""), "unknown")) {
 		if (!held_too_long(j))

@@ -24,6 +24,7 @@ static const struct param params[] = {
 	{ "compress", P_ENUM, false, "zstd", "auto|none|zstd",
 	  "auto measures which is faster", 0, 0 },
 	COPY_FREE_PARAM,
+	COPY_BAD_PARAM,
 	COPY_DISKS_PARAM,
 	{ .name = NULL },
 };

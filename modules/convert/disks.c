@@ -28,6 +28,7 @@ static const struct param params[] = {
 	COPY_CHUNK_PARAM,
 	COPY_ZIP_PARAM,
 	COPY_FREE_PARAM,
+	COPY_BAD_PARAM,
 	COPY_DISKS_PARAM,
 	{ .name = NULL },
 };

@@ -19,6 +19,7 @@ static const struct param params[] = {
 	COPY_CHUNK_PARAM,
 	COPY_ZIP_PARAM,
 	COPY_FREE_PARAM,
+	COPY_BAD_PARAM,
 	{ .name = NULL },
 };
 

@@ -45,6 +45,9 @@ struct copy_how {
 #define COPY_FREE_PARAM \
 	{ "free", P_ENUM, false, "skip", "skip|copy", \
 	  "blocks that file systems call free; skipped when nothing uses the disk", 0, 0 }
+#define COPY_BAD_PARAM \
+	{ "bad_sectors", P_ENUM, false, "fail", "fail|zero", \
+	  "zero: what cannot be read becomes zeros, and a finding", 0, 0 }
 /* -1 (told) when chunk is no multiple of 4 KiB or `disks` names a stranger. */
 int copy_args(struct ctx *c, struct copy_how *h);
 

@@ -5,12 +5,14 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/badsectors.h"
 #include "modules/lib/freespace.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/imgcheck.h"
 #include "modules/lib/track.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #define FREEZE_MS 600000	/* when the plan names no downtime */
@@ -161,6 +163,42 @@ static struct disk *without_free(struct ctx *c, const char *name, const json_t *
 	return f.count > 0 ? freespace_skip(d, &f) : d;
 }
 
+static bool zero_bad(struct ctx *c)
+{
+	return strcmp(jstr(ctx_args(c), "bad_sectors", "fail"), "zero") == 0;
+}
+
+/* What could not be read, for people: the first stretches, and all of it in evidence. */
+static void tell_bad(struct sending *s, const char *name, const struct badsectors *b)
+{
+	AUTO_FREE char *file = mem_printf("%s.bad-sectors", name);
+	AUTO_STR all = { 0 };
+	char size[24], places[40] = "";
+
+	if (b->count == 0)
+		return;
+	for (size_t i = 0; i < b->count; i++)
+		str_addf(&all, "byte %llu, length %llu\n", (unsigned long long)b->v[i].at,
+			 (unsigned long long)b->v[i].len);
+	text_size(b->bytes, size);
+	if (b->count > 1)
+		snprintf(places, sizeof(places), " on in %zu places", b->count);
+	ctx_evidence(s->c, file, all.s, all.len);
+	ctx_finding(s->c, "warning", "disk.bad_sectors", "find out which files lie there before "
+		    "you cut over; the evidence names every place", "%s of disk '%s' cannot be "
+		    "read, from byte %llu%s: zeros were copied", size, name,
+		    (unsigned long long)b->v[0].at, places);
+}
+
+static uint32_t failed(struct ctx *c, const char *name, struct err *e)
+{
+	if (badsectors_is(e) && !zero_bad(c))
+		err_hint(e, "the disk cannot be read there; `bad_sectors: zero` in this step and "
+			 "in the cutover's pass copies zeros in its place");
+	err_wrap(e, "cannot copy disk '%s'", name);
+	return 0;
+}
+
 /* One disk, one pass. The pass it was, or 0 with e. */
 static uint32_t send_disk(struct sending *s, const char *name, const json_t *spec,
 			  struct err *e)
@@ -169,6 +207,7 @@ static uint32_t send_disk(struct sending *s, const char *name, const json_t *spe
 		.cancelled = on_cancelled, .arg = s };
 	struct stream_open o = { .disk = name, .chunk = s->how->chunk };
 	struct stream_stat stat = { 0 };
+	AUTO_BADSECTORS bad = { 0 };
 	AUTO_CHANGES changes = { 0 };
 	const char *why = find_changes(s, name, spec, &changes, e);
 	AUTO_DISK *d = err_is(e) ? NULL : disk_open_source(name, spec, 0, e);
@@ -181,15 +220,17 @@ static uint32_t send_disk(struct sending *s, const char *name, const json_t *spe
 	}
 	if (d->sandbox)
 		ctx_log(s->c, "%s: qemu-nbd runs with %s", name, d->sandbox);
+	/* Zeros in the place of a bitmap would be free space: that is looked at first. */
 	d = without_free(s->c, name, spec, d);
-	if (stream_send(&st, d, &o, &stat, e) < 0) {
-		err_wrap(e, "cannot copy disk '%s'", name);
-		return 0;
-	}
+	if (zero_bad(s->c))
+		d = badsectors_zero(d, &bad);
+	if (stream_send(&st, d, &o, &stat, e) < 0)
+		return failed(s->c, name, e);
 	if (s->how->changes != CHANGES_DIGEST)
 		track_confirm(s->c, name, stat.root, s->how->track_ms);
 	s->before += stat.size;
 	note_pass(s, &stat, why);
+	tell_bad(s, name, &bad);
 	return stat.pass ? stat.pass : 1;
 }
 
