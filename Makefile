@@ -8,8 +8,8 @@ Q       := $(if $(V),,@)
 O       := build$(if $(SAN),/san)$(if $(filter clang%,$(CC)),/clang)
 VERSION := 0.1.0
 
-LIBS_ENGINE := yaml-0.1 libssh libgit2 lua5.4 jansson libcrypto libzstd libxxhash ext2fs com_err libcurl zlib liblzma smartcols
-LIBS_AGENT  := jansson libcrypto libzstd libxxhash ext2fs com_err zlib liblzma
+LIBS_ENGINE := yaml-0.1 libssh libgit2 lua5.4 jansson libssl libcrypto libzstd libxxhash ext2fs com_err libcurl zlib liblzma smartcols
+LIBS_AGENT  := jansson libssl libcrypto libzstd libxxhash ext2fs com_err zlib liblzma
 
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
@@ -19,7 +19,7 @@ ALLFLAGS := -std=c11 -D_GNU_SOURCE -I. -I$(O) $(WARN) $(CFLAGS) $(if $(SAN),$(SA
 	-DDROVER_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS_ENGINE) 2>/dev/null)
 LDENGINE := $(if $(SAN),$(SANFLAGS),-pie -Wl,-z,relro,-z,now) $(shell pkg-config --libs $(LIBS_ENGINE) 2>/dev/null) -lpthread
 LDAGENT  := $(if $(SAN),$(SANFLAGS) $(shell pkg-config --libs $(LIBS_AGENT) 2>/dev/null),\
-	-static -Wl,--gc-sections $(shell pkg-config --static --libs $(LIBS_AGENT) 2>/dev/null)) -lpthread
+	-static -Wl,--gc-sections -Wl,--no-warnings $(shell pkg-config --static --libs $(LIBS_AGENT) 2>/dev/null)) -lpthread
 
 MODULES  := $(filter-out modules/lib/%,$(wildcard modules/*/*.c))
 MODLIB   := $(wildcard modules/lib/*.c modules/reconfigure/rules/*.c)

@@ -118,6 +118,7 @@ static const struct {
 	{ FRAME_RUN, AGENT_READY, step_run },
 	{ FRAME_ACK, AGENT_READY | AGENT_ENDING, step_ack },
 	{ FRAME_STOP, AGENT_READY | AGENT_ENDING, step_stop },
+	{ FRAME_STREAM, AGENT_READY, direct_frame },
 	{ FRAME_BYE, AGENT_NEW | AGENT_READY | AGENT_ENDING, on_bye },
 };
 
@@ -235,6 +236,7 @@ int serve(const struct serve_options *o)
 	loop_run(a.loop);
 	if (a.changed)
 		self_sync();
+	directs_free(&a);
 	streams_free(a.streams);
 	frame_reader_free(a.reader);
 	str_free(&a.out);

@@ -4,6 +4,7 @@
  *
  *   serve.c   the frame loop with the engine       self.c    who and what we are
  *   step.c    children and their frames            stream.c  descriptors for two-ended steps
+ *   direct.c  streams that go straight to the other agent (tunnel.h)
  */
 #ifndef DROVER_SERVE_H
 #define DROVER_SERVE_H
@@ -36,6 +37,7 @@ enum agent_phase {
 
 struct step;
 struct streams;
+struct direct;
 
 struct agent {
 	struct loop *loop;
@@ -52,6 +54,7 @@ struct agent {
 	bool paused;			/* children are not read from */
 	bool changed;			/* some call was not a probe: sync at the end */
 	struct streams *streams;
+	struct direct *directs;		/* direct streams that are being made */
 	pid_t door;			/* whose /proc/PID/exe can be executed */
 	char build[65];			/* SHA-256 of our own file */
 };
@@ -75,6 +78,12 @@ void step_pause_all(struct agent *a, bool pause);	/* stop or go on reading */
 void step_stream_came(struct agent *a, uint32_t id);
 /* Children have ended: reap all of them. */
 void step_reap(struct agent *a);
+
+/* direct.c: a STREAM frame: {"listen": {address, from, to, key, wait_ms}}, {"connect":
+ * {address, port, key, wait_ms}} or {"drop": true}. The answers: {"port": n}, {"up": true,
+ * paths, rtt_ms, strangers}, {"error": text}. */
+void direct_frame(struct agent *a, const struct frame *f);
+void directs_free(struct agent *a);
 
 /* self.c */
 int self_check(struct agent *a);	/* -1: told on stderr */

@@ -172,6 +172,26 @@ const char *streams_secret(const struct streams *s)
 	return s->secret;
 }
 
+void streams_put(struct streams *s, uint32_t id, int fd, int hold)
+{
+	struct pending *p = mem_alloc(sizeof(*p));
+
+	*p = (struct pending){ .next = s->pending, .owner = s, .conn = hold, .fd = fd,
+			       .step = id };
+	s->pending = p;
+	s->count++;
+	step_stream_came(s->agent, id);
+}
+
+void streams_drop(struct streams *s, uint32_t id)
+{
+	for (struct pending *p = s ? s->pending : NULL; p; p = p->next)
+		if (p->fd >= 0 && p->step == id) {
+			pending_free(p);
+			return;
+		}
+}
+
 int streams_take(struct streams *s, uint32_t id, int *hold)
 {
 	for (struct pending *p = s ? s->pending : NULL; p; p = p->next)

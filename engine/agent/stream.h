@@ -21,6 +21,10 @@ struct streams *streams_new(struct agent *a);
 void streams_free(struct streams *s);			/* NULL is harmless */
 const char *streams_name(const struct streams *s);	/* the socket's name */
 const char *streams_secret(const struct streams *s);
+/* `fd` is the stream of step `id`, which may come later; `hold` as below. Both are taken. */
+void streams_put(struct streams *s, uint32_t id, int fd, int hold);
+/* Nobody will come for it. */
+void streams_drop(struct streams *s, uint32_t id);
 /* The descriptor for step `id`, now the caller's; *hold is closed when the step is
  * over. -1: it is not here yet. */
 int streams_take(struct streams *s, uint32_t id, int *hold);

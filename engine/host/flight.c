@@ -124,6 +124,16 @@ int flight_on_result(struct link *l, struct frame *f, struct err *e)
 	return 0;
 }
 
+int flight_on_stream(struct link *l, struct frame *f, struct err *e)
+{
+	struct flight *fl = flight_of(l, f->step);
+
+	(void)e;
+	if (fl && f->body && !fl->early && fl->call->relay)
+		relay_heard(fl->call->relay, fl->call->relay_end, f->body);
+	return 0;
+}
+
 /* ---- for the transport --------------------------------------------------------------- */
 
 /* Both ends of its stream are known, or it has none: off it goes. */
@@ -150,6 +160,12 @@ void link_run(struct link *l, uint32_t call_id)
 
 	if (f && !f->sent && !f->early)
 		send_run(f);
+}
+
+void link_stream(struct link *l, uint32_t call_id, const json_t *body)
+{
+	if (l->state == LINK_READY)
+		link_send(l, FRAME_STREAM, call_id, body, NULL);
 }
 
 void link_stream_failed(struct link *l, uint32_t call_id, struct err *why)
@@ -180,6 +196,7 @@ void link_op_start(struct link *l, struct call *c)
 		send_run(f);
 	} else {
 		l->ops->party(l->transport, c, &party);
+		party.link = l;
 		relay_join(c->relay, c->relay_end, &party);
 	}
 }

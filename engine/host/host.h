@@ -76,11 +76,22 @@ struct call {
 	void *impl;
 };
 
+/* How the bytes of a two-ended step go from host to host. */
+enum stream_way {
+	WAY_AUTO,		/* directly if that can be had within two seconds, else ... */
+	WAY_DIRECT,		/* from agent to agent, or not at all */
+	WAY_RELAY,		/* through the engine */
+};
+
 /* A byte pipe between two calls on two hosts (or one). Ends are joined when both
  * calls have been started; the engine never buffers more than 1 MiB each way. */
 struct relay *relay_new(struct loop *loop);
 void relay_free(struct relay *r);
-uint64_t relay_bytes(const struct relay *r);	/* moved so far, both ways */
+/* Which way is wanted; WAY_RELAY unless this was called. told() is called once, when it is
+ * known which was taken and why; never when both ends are on this machine. */
+void relay_way(struct relay *r, enum stream_way way,
+	       void (*told)(void *arg, bool direct, const char *how), void *arg);
+uint64_t relay_bytes(const struct relay *r);	/* moved by the engine so far, both ways */
 
 /* Constructors. `spec` is the plan's host: {name, local: true} or {name, ssh:
  * {user, host, port}, identity, become{...}, ...}, secrets as references.

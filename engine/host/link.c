@@ -39,6 +39,11 @@ void link_free(struct link *l)
 	free(l);
 }
 
+const char *link_host_name(const struct link *l)
+{
+	return l->host->name;
+}
+
 /* ---- the agent's bytes ------------------------------------------------------------ */
 
 extern const char drover_agent_blob[], drover_agent_blob_end[];
@@ -302,6 +307,7 @@ static const struct {
 	{ FRAME_PONG, 1u << LINK_READY | 1u << LINK_CLOSING, on_pong },
 	{ FRAME_EVENT, 1u << LINK_READY | 1u << LINK_CLOSING, flight_on_event },
 	{ FRAME_RESULT, 1u << LINK_READY | 1u << LINK_CLOSING, flight_on_result },
+	{ FRAME_STREAM, 1u << LINK_READY | 1u << LINK_CLOSING, flight_on_stream },
 };
 
 static int dispatch(struct link *l, struct frame *f, struct err *e)

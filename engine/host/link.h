@@ -51,6 +51,9 @@ void link_down(struct link *l, struct err *why);
 void link_run(struct link *l, uint32_t call_id);
 /* The stream of a call cannot be opened: the call fails with `why` (taken). */
 void link_stream_failed(struct link *l, uint32_t call_id, struct err *why);
+/* Say something about a call's direct stream to the agent. */
+void link_stream(struct link *l, uint32_t call_id, const json_t *body);
+const char *link_host_name(const struct link *l);
 
 /* What was said before the preamble, and on stderr: for a transport's own errors.
  * "" when nothing was. Printable, cut to the last few lines. */

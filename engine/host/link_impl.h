@@ -65,5 +65,6 @@ void flights_free(struct link *l);	/* without a word to their owners */
 /* Frames of the agent that belong to a call; unknown ids are of calls long over. */
 int flight_on_event(struct link *l, struct frame *f, struct err *e);
 int flight_on_result(struct link *l, struct frame *f, struct err *e);
+int flight_on_stream(struct link *l, struct frame *f, struct err *e);
 
 #endif

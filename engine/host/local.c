@@ -25,6 +25,7 @@ struct local {
 	int fd, err_fd;
 	struct loop_fd *handle, *err_handle;
 	struct loop_timer *begin;	/* open() was called, the process comes soon */
+	struct addr at;			/* where others can meet it, if the plan says so */
 };
 
 /* ---- the executable ---------------------------------------------------------------- */
@@ -198,7 +199,9 @@ static void give(void *arg, uint32_t id, int fd)
 
 static void party(void *transport, struct call *c, struct relay_party *out)
 {
-	*out = (struct relay_party){ .give = give, .arg = transport, .id = c->id };
+	struct local *l = transport;
+
+	*out = (struct relay_party){ .give = give, .arg = l, .id = c->id, .at = l->at };
 }
 
 static const struct link_ops local_link_ops = {
@@ -301,7 +304,7 @@ struct host *host_local_new(struct loop *loop, const char *name, const json_t *s
 	struct host *h = mem_alloc(sizeof(*h));
 	struct local *l = mem_alloc(sizeof(*l));
 
-	(void)spec;
+	addr_parse(jstr(spec, "data", ""), &l->at);
 	h->name = mem_strdup(name);
 	h->ops = &local_ops;
 	h->loop = loop;

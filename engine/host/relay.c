@@ -5,6 +5,8 @@
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "engine/host/direct.h"
+#include "engine/host/link.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -40,6 +42,11 @@ struct relay {
 	struct loop_timer *again;	/* more to move on the next turn */
 	bool started;
 	uint64_t bytes;
+	enum stream_way way;		/* that is wanted */
+	struct direct *direct;		/* tried, or taken */
+	bool meeting;			/* it is being tried */
+	void (*told)(void *arg, bool direct, const char *how);	/* NULL: nobody asks */
+	void *told_arg;
 };
 
 struct relay *relay_new(struct loop *loop)
@@ -47,9 +54,18 @@ struct relay *relay_new(struct loop *loop)
 	struct relay *r = mem_alloc(sizeof(*r));
 
 	r->loop = loop;
+	r->way = WAY_RELAY;
 	for (int i = 0; i < 2; i++)
 		r->ends[i] = (struct end){ .relay = r, .fd = -1 };
 	return r;
+}
+
+void relay_way(struct relay *r, enum stream_way way,
+	       void (*told)(void *arg, bool direct, const char *how), void *arg)
+{
+	r->way = way;
+	r->told = told;
+	r->told_arg = arg;
 }
 
 static void end_close(struct end *e)
@@ -70,6 +86,7 @@ void relay_free(struct relay *r)
 	if (!r)
 		return;
 	loop_timer_del(r->again);
+	direct_free(r->direct);
 	for (int i = 0; i < 2; i++) {
 		end_close(&r->ends[i]);
 		free(r->ends[i].buf);
@@ -258,21 +275,82 @@ static void open_end(struct relay *r, int i)
 		e->party.open(e->party.arg, e->party.id, r, i);
 }
 
-static void start(struct relay *r)
+/* Through the engine. */
+static void open_ends(struct relay *r)
 {
-	struct end *a = &r->ends[0], *b = &r->ends[1];
-	int pair[2];
-
-	r->started = true;
-	if (a->party.give && b->party.give &&
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
-		a->party.give(a->party.arg, a->party.id, pair[0]);
-		b->party.give(b->party.arg, b->party.id, pair[1]);
-		return;
-	}
 	open_end(r, 0);
 	open_end(r, 1);
 	pump(r);
+}
+
+static void tell(struct relay *r, bool direct, const char *how)
+{
+	if (r->told)
+		r->told(r->told_arg, direct, how);
+}
+
+/* There is no other way: both calls end. */
+static void give_up(struct relay *r, const char *how)
+{
+	for (int i = 0; i < 2; i++) {
+		struct relay_party *p = &r->ends[i].party;
+		AUTO_ERR e = { 0 };
+
+		err_set(&e, ERR_SYSTEM, "cannot open a direct stream: %s", how);
+		err_hint(&e, "open TCP between the two hosts (hosts: data names address and "
+			 "ports), or say stream: auto");
+		link_stream_failed(p->link, p->id, &e);
+	}
+}
+
+static void on_met(void *arg, bool up, const char *how)
+{
+	struct relay *r = arg;
+	AUTO_FREE char *why = NULL;
+
+	r->meeting = false;
+	if (up) {
+		tell(r, true, how);
+		for (int i = 0; i < 2; i++)
+			link_run(r->ends[i].party.link, r->ends[i].party.id);
+	} else if (r->way == WAY_DIRECT) {
+		give_up(r, how);
+	} else {
+		why = mem_printf("through the engine, as it cannot go directly: %s", how);
+		tell(r, false, why);
+		open_ends(r);
+	}
+}
+
+/* Both halves are for this machine. */
+static bool join_here(const struct end *a, const struct end *b)
+{
+	int pair[2];
+
+	if (!a->party.give || !b->party.give ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return false;
+	a->party.give(a->party.arg, a->party.id, pair[0]);
+	b->party.give(b->party.arg, b->party.id, pair[1]);
+	return true;
+}
+
+static void start(struct relay *r)
+{
+	struct end *a = &r->ends[0], *b = &r->ends[1];
+	struct relay_party party[2] = { a->party, b->party };
+
+	r->started = true;
+	if (join_here(a, b))
+		return;
+	if (r->way == WAY_RELAY) {
+		tell(r, false, "through the engine, as the plan says");
+		open_ends(r);
+		return;
+	}
+	r->meeting = true;
+	r->direct = direct_begin(r->loop, party, r->way == WAY_AUTO ? DIRECT_AUTO_MS :
+				 DIRECT_ONLY_MS, on_met, r);
 }
 
 /* The other end is gone for good: this one sees the end of its stream. */
@@ -313,12 +391,23 @@ void relay_ready(struct relay *r, int end)
 	pump(r);
 }
 
+void relay_heard(struct relay *r, int end, const json_t *body)
+{
+	if (r->meeting)
+		direct_heard(r->direct, end, body);
+}
+
 void relay_broken(struct relay *r, int end)
 {
 	struct end *e = &r->ends[end & 1], *other = &r->ends[!(end & 1)];
-	bool waits = other->joined && !r->started;
+	bool waits = other->joined && (!r->started || r->meeting);
 
 	e->broken = true;
+	if (r->meeting) {
+		r->meeting = false;
+		direct_cancel(r->direct);
+		r->direct = NULL;
+	}
 	end_close(e);
 	if (waits) {
 		r->started = true;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * relay - join the two ends of a two-ended step. Ends on this machine get
- * descriptors of one socketpair and the engine moves nothing; else the engine moves
- * bytes between what each host opened, with little in hand, so that a slow end slows
- * the other.
+ * descriptors of one socketpair and the engine moves nothing; else the agents may be
+ * joined to each other (direct.h); else the engine moves bytes between what each host
+ * opened, with little in hand, so that a slow end slows the other.
  */
 #ifndef DROVER_RELAY_H
 #define DROVER_RELAY_H
 
+#include "engine/base/addr.h"
 #include "engine/host/host.h"
 
 #include <stddef.h>
@@ -33,6 +34,9 @@ struct relay_party {
 	void (*open)(void *arg, uint32_t id, struct relay *r, int end);
 	void *arg;
 	uint32_t id;
+	/* For a direct stream; `link` is their first argument. */
+	struct link *link;
+	struct addr at;		/* where this host can be met; "": nowhere that is known */
 };
 
 /* The call at `end` has been started. Once both have, both are opened. */
@@ -41,6 +45,8 @@ void relay_join(struct relay *r, int end, const struct relay_party *p);
 void relay_opened(struct relay *r, int end, const struct relay_pipe *pipe, void *arg);
 /* It can be read or written again. */
 void relay_ready(struct relay *r, int end);
+/* The agent at this end said something about its direct stream: a STREAM frame. */
+void relay_heard(struct relay *r, int end, const json_t *body);
 /* This end is gone, joined or not; the other end sees the end of file. */
 void relay_broken(struct relay *r, int end);
 

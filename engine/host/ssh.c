@@ -332,7 +332,14 @@ static size_t ssh_write_link(void *transport, const void *p, size_t n)
 
 static void party(void *transport, struct call *c, struct relay_party *out)
 {
-	*out = (struct relay_party){ .open = ssh_stream_open, .arg = transport, .id = c->id };
+	struct sshost *s = transport;
+	const char *data = jstr(s->spec, "data", NULL);
+
+	*out = (struct relay_party){ .open = ssh_stream_open, .arg = s, .id = c->id };
+	if (data)
+		addr_parse(data, &out->at);
+	else
+		addr_peer(s->fd, &out->at);	/* none behind a proxy */
 }
 
 static const struct link_ops ssh_link_ops = {

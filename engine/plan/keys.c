@@ -3,6 +3,7 @@
  * reference and the JSON Schema. */
 #include "engine/plan/private.h"
 
+#include "engine/base/addr.h"
 #include "engine/base/text.h"
 
 #include <arpa/inet.h>
@@ -53,6 +54,14 @@ static int address_bits(const char *s)
 static const char *not_an_address(const char *s)
 {
 	return address_bits(s) ? NULL : "is not an IP address";
+}
+
+static const char *not_a_meeting_place(const char *s)
+{
+	struct addr a;
+
+	return addr_parse(s, &a) == 0 ? NULL :
+		"is not an address with or without ports, like 10.9.0.11 or 10.9.0.11:7000-7099";
 }
 
 static const char *not_a_subnet_address(const char *s)
@@ -143,9 +152,9 @@ static const struct key host_keys[] = {
 	    .flags = KEY_VALUE),
 	ROW("identity", P_STR, "the private key's file; ~ is the home directory"),
 	MAP("become", "how to become root there", become_keys),
-	{ .p = { .name = "data", .type = P_STR,
-		 .summary = "address for bulk data, if not the one of ssh" },
-	  .check = not_an_address, .flags = KEY_IDLE },
+	CHECKED("data", P_STR, "where direct streams can meet it: ADDRESS, or "
+		"ADDRESS:PORT-PORT; default the address that ssh reached, any port",
+		not_a_meeting_place),
 	ROW("known_hosts", P_STR, "a file of host keys beside ~/.ssh/known_hosts"),
 	ROW("transport", P_ENUM, "how SSH is spoken", .words = "libssh"),
 	END
@@ -299,6 +308,9 @@ const struct key schema_machine[] = {
 	MAP("source", "the machine as it is", source_keys),
 	MAP("target", "the machine as it shall be", target_keys),
 	ROW("downtime", P_DURATION, "how long it may be down"),
+	ROW("stream", P_ENUM, "how bulk data goes: direct (from host to host), relay (through "
+	    "drover), or auto: direct if that is up in two seconds, else relay",
+	    .words = "auto|direct|relay", .dflt = "auto"),
 	ROW("after", P_LIST, "machines that must be done first"),
 	STEPS("assess"), STEPS("backup"), STEPS("convert"),
 	STEPS("reconfigure"), STEPS("validate"), STEPS("cutover"),

@@ -142,7 +142,7 @@ static void write_out_target_disks(const json_t *source, json_t *target)
 json_t *spec_written_out(struct loader *l, uint32_t machine)
 {
 	static const char *const sections[] = { "labels", "source", "target", "downtime",
-						"after" };
+						"stream", "after" };
 	const struct yaml_node *node = l->plan->priv->machines[machine].node;
 	json_t *out = json_object();
 

@@ -232,10 +232,38 @@ static int prepare(struct op *o, struct err *e)
 	return 0;
 }
 
+static void on_way(void *arg, bool direct, const char *how)
+{
+	struct op *o = arg;
+	AUTO_JSON *log = json_object(), *evidence = json_object();
+
+	jset_str(log, "e", "log");
+	jset_strf(log, "text", "the data goes %s", how);
+	op_event(&o->end[0], log);
+	jset_str(evidence, "e", "evidence");
+	jset_str(evidence, "name", "stream");
+	jset_strf(evidence, "text", "%s: %s\n", direct ? "direct" : "relay", how);
+	op_event(&o->end[0], evidence);
+}
+
+static void make_stream(struct op *o)
+{
+	static const char *const words[] = { "auto", "direct", "relay" };	/* stream_way */
+	const json_t *spec = plan_machine_spec(o->r->plan, o->m->index);
+	const char *word = jstr(spec, "stream", "auto");
+	enum stream_way way = WAY_AUTO;
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (!strcmp(word, words[i]))
+			way = (enum stream_way)i;
+	o->relay = relay_new(o->r->loop);
+	relay_way(o->relay, way, on_way, o);
+}
+
 static void start_ends(struct op *o)
 {
 	if (o->module->place == ON_BOTH && !strcmp(o->name, "apply"))
-		o->relay = relay_new(o->r->loop);
+		make_stream(o);
 	for (int k = 0; k < o->ends; k++) {
 		o->end[k].call.relay = o->relay;
 		o->end[k].live = true;

@@ -17,6 +17,8 @@
  *     <------------------- EVENT <------------------------- progress, log, keep ...
  *     ACK    -------------------> ------------------------>  an EVENT with "ack" is durable
  *     STOP   ------------------->  TERM, later KILL
+ *     STREAM ------------------->  listen, connect or drop: a direct stream (direct.h)
+ *     <------------------- STREAM    its port; it is up; it cannot be had
  *     <------------------- RESULT <------------------------ the outcome; step is over
  *     BYE    ------------------->  stop steps, undo temporary measures, sync, exit
  */
@@ -36,7 +38,7 @@
 
 enum frame_type {
 	FRAME_HELLO = 1, FRAME_PING, FRAME_PONG, FRAME_RUN, FRAME_EVENT,
-	FRAME_ACK, FRAME_STOP, FRAME_RESULT, FRAME_BYE,
+	FRAME_ACK, FRAME_STOP, FRAME_RESULT, FRAME_BYE, FRAME_STREAM,
 	FRAME_TYPE_END
 };
 

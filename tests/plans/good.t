@@ -261,10 +261,6 @@ machines:
 small: 1 machine, 1 host, 15 steps
 Next: drover preview plan.yaml
 --- stderr
-plan.yaml:2:31: warning: 'data' has no effect yet
-    2 | hosts: { here: { local: true, data: 10.9.0.11 } }
-      |                               ^
-  drover goes on without it
 plan.yaml:3:11: warning: 'bandwidth' has no effect yet
     3 | limits: { bandwidth: 400MiB/s }
       |           ^

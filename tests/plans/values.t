@@ -133,7 +133,7 @@ accept:
 --- run check plan.yaml
 --- status 2
 --- stderr
-plan.yaml:2:37: 'data' is not an IP address: 'example.net'
+plan.yaml:2:37: 'data' is not an address with or without ports, like 10.9.0.11 or 10.9.0.11:7000-7099: 'example.net'
     2 | hosts: { here: { local: true, data: example.net } }
       |                                     ^
 plan.yaml:6:65: 'nic' is not a MAC address like 52:54:00:12:34:56: '52:54:00:12:34'

@@ -108,11 +108,25 @@ static void nothing_of_the_agent_lies_on_the_host(void **state)
 	hosttest_close(&t);
 }
 
-static void join(struct fixture *f, struct hosttest *from, struct hosttest *to, int bytes)
+struct way { int told; bool direct; char how[200]; };
+
+static void on_way(void *arg, bool direct, const char *how)
+{
+	struct way *w = arg;
+
+	w->told++;
+	w->direct = direct;
+	snprintf(w->how, sizeof(w->how), "%s", how);
+}
+
+static struct way join_by(struct fixture *f, struct hosttest *from, struct hosttest *to,
+			  int bytes, enum stream_way way)
 {
 	struct calltest a = { 0 }, b = { 0 };
 	struct relay *relay = relay_new(f->loop);
+	struct way w = { 0 };
 
+	relay_way(relay, way, on_way, &w);
 	a.call.relay = b.call.relay = relay;
 	b.call.relay_end = 1;
 	calltest_start(&b, to, "call.link", "apply", "target",
@@ -129,7 +143,125 @@ static void join(struct fixture *f, struct hosttest *from, struct hosttest *to, 
 			    jstr(b.result, "volatile.digest", "b"));
 	calltest_clear(&a);
 	calltest_clear(&b);
+	assert_int_equal(w.told, 1);
+	assert_true(w.direct == (relay_bytes(relay) == 0 && bytes > 0));
 	relay_free(relay);
+	return w;
+}
+
+static void join(struct fixture *f, struct hosttest *from, struct hosttest *to, int bytes)
+{
+	join_by(f, from, to, bytes, WAY_RELAY);
+}
+
+static void a_direct_stream_passes_the_engine_by(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_JSON *one = sshd_spec(f->sshd, "one", "root");
+	AUTO_JSON *two = sshd_spec(f->sshd, "two", "drover");
+	AUTO_JSON *here = json_pack("{s:s, s:b}", "name", "here", "local", 1);
+	struct hosttest a, b, c;
+	struct way w;
+
+	open_up(&a, f, one);
+	open_up(&b, f, two);
+	open_up(&c, f, here);
+	w = join_by(f, &a, &b, 50000000, WAY_DIRECT);
+	assert_true(w.direct);
+	assert_non_null(strstr(w.how, "directly from 'one' to 'two' at 127.0.0.1 port "));
+	/* who has no address of his own connects */
+	w = join_by(f, &a, &c, 20000000, WAY_DIRECT);
+	assert_non_null(strstr(w.how, "directly from 'here' to 'one' at 127.0.0.1 port "));
+	hosttest_close(&a);
+	hosttest_close(&b);
+	hosttest_close(&c);
+}
+
+static void a_stream_that_cannot_go_directly_goes_through_the_engine(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_JSON *one = sshd_spec(f->sshd, "one", "root");
+	AUTO_JSON *two = sshd_spec(f->sshd, "two", "root");
+	struct hosttest a, b;
+	struct way w;
+
+	/* an address that is nobody's here (TEST-NET-1) */
+	jset_str(two, "data", "192.0.2.1:7000-7001");
+	open_up(&a, f, one);
+	open_up(&b, f, two);
+	w = join_by(f, &a, &b, 3000000, WAY_AUTO);
+	assert_false(w.direct);
+	assert_string_equal(w.how, "through the engine, as it cannot go directly: 'two': cannot "
+			    "listen on 192.0.2.1, ports 7000 to 7001: Cannot assign requested "
+			    "address");
+	hosttest_close(&a);
+	hosttest_close(&b);
+}
+
+static void a_stream_that_may_only_go_directly_fails_when_it_cannot(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_JSON *one = sshd_spec(f->sshd, "one", "root");
+	AUTO_JSON *two = sshd_spec(f->sshd, "two", "root");
+	struct relay *relay = relay_new(f->loop);
+	struct calltest from = { 0 }, to = { 0 };
+	struct hosttest a, b;
+
+	jset_str(two, "data", "192.0.2.1");
+	open_up(&a, f, one);
+	open_up(&b, f, two);
+	relay_way(relay, WAY_DIRECT, NULL, NULL);
+	from.call.relay = to.call.relay = relay;
+	to.call.relay_end = 1;
+	calltest_start(&from, &a, "call.link", "apply", "source", NULL);
+	calltest_start(&to, &b, "call.link", "apply", "target", NULL);
+	calltest_wait(&from);
+	calltest_wait(&to);
+	assert_string_equal(jstr(from.result, "error.text", ""), "cannot open a direct stream: "
+			    "'two': cannot listen on 192.0.2.1: Cannot assign requested address");
+	assert_string_equal(jstr(from.result, "error.hint", ""), "open TCP between the two hosts "
+			    "(hosts: data names address and ports), or say stream: auto");
+	assert_string_equal(jstr(to.result, "error.text", ""), jstr(from.result, "error.text", "-"));
+	calltest_clear(&from);
+	calltest_clear(&to);
+	relay_free(relay);
+	hosttest_close(&a);
+	hosttest_close(&b);
+}
+
+static void a_direct_stream_that_is_not_wanted_any_more_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_JSON *one = sshd_spec(f->sshd, "one", "root");
+	AUTO_JSON *two = sshd_spec(f->sshd, "two", "root");
+	struct hosttest a, b;
+
+	open_up(&a, f, one);
+	open_up(&b, f, two);
+	/* stopped after so many turns of the loop: before, while and after they meet */
+	for (int turns = 0; turns < 40; turns++) {
+		struct relay *relay = relay_new(f->loop);
+		struct calltest from = { 0 }, to = { 0 };
+
+		relay_way(relay, WAY_DIRECT, NULL, NULL);
+		from.call.relay = to.call.relay = relay;
+		to.call.relay_end = 1;
+		calltest_start(&from, &a, "call.link", "apply", "source", NULL);
+		calltest_start(&to, &b, "call.link", "apply", "target", NULL);
+		for (int i = 0; i < turns && !from.result; i++)
+			loop_turn(f->loop, 1000);
+		if (!from.result)
+			a.host->ops->stop(a.host, &from.call);
+		if (!to.result)
+			b.host->ops->stop(b.host, &to.call);
+		calltest_wait(&from);
+		calltest_wait(&to);
+		calltest_clear(&from);
+		calltest_clear(&to);
+		relay_free(relay);
+	}
+	hosttest_close(&a);
+	hosttest_close(&b);
 }
 
 static void a_stream_joins_two_ssh_hosts(void **state)
@@ -663,6 +795,10 @@ int main(void)
 		cmocka_unit_test(nothing_of_the_agent_lies_on_the_host),
 		cmocka_unit_test(a_stream_joins_two_ssh_hosts),
 		cmocka_unit_test(a_stream_joins_ssh_and_local),
+		cmocka_unit_test(a_direct_stream_passes_the_engine_by),
+		cmocka_unit_test(a_stream_that_cannot_go_directly_goes_through_the_engine),
+		cmocka_unit_test(a_stream_that_may_only_go_directly_fails_when_it_cannot),
+		cmocka_unit_test(a_direct_stream_that_is_not_wanted_any_more_is_forgotten),
 		cmocka_unit_test(a_dying_session_harms_nobody),
 		cmocka_unit_test(twenty_hosts_come_up_at_once),
 		cmocka_unit_test(closing_while_it_connects_is_fine),

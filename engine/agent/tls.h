@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tls - TLS 1.3 with one key that both ends were given beforehand: no certificate, no
+ * name, no ticket, and nothing of the host's OpenSSL configuration. Whoever does not
+ * have the key gets nowhere, at either end. Sockets are non-blocking.
+ */
+#ifndef DROVER_TLS_H
+#define DROVER_TLS_H
+
+#include "engine/base/err.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define TLS_KEY 32		/* bytes: the pre-shared key, for SHA-256 */
+
+struct tls_context;		/* of all connections of one stream */
+struct tls;			/* one connection */
+
+/* NULL with e. */
+struct tls_context *tls_context_new(bool listens, const uint8_t key[TLS_KEY],
+				    struct err *e);
+void tls_context_free(struct tls_context *c);	/* wipes the key; NULL is harmless */
+
+/* The descriptor is the connection's from now on. NULL with e: it was closed. */
+struct tls *tls_new(struct tls_context *c, int fd, struct err *e);
+void tls_free(struct tls *t);			/* closes it; NULL is harmless */
+int tls_fd(const struct tls *t);
+
+/* 1: the other end has the key; 0: wait for tls_wants(); -1 with e. */
+int tls_shake(struct tls *t, struct err *e);
+/* Bytes; 0: wait for tls_wants(); -1: the other end has finished, or is gone. */
+ssize_t tls_read(struct tls *t, void *buf, size_t n);
+ssize_t tls_write(struct tls *t, const void *p, size_t n);
+/* What poll(2) must see before the last call that gave 0 is made again. */
+short tls_wants(const struct tls *t);
+/* Say that nothing more comes. */
+void tls_finish(struct tls *t);
+
+#endif

@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Streams that go from host to host: the port range and address of the plan, what happens when
+# the way is blocked, and that nothing listens or runs afterwards.
+. "$(dirname "$0")/../lib/lab.sh"
+lab_enter "$0" "$@"
+. "$(dirname "$0")/../lib/disks.sh"
+lab_host a 10.66.0.11
+lab_host b 10.66.0.12
+make_disk "$LAB/hosts/a/srv/disk.raw"
+mkdir -p "$LAB/hosts/b/srv/out"
+cd "$LAB" || exit 1
+
+# plan STREAM DATA: the disk from a to b, which can be met at DATA.
+plan() {
+	{ echo "plan: direct"; echo "defaults: { stream: $1 }"
+	  plan_hosts | sed "s#^  b: { #&data: \"$2\", #"; echo "machines:"
+	  disk_machine m a /srv/disk.raw b /srv/out raw; } >plan.yaml
+}
+how() { "$DROVER" show plan.yaml HEAD evidence/convert.disks/stream.text; }
+listeners() { lab_on "$1" ss -Hltn | grep -cv ':22 '; }
+clean() {
+	cmp hosts/a/srv/disk.raw hosts/b/srv/out/m/root.base.raw || fail "the copy differs"
+	for h in a b; do
+		[ "$(listeners $h)" = 0 ] || fail "something listens on $h"
+		[ "$(lab_on $h ps -A -o comm= | grep -cv '^\(sshd\|ps\)$')" = 0 ] || fail "something runs on $h"
+	done
+	expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+	rm -rf .drover
+}
+
+plan direct 10.66.0.12:7000-7003
+expect 0 "$DROVER" run plan.yaml
+how | grep -qE "^direct: directly from 'a' to 'b' at 10.66.0.12 port 700[0-3], 1 connection" || fail "not direct: $(how)"
+clean
+
+plan relay 10.66.0.12
+expect 0 "$DROVER" run plan.yaml
+how | grep -q '^relay: through the engine, as the plan says$' || fail "not relayed: $(how)"
+clean
+
+# No way there: told at once.
+ip -n b addr add 10.77.0.12/32 dev lo
+plan auto 10.77.0.12:7000
+expect 0 "$DROVER" run plan.yaml
+how | grep -q "^relay: through the engine, as it cannot go directly: 'a' cannot reach 'b' at 10.77.0.12 port 7000: cannot connect: Network is unreachable" || fail "it says: $(how)"
+clean
+plan direct 10.77.0.12:7000
+expect 1 "$DROVER" run plan.yaml
+said "cannot open a direct"
+said "or say stream: auto"
+[ "$(listeners b)" = 0 ] || fail "something listens on b"
+expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+rm -rf .drover
+
+# A way that swallows everything, as a firewall does: two seconds, then the other way.
+ip -n a neigh add 10.66.0.99 lladdr 02:00:00:00:00:99 dev eth0
+ip -n a route add 10.77.0.12/32 via 10.66.0.99
+plan auto 10.77.0.12:7000
+expect 0 "$DROVER" run plan.yaml
+how | grep -q "^relay: .*'a' cannot reach 'b' at 10.77.0.12 port 7000: no answer within 2 s" || fail "it says: $(how)"
+clean
