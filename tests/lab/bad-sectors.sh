@@ -47,15 +47,12 @@ plan() {
 plan ""
 bad 1 "a disk that cannot be read everywhere" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
-NOW  erp      convert.disks         FAILED: host 'here': cannot copy disk
-                   'root': cannot read 'LAB/disk.raw' at
-                   byte 2097152, length 1048576: Input/output error
-                   the disk cannot be read there; `bad_sectors: zero` in this
-                   step and in the cutover's pass copies zeros in its place
+NOW  erp      convert.disks         FAILED: host 'here': cannot copy disk 'root': cannot read 'LAB/disk.raw' at byte 2097152, length 1048576: Input/output error
+                   the disk cannot be read there; `bad_sectors: zero` in this step and in the cutover's pass copies zeros in its place
                    the step stands at plan.yaml:9:16
 
 machine  convert  serves   took
-erp      FAILED   source   TIME
+erp      FAILED   source  TOOK
 
 run: a step FAILED, see above, TIME, SIZE moved
 Next: drover run plan.yaml
@@ -63,15 +60,13 @@ END
 plan "bad_sectors: zero"
 bad 0 "zeros in the place of what is lost" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
-NOW  warning  erp      disk.bad_sectors: 16.0 KiB of disk 'root' cannot be
-                            read, from byte 2097152: zeros were copied
-                            mend: find out which files lie there before you cut
-                                  over; the evidence names every place
+NOW  warning  erp      disk.bad_sectors: 16.0 KiB of disk 'root' cannot be read, from byte 2097152: zeros were copied
+                            mend: find out which files lie there before you cut over; the evidence names every place
 NOW  erp      convert.disks         done
 NOW  erp      validate.disks        done
 
 machine  convert  validate  serves   took
-erp      done     done      source   TIME
+erp      done     done      source  TOOK
 
 run: done, TIME, SIZE moved
 Next: drover status plan.yaml
