@@ -77,7 +77,7 @@ enum probe_state {
 	STATE_PARTIAL,	/* begun or interrupted: apply goes on */
 	STATE_DONE,	/* nothing to do */
 	STATE_UNKNOWN,	/* cannot be known before an earlier step; say the bound
-			   with ctx_change(c, '?', ...) */
+			   with ctx_unknown() */
 };
 extern const char *const probe_state_names[];	/* "absent" "partial" "done" "unknown" */
 
@@ -155,6 +155,11 @@ void ctx_log(struct ctx *c, const char *fmt, ...)
  * '.' left out on purpose. */
 void ctx_change(struct ctx *c, char mark, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* A '?' line with its bound: at most `max` of `what`, which is "read", "send" or "write"
+ * (bytes, as ctx_cost() tells them once it is known) or "changes" (lines); it is put
+ * behind the text. A run that is held to a saved preview stops before it does more. */
+void ctx_unknown(struct ctx *c, const char *what, uint64_t max, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 /* A '~' (or '+' with before NULL, '-' with after NULL) line with a diff. */
 void ctx_change_text(struct ctx *c, const char *path, const char *before,
 		     const char *after);

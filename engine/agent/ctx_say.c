@@ -174,6 +174,19 @@ void ctx_change(struct ctx *c, char mark, const char *fmt, ...)
 	va_end(ap);
 }
 
+void ctx_unknown(struct ctx *c, const char *what, uint64_t max, const char *fmt, ...)
+{
+	json_t *change = add_change(c, '?'), *bound = json_object();
+	va_list ap;
+
+	va_start(ap, fmt);
+	jset(change, "text", text_of(fmt, ap));
+	va_end(ap);
+	jset_str(bound, "what", what);
+	jset_int(bound, "max", (int64_t)max);
+	jset(change, "bound", bound);
+}
+
 static void count_lines(const char *diff, unsigned *plus, unsigned *minus)
 {
 	*plus = *minus = 0;

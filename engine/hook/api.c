@@ -390,7 +390,8 @@ static int api_log(lua_State *L)
 	return 0;
 }
 
-/* drover.change("+", "what will be made"): lines of a preview, in probe */
+/* drover.change("+", "what will be made"): lines of a preview, in probe; of a "?" the
+ * third argument says how many changes it may become at most */
 static int api_change(lua_State *L)
 {
 	const char *mark = luaL_checkstring(L, 1), *text = luaL_checkstring(L, 2);
@@ -402,6 +403,14 @@ static int api_change(lua_State *L)
 	o = json_object();
 	jset_str(o, "mark", mark);
 	jset(o, "text", jtext(text, strlen(text)));
+	if (*mark == '?' && !lua_isnoneornil(L, 3)) {
+		lua_Integer max = luaL_checkinteger(L, 3);
+
+		if (max < 0)
+			return luaL_error(L, "a bound of %d changes makes no sense", (int)max);
+		jset(o, "bound", json_pack("{s:s, s:I}", "what", "changes", "max",
+					   (json_int_t)max));
+	}
 	jadd(check_of(L)->changes, o);
 	return 0;
 }

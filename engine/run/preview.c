@@ -22,10 +22,18 @@ static const char *count_of(char mark)
 static void show_line(struct run *r, struct mach *m, uint32_t node, const json_t *line)
 {
 	json_t *o = report_step_new(r, m, node);
+	bool in_engine = r->graph->nodes[node].step->module->place == IN_ENGINE;
 	const char *mark = jstr(line, "mark", "?");
 
 	jset_str(o, "mark", mark);
 	jset_str(o, "text", jstr(line, "text", ""));
+	/* What a check may do says its own text, which is bound whole. */
+	if (*mark == '?' && (jget(line, "bound") || !in_engine)) {
+		AUTO_FREE char *bound = bound_text(line);
+
+		jset_strf(o, "text", "%s, %s", jstr(line, "text", ""), bound);
+		json_object_set(o, "bound", json_object_get(line, "bound"));
+	}
 	jset_str(o, "path", jstr(line, "path", NULL));
 	jset_str(o, "diff", jstr(line, "diff", NULL));
 	report(r, "change", o);

@@ -21,6 +21,7 @@
  *   resume.c    what the state says of a machine; what may go on
  *   preview.c   the run that only probes
  *   estimate.c  how long it will take
+ *   bound.c     what a line marked '?' admits
  *   saved.c     a preview as a document; does the world still fit it
  *   cleanup.c   the ledger's temporary things; finalize
  *   report.c    what leaves as events
@@ -339,6 +340,16 @@ int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
 		const json_t *result, struct err *e);
 /* Compare what was just asked with the document. -1 with e. */
 int saved_compare(const struct run *r, struct err *e);
+
+/* ---- bounds -------------------------------------------------------------------------- */
+
+/* "at most 4.0 GiB to read": of a '?' line; new. */
+char *bound_text(const json_t *line);
+/* How many lines the '?' of a step {changes, cost, state} admit beside those said. */
+int64_t bound_admits(const json_t *step);
+/* Does the step {changes, cost, state} as it would be done now stay within what it said
+ * then? `new_lines` of its changes were not said. -1 with *how (caller frees). */
+int bound_holds(const json_t *then, const json_t *now, int64_t new_lines, char **how);
 
 /* ---- estimates ---------------------------------------------------------------------- */
 

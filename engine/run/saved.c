@@ -91,6 +91,7 @@ static json_t *bound_line(const json_t *line)
 		sha256_hex(diff, strlen(diff), hex);
 		jset_str(o, "diff", hex);
 	}
+	json_object_set(o, "bound", json_object_get(line, "bound"));
 	return o;
 }
 
@@ -104,6 +105,17 @@ static json_t *bound_lines(const json_t *result)
 	return out;
 }
 
+/* The step as it is bound, of a probe's result; new. */
+static json_t *bound_step(const json_t *result)
+{
+	json_t *o = json_object();
+
+	jset_str(o, "state", jstr(result, "state", "unknown"));
+	jset(o, "changes", bound_lines(result));
+	json_object_set(o, "cost", json_object_get(result, "cost"));
+	return o;
+}
+
 void saved_add(struct run *r, struct mach *m, uint32_t node, const json_t *result)
 {
 	AUTO_FREE char *key = step_key(r->graph->nodes[node].step);
@@ -114,10 +126,8 @@ void saved_add(struct run *r, struct mach *m, uint32_t node, const json_t *resul
 		return;
 	steps = json_object_get(json_object_get(json_object_get(r->doc, "machines"),
 						m->name), "steps");
-	step = json_object();
+	step = bound_step(result);
 	jset_str(step, "module", r->graph->nodes[node].step->module->name);
-	jset_str(step, "state", jstr(result, "state", "unknown"));
-	jset(step, "changes", bound_lines(result));
 	json_digest(json_object_get(step, "changes"), hex);
 	jset_str(step, "digest", hex);
 	jset(steps, key, step);
@@ -252,17 +262,6 @@ static bool has_line(const json_t *lines, const json_t *line)
 	return false;
 }
 
-static bool has_unknown(const json_t *lines, const json_t *step)
-{
-	json_t *line;
-	size_t i;
-
-	json_array_foreach((json_t *)lines, i, line)
-		if (*jstr(line, "mark", "") == '?')
-			return true;
-	return json_array_size(lines) == 0 && !strcmp(jstr(step, "state", ""), "unknown");
-}
-
 static int differs(struct err *e, const struct mach *m, const char *key, const char *how,
 		   const json_t *line)
 {
@@ -270,25 +269,32 @@ static int differs(struct err *e, const struct mach *m, const char *key, const c
 		       m->name, key, how, jstr(line, "mark", ""), jstr(line, "text", ""));
 }
 
-/* What is to be done now must have been said, line by line; where the preview said
- * '?' it may have become known since. */
+/* What is to be done now must have been said, line by line; where the preview said '?'
+ * it may have become known since, within the bound. */
 static int holds(const struct run *r, const struct mach *m, const char *key,
 		 const json_t *now, struct err *e)
 {
-	const json_t *step = saved_step(r, m, key);
+	const json_t *step = saved_step(r, m, key), *first = NULL;
 	const json_t *then = json_object_get(step, "changes");
+	AUTO_FREE char *how = NULL;
+	int64_t count = 0;
 	json_t *line;
 	size_t i;
 
 	if (!step)
 		return err_set(e, ERR_STALE, "the saved preview no longer fits: %s %s is "
 			       "not in it", m->name, key);
-	if (has_unknown(then, step))
+	json_array_foreach(json_object_get(now, "changes"), i, line)
+		if (!strchr("=.", *jstr(line, "mark", "=")) && !has_line(then, line)) {
+			first = first ? first : line;
+			count++;
+		}
+	if (first && bound_admits(step) == 0)
+		return differs(e, m, key, "it does not say", first);
+	if (bound_holds(step, now, count, &how) == 0)
 		return 0;
-	json_array_foreach((json_t *)now, i, line)
-		if (!strchr("=.", *jstr(line, "mark", "=")) && !has_line(then, line))
-			return differs(e, m, key, "it does not say", line);
-	return 0;
+	return err_set(e, ERR_STALE, "the saved preview no longer fits: %s %s: %s", m->name,
+		       key, how);
 }
 
 int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
@@ -299,7 +305,7 @@ int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
 
 	if (!r->o->saved)
 		return 0;
-	now = bound_lines(result);
+	now = bound_step(result);
 	if (holds(r, m, key, now, e) == 0)
 		return 0;
 	return err_hint(e, "look at it with drover preview, then save a new one");
@@ -352,7 +358,7 @@ static int compare_steps(const struct run *r, const struct mach *m, const json_t
 
 		if (ours(r, m, key))
 			continue;
-		if (begun || !then ? holds(r, m, key, now, e) < 0 :
+		if (begun || !then ? holds(r, m, key, step, e) < 0 :
 		    same_lines(m, key, json_object_get(then, "changes"), now, e) < 0)
 			return -1;
 	}

@@ -98,24 +98,21 @@ static void say_change(struct ctx *c, const char *place)
 	size_t i;
 
 	json_object_foreach((json_t *)disks, name, spec) {
-		uint64_t size = 0, used = 0;
-		char sz[24], us[24];
+		uint64_t size = 0;
+		char sz[24];
 
 		if (!copy_wants(c, name, spec))
 			continue;
 		json_array_foreach(seen, i, d)
-			if (strcmp(jstr(d, "name", ""), name) == 0) {
+			if (strcmp(jstr(d, "name", ""), name) == 0)
 				size = (uint64_t)jint(d, "size", 0);
-				used = (uint64_t)jint(d, "used", (int64_t)size);
-			}
 		text_size(size, sz);
-		text_size(used, us);
 		if (size)
-			ctx_change(c, '+', "%s %s, %s used -> %s, compressed", name, sz, us,
-				   place);
+			ctx_change(c, '+', "%s %s -> %s, compressed", name, sz, place);
 		else
 			ctx_change(c, '+', "%s -> %s, compressed", name, place);
-		ctx_cost(c, 0, 0, used, 0);
+		ctx_cost(c, 0, 0, (uint64_t)jint(json_object_get(ctx_fact(c, "machine"), "used"),
+						 name, (int64_t)size), 0);
 	}
 }
 

@@ -82,12 +82,12 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 	uint64_t used = (uint64_t)jint(all, name, (int64_t)size);
 	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
 	bool complete = t->state.complete && t->state.pass >= passes;
-	char sz[24] = "", us[24] = "";
+	char sz[24] = "";
 	AUTO_FREE char *dims = NULL;
 
+	/* How much is used changes while the source serves; the cost tells it. */
 	text_size(size, sz);
-	text_size(used, us);
-	dims = size ? mem_printf(" %s, %s used", sz, us) : mem_strdup("");
+	dims = size ? mem_printf(" %s", sz) : mem_strdup("");
 	if (complete)
 		ctx_change(s->c, '=', "%s %s%s -> %s, pass %u", name, source_of(spec, seen),
 			   dims, d->base, t->state.pass);

@@ -46,11 +46,13 @@ static int probe_disk(struct ctx *c, const char *name, bool *done)
 		(uint32_t)jint(was, "pass", 0) == t.state.pass;
 	*done = *done && holds;
 	if (!t.map)
-		ctx_change(c, '?', "%s last pass, once it is copied", name);
+		copy_say_later(c, name, "last pass");
 	else
 		ctx_change(c, holds ? '=' : '~', "%s last pass: %u, what changed since pass %u "
 			   "-> %s", name, t.state.pass + !holds,
 			   holds ? t.state.pass - 1 : t.state.pass, d.base);
+	if (!holds)
+		ctx_cost(c, t.size, 0, 0, 0);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "modules/lib/changeset.h"
 #include "modules/lib/copy.h"
 #include "modules/lib/disk.h"
+#include "modules/lib/guestfs.h"
 #include "modules/lib/layout.h"
 #include "modules/lib/overlay.h"
 #include "modules/module.h"
@@ -143,7 +144,8 @@ static int probe(struct ctx *c, enum probe_state *state)
 		count += found;
 	}
 	if (!ctx_fact(c, "machine")) {
-		ctx_change(c, '?', "a thin layer over each copied disk, once they are known");
+		ctx_unknown(c, "changes", GUEST_DISKS_MAX, "a thin layer over each copied disk, "
+			    "once they are known");
 		*state = STATE_UNKNOWN;
 	} else if (count == 0) {
 		*state = STATE_ABSENT;

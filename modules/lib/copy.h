@@ -70,6 +70,9 @@ struct copy_there {
 	uint32_t chunk;
 };
 int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e);
+/* A '?' line for what can be read once the disk is copied, bound to be no more than the
+ * disk has, as assess saw it. */
+void copy_say_later(struct ctx *c, const char *name, const char *what);
 /* {path, format, size, pass, digest, chunk, map}; owned. */
 json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t);
 /* A map's id for this machine and run. */

@@ -334,6 +334,20 @@ int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e)
 	return 0;
 }
 
+void copy_say_later(struct ctx *c, const char *name, const char *what)
+{
+	json_t *disk;
+	size_t i;
+
+	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk)
+		if (strcmp(jstr(disk, "name", ""), name) == 0) {
+			ctx_unknown(c, "read", (uint64_t)jint(disk, "size", 0),
+				    "%s %s, once it is copied", name, what);
+			return;
+		}
+	ctx_change(c, '?', "%s %s, once it is copied", name, what);
+}
+
 json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t)
 {
 	char hex[SHA256_HEX];

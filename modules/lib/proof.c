@@ -247,7 +247,7 @@ static int still_holds(struct ctx *c, const char *name, const json_t *was,
 	if (holds)
 		ctx_change(c, '=', "%s proven, digest %.12s", name, jstr(was, "digest", ""));
 	else if (!t.map)
-		ctx_change(c, '?', "%s read back whole, once it is copied", name);
+		copy_say_later(c, name, "read back whole");
 	else if (before)
 		ctx_change(c, '+', "%s read back what was written since it was proven", name);
 	else

@@ -6,7 +6,7 @@
 #include "modules/lib/proof.h"
 
 static const struct param params[] = { { .name = NULL } };
-static const char *const wants[] = { "disks", "proof", NULL };
+static const char *const wants[] = { "machine", "disks", "proof", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
 
 static int probe(struct ctx *c, enum probe_state *state)

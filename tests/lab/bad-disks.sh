@@ -233,9 +233,10 @@ accepted erp      guest.no-root: no disk of 'erp' holds a root file system
 
 erp  here -> b, serves: source
   assess       machine  = asked
-  convert      disks    + root LAB/disk.raw 96.0 MiB, 28.6 MiB used -> /srv/small/erp/root.base.raw
+  convert      disks    . root: the next pass reads all of it and compares digests: it is no block device
+                        + root LAB/disk.raw 96.0 MiB -> /srv/small/erp/root.base.raw
                         read 28.6 MiB, send 28.6 MiB, write 28.6 MiB
-  validate     disks    ? root read back whole, once it is copied
+  validate     disks    ? root read back whole, once it is copied, at most 96.0 MiB to read
 
 
 1 machine:  + 1  ~ 0  - 0  ? 1   28.6 MiB to send

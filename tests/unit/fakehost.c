@@ -194,7 +194,8 @@ static bool told(const struct fake_call *k)
 static json_t *probe_result(struct fake_call *k)
 {
 	const struct fake_rule *r = k->rule;
-	bool unknown = r->asks_only || (r->unknown_without && !given_all(k));
+	bool unknown = r->asks_only || (r->unknown_without && !given_all(k)) ||
+		(r->known_after && !fake_get(k->f, r->known_after));
 	bool done = r->ran ? jget(k->c->input, "kept.old") != NULL :
 		!mine(k) || (value_of(k) == r->to && (!r->by_fact || told(k)));
 	json_t *o = json_object(), *changes = json_array();
@@ -203,8 +204,10 @@ static json_t *probe_result(struct fake_call *k)
 	jset_str(o, "state", unknown ? "unknown" : done ? "done" :
 		 value_of(k) == -1 ? "partial" : "absent");
 	if (!done)
-		jadd(changes, json_pack("{s:s, s:o}", "mark", unknown ? "?" : "+", "text",
-					json_sprintf("%s becomes %d", r->var, r->to)));
+		jadd(changes, json_pack("{s:s, s:o, s:o*}", "mark", unknown ? "?" : "+", "text",
+			json_sprintf(unknown ? "%s" : "%s becomes %d", r->var, r->to), "bound",
+			unknown && r->bound ? json_pack("{s:s, s:I}", "what", r->bound, "max",
+							(json_int_t)r->bound_max) : NULL));
 	jset(o, "changes", changes);
 	jset(o, "stable", json_pack("{s:i}", "value", mine(k) ? value_of(k) : 0));
 	jset(o, "volatile", json_pack("{s:i, s:i}", "calls", k->f->w->boundaries,

@@ -27,6 +27,7 @@ struct fake_rule {
 	int to;			/* what apply makes it; half way it is -1 */
 	const char *fact;	/* told by the probe once done (or by one without a var) */
 	bool unknown_without;	/* says unknown unless it was given all it wants */
+	const char *known_after;	/* says unknown until this var is turned */
 	const char *finding;	/* a blocker of this code, always */
 	const char *ledger;	/* a temporary thing of this name, while it runs */
 	const char *leaves;	/* the kind of that thing, when it stays behind */
@@ -34,6 +35,8 @@ struct fake_rule {
 	bool evidence;
 	bool ask;		/* asks a person before it does anything */
 	bool ran;		/* nothing tells that it is done but what was kept */
+	const char *bound;	/* of its '?' line: "send" or "changes"; NULL: none */
+	int64_t bound_max;
 	uint64_t send;		/* what its probe says apply costs, until it is done */
 	bool asks_only;		/* its probe never knows; apply asks and is content */
 	int held_ms;		/* hold: told, when it is not 0 */

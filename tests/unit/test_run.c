@@ -596,6 +596,55 @@ static void a_saved_preview_refuses_a_changed_world(void **state)
 	assert_status(g, RUN_GO, 0);
 }
 
+/* What the guest needs is unknown when the preview is saved, and known at its turn. */
+static json_t *bound_preview(struct migration *g, const char *what, int64_t max)
+{
+	struct fake_rule *guest = migration_rule(g, "reconfigure.guest");
+
+	guest->known_after = "b.image";
+	guest->bound = what;
+	guest->bound_max = max;
+	return saved_preview(g, RUN_PREVIEW);
+}
+
+static void a_saved_preview_admits_what_stays_within_its_bound(void **state)
+{
+	struct migration *g = *state;
+	AUTO_JSON *doc = bound_preview(g, "send", 4096);
+
+	assert_string_equal(jstr(fake_event(g->f, "change", "step", "guest"), "text", ""),
+			    "b.overlay, at most 4.0 KiB to send");
+	migration_rule(g, "reconfigure.guest")->send = 4096;
+	g->saved = doc;
+	assert_status(g, RUN_GO, 0);
+	assert_int_equal(fake_get(g->f, "b.overlay"), 1);
+}
+
+static void a_saved_preview_stops_what_exceeds_its_bound(void **state)
+{
+	struct migration *g = *state;
+	AUTO_JSON *doc = bound_preview(g, "send", 4096);
+
+	migration_rule(g, "reconfigure.guest")->send = 8192;
+	g->saved = doc;
+	assert_status(g, RUN_GO, ERR_STALE);
+	assert_string_equal(g->err.what, "the saved preview no longer fits: erp "
+			    "reconfigure.guest: it would send 8.0 KiB (8192 bytes), at most "
+			    "4.0 KiB (4096 bytes) were said");
+	assert_int_equal(fake_get(g->f, "b.overlay"), 0);
+}
+
+static void a_saved_preview_counts_changes_that_it_could_not_name(void **state)
+{
+	struct migration *g = *state;
+	AUTO_JSON *doc = bound_preview(g, "changes", 0);
+
+	g->saved = doc;
+	assert_status(g, RUN_GO, ERR_STALE);
+	assert_string_equal(g->err.what, "the saved preview no longer fits: erp "
+			    "reconfigure.guest: it does not say: + b.overlay becomes 1");
+}
+
 static void a_saved_preview_refuses_a_changed_plan_and_a_moved_state(void **state)
 {
 	struct migration *g = *state;
@@ -726,6 +775,9 @@ int main(void)
 		TEST(a_downtime_lasts_from_the_hold_until_the_target_serves),
 		TEST(a_saved_preview_is_done_when_the_world_still_fits),
 		TEST(a_saved_preview_refuses_a_changed_world),
+		TEST(a_saved_preview_admits_what_stays_within_its_bound),
+		TEST(a_saved_preview_stops_what_exceeds_its_bound),
+		TEST(a_saved_preview_counts_changes_that_it_could_not_name),
 		TEST(a_saved_preview_refuses_a_changed_plan_and_a_moved_state),
 		TEST(a_saved_cutover_goes_on_after_a_failure),
 		TEST(an_interrupt_lets_the_running_step_end),
