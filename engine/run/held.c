@@ -177,7 +177,9 @@ bool held_was_on_again(struct job *j)
 		return false;
 	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': its source "
 		"was switched on again after the last pass", j->m->name);
-	job_fail_text(j, "failed", text, "drover cutover begins it anew");
+	job_fail_text(j, "failed", text, j->m->serving ? "both may serve: stop one of them; drover "
+		      "rollback PLAN --to cutover --discard-target-writes ends the target" :
+		      "drover cutover begins it anew");
 	return true;
 }
 

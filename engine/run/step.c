@@ -213,6 +213,12 @@ static void judge(struct job *j)
 	if (!strcmp(jstr(result, "state", ""), "done")) {
 		if (held_ask(j, result))
 			return;
+		/* Whoever started the target, from now on it serves: that is written down
+		 * first, or going back would start the source beside it. */
+		if (!touched && (j->s->module->flags & MOD_NO_RETURN)) {
+			step_intend(j);
+			return;
+		}
 		job_succeed(j, result, touched && !meta_finished(r, j->m, j->node) ?
 			"done" : "unchanged", touched);
 		return;

@@ -103,7 +103,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	AUTO_FREE char *why = NULL;
 	enum power_state now;
 	struct power p;
-	bool autostart;
+	int autostart;
 
 	if (power_of(c, &p) < 0)
 		return -1;
@@ -114,7 +114,9 @@ static int probe(struct ctx *c, enum probe_state *state)
 	now = power_ask(&p, &why);
 	if (now == POWER_UNKNOWN)
 		return ctx_fail(c, "cannot tell whether '%s' is on: %s", p.name, why);
-	autostart = power_autostart(&p);
+	autostart = power_autostart(c, &p);
+	if (autostart < 0)
+		return -1;
 	if (now == POWER_ON)
 		ctx_change(c, '~', "%s: off", p.name);
 	if (autostart)
@@ -130,6 +132,7 @@ static int apply(struct ctx *c)
 {
 	struct power p;
 	enum power_state now;
+	int autostart;
 
 	if (power_of(c, &p) < 0)
 		return -1;
@@ -138,7 +141,8 @@ static int apply(struct ctx *c)
 	now = power_ask(&p, NULL);
 	if (now != POWER_OFF && ctx_keep(c, "was", "on", 2) < 0)
 		return -1;
-	if (power_autostart(&p) && ctx_keep(c, "autostart", "on", 2) < 0)
+	autostart = power_autostart(c, &p);
+	if (autostart < 0 || (autostart && ctx_keep(c, "autostart", "on", 2) < 0))
 		return -1;
 	if (power_set_autostart(c, &p, false) < 0 || power_switch(c, &p, false, true) < 0)
 		return -1;

@@ -6,6 +6,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "engine/base/text.h"
+#include "modules/lib/domain.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/power.h"
 #include "modules/module.h"
@@ -133,9 +134,10 @@ static const char *domain_of(struct ctx *c)
 	const char *name = jstr(ctx_machine(c), "source.domain",
 				jstr(ctx_machine(c), "source.power.libvirt.domain", NULL));
 
-	if (name && name[0] != '-')
+	if (domain_name_ok(name))
 		return name;
-	ctx_hint(c, "name it in the plan: source: { domain: NAME }, or choose another mode");
+	ctx_hint(c, name ? DOMAIN_NAME_HINT :
+		 "name it in the plan: source: { domain: NAME }, or choose another mode");
 	ctx_fail(c, "cannot pause '%s': the source is no libvirt domain", ctx_machine_name(c));
 	return NULL;
 }

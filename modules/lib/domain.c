@@ -190,6 +190,11 @@ json_t *domain_read(const char *name, const char *xml, size_t n, struct err *e)
 	return o;
 }
 
+bool domain_name_ok(const char *name)
+{
+	return name && name[0] && name[0] != '-' && name[strspn(name, "0123456789")];
+}
+
 json_t *domain_ask(const char *name, struct err *e)
 {
 	AUTO_FREE char *which = mem_printf("--domain=%s", name);
@@ -197,6 +202,11 @@ json_t *domain_ask(const char *name, struct err *e)
 	struct proc p = { .argv = argv, .timeout_ms = ASK_MS, .max_output = XML_READ_MAX };
 	json_t *o = NULL;
 
+	if (!domain_name_ok(name)) {
+		err_set(e, ERR_STEP, "cannot describe domain '%s'", name);
+		err_hint(e, DOMAIN_NAME_HINT);
+		return NULL;
+	}
 	if (proc_run(&p, e) < 0) {
 		err_wrap(e, "cannot describe domain '%s'", name);
 		err_hint(e, "type on its host: virsh list --all");

@@ -16,6 +16,14 @@
 #include "engine/base/err.h"
 #include "engine/base/json.h"
 
+#include <stdbool.h>
+
+/* What virsh takes for a domain's name or uuid, and for nothing else: a number would be
+ * another domain's id, a dash an option. */
+bool domain_name_ok(const char *name);
+#define DOMAIN_NAME_HINT \
+	"a name that is a number means another domain to virsh: say its UUID instead"
+
 /* Ask libvirt on this host, for the definition that lasts: it is the same whether the
  * domain runs or not. Owned; NULL with e. */
 json_t *domain_ask(const char *name, struct err *e);

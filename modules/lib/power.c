@@ -5,6 +5,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/proc.h"
+#include "modules/lib/domain.h"
 #include "modules/lib/task.h"
 
 #include <stdlib.h>
@@ -36,9 +37,11 @@ int power_of(struct ctx *c, struct power *p)
 		p->kind = POWER_LIBVIRT;
 		p->spec = libvirt;
 		p->domain = jstr(libvirt, "domain", jstr(ctx_machine(c), "source.domain", NULL));
-		if (!p->domain || p->domain[0] == '-')
+		if (!domain_name_ok(p->domain)) {
+			ctx_hint(c, DOMAIN_NAME_HINT);
 			return ctx_fail(c, "cannot switch '%s': source.power.libvirt names no "
 					"domain", p->name);
+		}
 	} else if (jget(spec, "manual")) {
 		p->kind = POWER_MANUAL;
 	}
@@ -111,9 +114,9 @@ static enum power_state ask_libvirt(const struct power *p, struct str *out, stru
 {
 	if (virsh("domstate", NULL, p, out, e) < 0)
 		return POWER_UNKNOWN;
-	if (line_is(out, "shut off") || line_is(out, "crashed"))
+	if (line_is(out, "shut off"))
 		return POWER_OFF;
-	return POWER_ON;	/* paused and dying machines still hold their disks */
+	return POWER_ON;	/* who is paused, dying or crashed still holds its disks */
 }
 
 enum power_state power_ask(const struct power *p, char **why)
@@ -191,20 +194,33 @@ int power_switch(struct ctx *c, const struct power *p, bool on, bool hard)
 
 /* ---- starting with the host ------------------------------------------------------ */
 
-bool power_autostart(const struct power *p)
+int power_autostart(struct ctx *c, const struct power *p)
 {
 	AUTO_STR out = {0};
+	AUTO_ERR e = {0};
+	const char *said;
 
-	return p->kind == POWER_LIBVIRT && virsh("dominfo", NULL, p, &out, NULL) == 0 &&
-	       out.s && strstr(out.s, "Autostart:      enable");
+	if (p->kind != POWER_LIBVIRT)
+		return 0;
+	if (virsh("dominfo", NULL, p, &out, &e) < 0)
+		return ctx_fail(c, "cannot tell whether '%s' starts with its host: %s", p->name,
+				e.what);
+	said = out.s ? strstr(out.s, "\nAutostart:") : NULL;
+	if (!said)
+		return ctx_fail(c, "cannot tell whether '%s' starts with its host: `virsh "
+				"dominfo` does not say", p->name);
+	said += strlen("\nAutostart:");
+	said += strspn(said, " \t");
+	return strncmp(said, "disable", strlen("disable")) != 0;
 }
 
 int power_set_autostart(struct ctx *c, const struct power *p, bool on)
 {
 	AUTO_ERR e = {0};
+	int now = power_autostart(c, p);
 
-	if (p->kind != POWER_LIBVIRT || power_autostart(p) == on)
-		return 0;
+	if (now < 0 || p->kind != POWER_LIBVIRT || now == on)
+		return now < 0 ? -1 : 0;
 	if (virsh("autostart", on ? NULL : "--disable", p, NULL, &e) < 0)
 		return ctx_fail_err(c, &e);
 	return 0;

@@ -33,8 +33,9 @@ enum power_state power_ask(const struct power *p, char **why);
 /* Switch, and wait until the facility says so. A person is asked instead. `hard`:
  * cut the power rather than ask the system to end. 0 when proven, else -1 (told). */
 int power_switch(struct ctx *c, const struct power *p, bool on, bool hard);
-/* libvirt: does the domain start with its host? Others: false. */
-bool power_autostart(const struct power *p);
+/* libvirt: does the domain start with its host? 1, 0; others: 0. -1 (told): libvirt does
+ * not say. */
+int power_autostart(struct ctx *c, const struct power *p);
 int power_set_autostart(struct ctx *c, const struct power *p, bool on);
 
 #endif

@@ -376,6 +376,12 @@ static int systemd_end(struct ctx *c, const json_t *def, unsigned grace_ms)
 		if (run(reload, &e) < 0)
 			return ctx_fail_err(c, &e);
 	}
+	/* the unit's word is not enough, and it may have been taken away by somebody else */
+	if (qemu_running(jstr(def, "dir", ""))) {
+		ctx_hint(c, "end it there: systemctl stop %s", unit);
+		return ctx_fail(c, "cannot prove that '%s' is off at the target: process %d runs "
+				"it", name_of(def), (int)qemu_running(jstr(def, "dir", "")));
+	}
 	return ctx_ledger_del(c, "unit", unit);
 }
 

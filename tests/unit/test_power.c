@@ -4,6 +4,7 @@
  */
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "modules/lib/task.h"
 #include "tests/unit/modtest.h"
 
 #include <stdarg.h>
@@ -11,13 +12,16 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct world {
@@ -350,6 +354,55 @@ static void quiesce_takes_a_domain_that_shuts_down_for_one_that_writes(void **st
 	state_is(w, "cutover.quiesce", "done");
 }
 
+static void use_domain(struct world *w, const char *name)
+{
+	json_t *source = jget(w->input, "machine.source");
+
+	json_object_del(source, "power");
+	jset_str(source, "kind", "domain");
+	jset_str(source, "domain", name);
+}
+
+static void off_is_not_proven_by_a_libvirt_that_is_silent_about_autostart(void **state)
+{
+	struct world *w = *state;
+
+	use_domain(w, "m");
+	with_virsh(w, "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }; exit 1");
+	fails(w, "cutover.off", "probe", "cannot tell whether 'm' starts with its host: "
+	      "'virsh -q dominfo m' exited with status 1");
+	with_virsh(w, "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
+		   "printf 'Id: -\\nAutostart:      enable\\nManaged save:   no\\n'");
+	state_is(w, "cutover.off", "partial");
+	with_virsh(w, "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
+		   "printf 'Id: -\\nAutostart:  disable\\nManaged save:   no\\n'");
+	state_is(w, "cutover.off", "done");
+}
+
+/* Its process is still there, with its disks open; somebody may reset it. */
+static void off_does_not_take_a_crashed_domain_for_off(void **state)
+{
+	struct world *w = *state;
+
+	use_domain(w, "m");
+	with_virsh(w, "[ \"$2\" = domstate ] && { echo crashed; exit 0; }\n"
+		   "printf 'Id: 3\\nAutostart: disable\\n'");
+	state_is(w, "cutover.off", "absent");
+}
+
+static void a_domain_called_by_a_number_is_not_switched(void **state)
+{
+	struct world *w = *state;
+
+	use_domain(w, "12");
+	with_virsh(w, "echo \"$*\" >> ${0%/*}/called; echo running");
+	fails(w, "cutover.off", "probe", "cannot switch 'm': source.power.libvirt names no domain");
+	jset(w->input, "args", json_pack("{s:s}", "mode", "pause"));
+	fails(w, "cutover.quiesce", "apply", "cannot pause 'm': the source is no libvirt domain");
+	AUTO_FREE char *called = mem_printf("%s/called", w->dir);
+	assert_int_not_equal(access(called, F_OK), 0);
+}
+
 static void start_is_not_undone_by_a_libvirt_that_falls_silent(void **state)
 {
 	struct world *w = *state;
@@ -360,6 +413,71 @@ static void start_is_not_undone_by_a_libvirt_that_falls_silent(void **state)
 	with_virsh(w, "[ \"$2\" = uri ] && exit 0; echo 'error: no connection' >&2; exit 1");
 	fails(w, "cutover.start", "undo", "cannot prove that 'm' is off at the target: "
 	      "'virsh -q list --all --uuid' exited with status 1: error: no connection");
+}
+
+/* A process that has this argument, until *end is closed. */
+static pid_t run_marked(const char *marker, int *end)
+{
+	int fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(fds[0], 0);
+		execlp("sh", "sh", "-c", "cat; exit", "sh", marker, NULL);
+		_exit(127);
+	}
+	close(fds[0]);
+	*end = fds[1];
+	return pid;
+}
+
+/* In a /run of its own, where it looks as if systemd ran here. */
+static int undo_by_systemd(struct world *w, const char *want)
+{
+	AUTO_JSON *r = NULL;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 ||
+	    io_mkdirs("/run/systemd/system", 0755) < 0)
+		return 2;
+	r = call_with(w, "cutover.start", "undo", -1);
+	return strcmp(jstr(r, "error.text", "undone"), want) == 0 ? 0 : 1;
+}
+
+static int undo_in_child(struct world *w, const char *want)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(undo_by_systemd(w, want));
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+static void start_is_not_undone_by_a_unit_whose_machine_still_runs(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *marker = mem_printf("%s/qemu.pid", w->dir), *text = NULL;
+	int end = -1;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	jset(w->input, "facts", json_pack("{s:{s:s,s:s,s:[],s:[]}}", "definition", "name", "m",
+					  "dir", w->dir, "disks", "nics"));
+	jset(w->input, "kept", json_pack("{s:{s:s}}", "way", "text", "systemd"));
+	pid = run_marked(marker, &end);
+	while (task_find(marker) == 0)
+		sched_yield();
+	text = mem_printf("cannot prove that 'm' is off at the target: process %d runs it",
+			  (int)pid);
+	assert_int_equal(undo_in_child(w, text), 0);
+	close(end);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(undo_in_child(w, "undone"), 0);
 }
 
 /* ---- any.command -------------------------------------------------------------------------- */
@@ -428,7 +546,11 @@ int main(void)
 		T(quiesce_shuts_down_what_runs_from_images),
 		T(quiesce_says_when_power_is_switched_elsewhere),
 		T(quiesce_takes_a_domain_that_shuts_down_for_one_that_writes),
+		T(off_is_not_proven_by_a_libvirt_that_is_silent_about_autostart),
+		T(off_does_not_take_a_crashed_domain_for_off),
+		T(a_domain_called_by_a_number_is_not_switched),
 		T(start_is_not_undone_by_a_libvirt_that_falls_silent),
+		T(start_is_not_undone_by_a_unit_whose_machine_still_runs),
 		T(command_asks_its_probe_and_can_be_undone),
 		T(command_without_a_probe_is_done_once_it_ran),
 		T(command_that_fails_says_how),

@@ -130,6 +130,26 @@ static void who_is_half_off_already_is_asked_too(void **state)
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
 }
 
+static void start_by_hand(struct fake *f, const char *module, const char *op)
+{
+	if (!strcmp(module, "cutover.start") && !strcmp(op, "probe") &&
+	    fake_get(f, "a.power") == 0)
+		fake_set(f, "b.serving", 1);
+}
+
+static void a_target_that_somebody_else_started_serves_too(void **state)
+{
+	struct migration *g = *state;
+
+	g->f->on_call = start_by_hand;
+	assert_cutover(g, 0);
+	assert_string_equal(migration_meta(g, "serves"), "target");
+	g->f->on_call = NULL;
+	g->phase = PHASE_CUTOVER;
+	assert_int_equal(migration_run(g, RUN_ROLLBACK), ERR_STEP);
+	assert_int_equal(fake_get(g->f, "a.power"), 0);	/* not both of them */
+}
+
 /* ---- a hold that has an end ------------------------------------------------------------- */
 
 static void a_power_cut_that_outlasts_the_hold_goes_back(void **state)
@@ -280,6 +300,7 @@ int main(void)
 		TEST(a_source_switched_off_by_somebody_else_is_not_taken_for_still),
 		TEST(a_source_that_is_off_and_known_to_have_stood_still_will_do),
 		TEST(who_is_half_off_already_is_asked_too),
+		TEST(a_target_that_somebody_else_started_serves_too),
 		TEST(a_power_cut_that_outlasts_the_hold_goes_back),
 		TEST(a_freeze_leaves_the_ledger_with_its_machine),
 		TEST(the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over),
