@@ -128,6 +128,7 @@ static const struct {
 	{ "skipped", "left out", MARK_SKIPPED, P_DIM, false, 1 },
 	{ "undone", "undone", MARK_UNDONE, P_GREEN, false, 0 },
 	{ "failed", "FAILED", MARK_FAILED, P_RED, false, 0 },
+	{ "stopped", "stopped", MARK_BUSY, P_YELLOW, false, 0 },
 	{ "unknown", "UNKNOWN", MARK_FAILED, P_YELLOW, false, 0 },
 };
 

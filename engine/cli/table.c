@@ -65,7 +65,8 @@ const struct verb verbs[] = {
 	  "Runs every phase up to and including validate; the source keeps serving. What was "
 	  "done already is not done again, and what was interrupted is looked at first: the "
 	  "same command goes on with a run that stopped for any reason.\n\n"
-	  "Ctrl-C lets running steps reach a safe point; a second one stops them.",
+	  "Ctrl-C stops a copy where it is and lets other steps reach a safe point; a second "
+	  "one stops those too.",
 	  "drover run erp.yaml\ndrover run erp.preview\ndrover run erp.yaml --machine erp-db "
 	  "--until convert",
 	  { OPT_DIFF }, verb_run },

@@ -139,7 +139,8 @@ void job_fail(struct job *j, const json_t *result)
 		err_hint(&e, "%s", jstr(result, "error.hint", ""));
 	err_at(&e, &j->s->place);
 	err_step(&e, where, j->attempt > 1 ? j->attempt : 0, j->attempt > 1 ? ATTEMPTS : 0);
-	report_step(j->r, j->m, j->node, kind == ERR_WAITING ? "waiting" : "failed",
+	report_step(j->r, j->m, j->node, kind == ERR_WAITING ? "waiting" :
+		    kind == ERR_STOPPED ? "stopped" : "failed",
 		    j->attempt, job_took(j), result);
 	run_error(j->r, &e);
 
@@ -205,6 +206,8 @@ void job_succeed(struct job *j, const json_t *answer, const char *status, bool t
 		rec_meta(&c, "serves", json_string("target"));
 		j->serves = "target";
 	}
+	if (!strcmp(status, "done"))
+		j->r->bytes += (uint64_t)jint(j->before, "cost.send", 0);
 	text_duration(j->took_ms, duration);
 	jset_str(c.trailers, "Took", duration);
 	rec_send(&c, "outcome", j->key, subject, over_ok, j);

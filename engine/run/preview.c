@@ -67,7 +67,8 @@ static void show_cost(struct run *r, struct mach *m, uint32_t node, const json_t
 	jset_int(o, "ms", (int64_t)k->estimate.ms);
 	jset_int(o, "ms90", (int64_t)k->estimate.ms90);
 	jset_int(o, "samples", k->estimate.samples);
-	r->bytes += (uint64_t)jint(cost, "send", 0);
+	if (run_is_preview(r))	/* a run counts what it has done */
+		r->bytes += (uint64_t)jint(cost, "send", 0);
 	r->measured += k->estimate.ms && k->estimate.samples;
 	r->assumed += k->estimate.ms && !k->estimate.samples;
 	report(r, "cost", o);

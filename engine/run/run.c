@@ -195,20 +195,25 @@ static bool pump(struct run *r)
 	return any;
 }
 
+/* A copy is safe to stop between any two chunks, and may last for days: the first
+ * interrupt ends it. Not in a cutover, which goes on to its end. */
+static bool stops_anywhere(const struct op *o)
+{
+	return o->relay && o->step->phase != PHASE_CUTOVER;
+}
+
 static void heed_interrupts(struct run *r)
 {
 	int now = (int)interrupts;
 
-	if (now == r->stops)
-		return;
-	if (r->stops == 0) {
+	if (now != r->stops && r->stops == 0) {
 		report_log(r, NULL, NULL, "stopping: running steps go on to a safe point; "
 			   "interrupt again to cancel them");
 		run_status(r, ERR_STOPPED);
 	}
 	r->stops = now;
-	for (struct op *o = r->ops; o && now > 1;) {
-		if (o->stopping) {
+	for (struct op *o = now ? r->ops : NULL; o;) {
+		if (o->stopping || (now == 1 && !stops_anywhere(o))) {
 			o = o->next;
 			continue;
 		}

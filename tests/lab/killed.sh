@@ -1,41 +1,69 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The engine is killed with SIGKILL half way through a copy: `run` goes on and ends equal,
-# rollback ends clean; a second engine is refused meanwhile and told who holds the state.
+# Half way through a copy: the engine is killed with SIGKILL, or interrupted. `run` goes on and
+# ends equal, rollback ends clean; a second engine is refused meanwhile and told who holds the
+# state. A gate holds each copy where it is, so that half way is half way at any speed.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
 . "$(dirname "$0")/../lib/disks.sh"
 lab_host a 10.66.0.11
 lab_host b 10.66.0.12
 truncate -s 2G "$LAB/hosts/a/srv/disk.raw"
-dd if=/dev/urandom of="$LAB/hosts/a/srv/disk.raw" bs=1M count=400 conv=notrunc status=none
+dd if=/dev/urandom of="$LAB/hosts/a/srv/disk.raw" bs=1M count=120 conv=notrunc status=none
 mkdir -p "$LAB/hosts/b/srv/out"
+copy=$LAB/hosts/b/srv/out/erp/root.base.raw
 cd "$LAB" || exit 1
 { echo "plan: killed"; plan_hosts; echo "machines:"; disk_machine erp a /srv/disk.raw b /srv/out raw; } >plan.yaml
-# a slow link, so that there is a half way
-tc qdisc add dev v-b root tbf rate 400mbit burst 1mb latency 50ms
+sed -i "s/root@10.66.0.12/root@$GATE/" plan.yaml
 
-begun() { [ "$(du -k "$LAB/hosts/b/srv/out/erp/root.base.raw" 2>/dev/null | cut -f1)" -gt 20000 ]; }
-agents_gone() { ! lab_on b pgrep -f 'drover-agent|/proc/self/exe' >/dev/null; }
-for round in 1 2; do
+half_way() {	# a run in the background that stands half way through its copy
+	gate b "$copy" 20000
 	"$DROVER" run plan.yaml >"$LAB/first" 2>&1 &
 	engine=$!
-	wait_for 60 begun || { cat "$LAB/first"; fail "the copy does not begin"; }
-	if [ $round = 1 ]; then
-		expect 4 "$DROVER" run plan.yaml
-		said "pid $engine"
-		expect 0 "$DROVER" status plan.yaml
-	fi
-	kill -KILL $engine
-	wait $engine 2>/dev/null
-	[ $round = 2 ] && break
-	tc qdisc del dev v-b root
-	expect 0 "$DROVER" run plan.yaml
-	cmp "$LAB/hosts/a/srv/disk.raw" "$LAB/hosts/b/srv/out/erp/root.base.raw" || fail "the copies differ"
-	expect 0 "$DROVER" rollback plan.yaml -y
-	tc qdisc add dev v-b root tbf rate 400mbit burst 1mb latency 50ms
-done
-tc qdisc del dev v-b root
-expect 0 "$DROVER" rollback plan.yaml -y
-[ -z "$(find "$LAB/hosts/b/srv/out" -type f)" ] || fail "rollback left files"
+	wait_for 300 gate_shut || { cat "$LAB/first"; fail "the copy does not begin"; }
+}
+ended() {	# with this status
+	local got=0
+	wait $engine 2>/dev/null || got=$?
+	[ $got = "$1" ] || { cat "$LAB/first"; fail "status $got instead of $1"; }
+}
+says() { grep -q "$1" "$LAB/first"; }
+is_whole() { cmp "$LAB/hosts/a/srv/disk.raw" "$copy" || fail "the copies differ"; }
+is_clean() { [ -z "$(find "$LAB/hosts/b/srv/out" -type f)" ] || fail "rollback left files"; }
+
+# Killed: a second run is refused meanwhile; the next one goes on.
+half_way
+expect 4 "$DROVER" run plan.yaml
+said "pid $engine"
 expect 0 "$DROVER" status plan.yaml
+kill -KILL $engine
+ended 137
+gate_open
+expect 0 "$DROVER" run plan.yaml
+is_whole
+expect 0 "$DROVER" rollback plan.yaml -y
+is_clean
+
+# Killed, and rolled back at once.
+half_way
+kill -KILL $engine
+ended 137
+gate_open
+expect 0 "$DROVER" rollback plan.yaml -y
+is_clean
+expect 0 "$DROVER" status plan.yaml
+
+# Interrupted once: the copy stops where it is.
+half_way
+kill -INT $engine
+wait_for 300 says 'stopping:' || fail "the interrupt is not seen"
+gate_open
+ended 3
+cat "$LAB/first"
+! cmp -s "$LAB/hosts/a/srv/disk.raw" "$copy" || fail "the copy went on to its end"
+expect 0 "$DROVER" status plan.yaml
+said 'drover run plan.yaml'
+expect 0 "$DROVER" run plan.yaml
+is_whole
+expect 0 "$DROVER" rollback plan.yaml -y
+is_clean

@@ -720,12 +720,23 @@ static void an_interrupt_lets_the_running_step_end(void **state)
 {
 	struct migration *g = *state;
 
-	assert_int_equal(interrupted_run(g, RUN_GO, "disks", "running"), ERR_STOPPED);
+	assert_int_equal(interrupted_run(g, RUN_GO, "guest", "running"), ERR_STOPPED);
 	assert_int_equal(fake_get(g->f, "b.disk"), 2);
-	assert_int_equal(fake_get(g->f, "b.overlay"), 0);
-	assert_string_equal(migration_meta(g, "steps/convert.disks/status"), "done");
+	assert_string_equal(migration_meta(g, "steps/reconfigure.guest/status"), "done");
 	assert_status(g, RUN_GO, 0);
-	assert_int_equal(fake_applies(g->f, "convert.disks"), 2);
+	assert_int_equal(fake_applies(g->f, "reconfigure.guest"), 1);
+}
+
+static void an_interrupt_stops_a_copy_where_it_is(void **state)
+{
+	struct migration *g = *state;
+
+	assert_int_equal(interrupted_run(g, RUN_GO, "disks", "running"), ERR_STOPPED);
+	assert_string_equal(migration_meta(g, "steps/convert.disks/status"), "stopped");
+	assert_string_equal(migration_meta(g, "serves"), "source");
+	assert_status(g, RUN_GO, 0);
+	assert_int_equal(fake_get(g->f, "b.disk"), 2);
+	assert_string_equal(migration_meta(g, "steps/convert.disks/status"), "done");
 }
 
 static void an_interrupt_in_a_cutover_gives_the_source_back(void **state)
@@ -781,6 +792,7 @@ int main(void)
 		TEST(a_saved_preview_refuses_a_changed_plan_and_a_moved_state),
 		TEST(a_saved_cutover_goes_on_after_a_failure),
 		TEST(an_interrupt_lets_the_running_step_end),
+		TEST(an_interrupt_stops_a_copy_where_it_is),
 		TEST(an_interrupt_in_a_cutover_gives_the_source_back),
 	};
 
