@@ -124,7 +124,7 @@ NOW  erp      convert.disks         FAILED: host 'here': cannot copy disk 'root'
 machine  convert  serves   took
 erp      FAILED   source  TOOK
 
-run: a step FAILED, see above, TIME, SIZE moved
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
 END
 wait $!
@@ -137,7 +137,7 @@ NOW  erp      convert.disks         FAILED: host 'b': cannot go on with disk 'ro
 machine  convert  serves   took
 erp      FAILED   source  TOOK
 
-run: a step FAILED, see above, TIME, SIZE moved
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
 END
 bad 0 "the status after a shrunk source" "$DROVER" status plan.yaml <<'END'
@@ -272,7 +272,7 @@ NOW  erp      convert.disks         FAILED: host 'b': cannot write '/srv/small/e
 machine  convert  serves   took
 erp      FAILED   source  TOOK
 
-run: a step FAILED, see above, TIME, SIZE moved
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
 END
 bad 0 "the status after a full target" "$DROVER" status plan.yaml <<'END'
@@ -310,7 +310,7 @@ NOW  erp      convert.disks         FAILED: cannot copy to 'LOOP': it has 32.0 M
 machine  convert  serves   took
 erp      FAILED   source  TOOK
 
-run: a step FAILED, see above, TIME, SIZE moved
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
 END
 	must "nothing was written" cmp -n 33554432 device /dev/zero

@@ -8,10 +8,11 @@
 # and the progress lines of a slow machine are dropped. A test goes on after a difference; `bad_end`
 # fails then.
 # BAD_ALSO may hold one more sed command.
-# BAD_SHOW=1 shows what was said instead of comparing, to write a test.
+# UPDATE=1 writes what was said into the script: read the diff.
 
 bad_failed=0
 export COLUMNS=1000	# lines are not broken: where would depend on the length of LAB
+case $0 in /*) bad_script=$0 ;; *) bad_script=$PWD/$0 ;; esac
 
 _bad_plain() {
 	sed -E -e "s#$LAB#LAB#g" -e 's#SHA256:[A-Za-z0-9+/]+#SHA256:KEY#g' \
@@ -32,12 +33,7 @@ bad() {
 	cat >"$LAB/bad.want"
 	timeout 300 "$@" >"$LAB/bad.raw" 2>&1 </dev/null || got=$?
 	_bad_plain "$LAB/bad.raw" >"$LAB/bad.got"
-	if [ -n "${BAD_SHOW:-}" ]; then
-		printf '=== %s: status %s (%s)\n' "$what" "$got" "$want"
-		cat "$LAB/bad.got"
-		echo "@@@"
-		return
-	fi
+	[ -z "${UPDATE:-}" ] || cp "$LAB/bad.got" "$LAB/bad.new.${BASH_LINENO[0]}"
 	if [ "$got" = "$want" ] && diff -u --label expected --label said "$LAB/bad.want" "$LAB/bad.got"; then
 		echo "ok $what"
 	else
@@ -51,7 +47,6 @@ bad() {
 must() {
 	local what=$1
 	shift
-	[ -z "${BAD_SHOW:-}" ] || { "$@" || echo "!!! not so: $what"; return; }
 	"$@" || { echo "FAILED $what"; bad_failed=$((bad_failed + 1)); }
 }
 
@@ -61,4 +56,19 @@ nothing_in() { [ -z "$(find "$@" -type f -o -type l -o -type s)" ] || { find "$@
 # no_agent: none runs, on any host of the lab.
 no_agent() { ! pgrep -f '[d]rover-agent|[-]-serve' >/dev/null; }
 
-bad_end() { [ $bad_failed = 0 ] || fail "$bad_failed messages or outcomes differ"; }
+# What follows line N, up to END, is what bad.new.N holds.
+_bad_update() {
+	awk -v new="$LAB/bad.new." '
+	skip && /^END$/ { skip = 0 }
+	!skip { print }
+	{ file = new NR }
+	!skip && (getline line <file) > 0 {
+		do print line; while ((getline line <file) > 0)
+		skip = 1
+	}' "$bad_script" >"$LAB/bad.script" && cat "$LAB/bad.script" >"$bad_script"
+}
+
+bad_end() {
+	[ -z "${UPDATE:-}" ] || _bad_update
+	[ $bad_failed = 0 ] || fail "$bad_failed messages or outcomes differ"
+}
