@@ -124,6 +124,10 @@ tour: deps-demo
 bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
 	$(Q)O=$(O) ./tests/bench/run
+# The data plane beside those who copy disks; takes long (SIZE=1024 is shorter).
+bench-stream: deps-bench
+	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
+	$(Q)O=$(O) ./tests/bench/run data
 
 PREFIX ?= /usr/local
 install: $(O)/drover
@@ -132,4 +136,4 @@ install: $(O)/drover
 clean:
 	rm -rf build
 
-.PHONY: all units objects clang-check test check lint demo tour bench install clean
+.PHONY: all units objects clang-check test check lint demo tour bench bench-stream install clean
