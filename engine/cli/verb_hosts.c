@@ -186,6 +186,7 @@ static void tell_json(struct cli *c, const struct asked *a)
 		jset_int(o, "uid", jint(a->hello, "uid", -1));
 		jset(o, "tools", json_incref(jget(a->result, "volatile.tools")));
 	}
+	jset(o, "notes", a->host->notes ? json_incref(a->host->notes) : json_array());
 	cli_json(c, "host", o);
 }
 
@@ -207,6 +208,17 @@ static void tell_row(struct table *t, const struct asked *a)
 	table_row(t, cells);
 }
 
+static void tell_notes(struct cli *c, const struct asked *a)
+{
+	json_t *one;
+	size_t i;
+
+	/* a refused login has them among its hints */
+	json_array_foreach(err_is(&a->why) ? NULL : a->host->notes, i, one)
+		fprintf(c->out, "host %s: %s\n", c->plan->hosts[a->index].name,
+			json_string_value(one));
+}
+
 static int tell_all(struct cli *c, struct asked *asked, uint32_t n)
 {
 	static const char *const titles[] = { "host", "state", "system", "arch", "agent",
@@ -222,6 +234,8 @@ static int tell_all(struct cli *c, struct asked *asked, uint32_t n)
 	}
 	if (t)
 		table_print(t);
+	for (uint32_t i = 0; i < n && !c->json; i++)
+		tell_notes(c, &asked[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		AUTO_FREE char *packages = tools_text(&asked[i], false, true);
 

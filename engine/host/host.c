@@ -17,6 +17,7 @@ void host_free(struct host *h)
 	if (!h)
 		return;
 	h->ops->free(h);
+	json_decref(h->notes);
 	json_decref(h->hello);
 	free((char *)h->name);
 	free(h);

@@ -39,6 +39,8 @@ struct host {
 	struct loop *loop;
 	void *impl;			/* the transport's own */
 	bool ready;			/* the agent has said hello */
+	json_t *notes;			/* lines for people of what the way there does not
+					   do that they asked for; array or NULL */
 	json_t *hello;			/* {version, build, uname{}, pid, uid, memfd, ...} */
 	/* set by the owner (run/), called by the transport */
 	void (*on_ready)(struct host *h, void *arg);

@@ -124,11 +124,29 @@ static void set_deadline(struct sshost *s, uint64_t ms)
 
 /* ---- the states ------------------------------------------------------------------------- */
 
+/* A proxy says why before it lets go of the connection. */
+static void proxy_error(struct sshost *s, const char *what)
+{
+	AUTO_ERR e = { 0 };
+	const char *words;
+
+	net_drain(s->net);
+	words = link_last_words(s->link);
+	err_set(&e, ERR_SYSTEM, "cannot %s '%s' through its proxy: %s", what, s->host->name,
+		*words ? words : ssh_get_error(s->session));
+	err_hint(&e, "does `ssh %s true` work? the proxy is: %s", s->to.alias, s->to.proxy);
+	sshost_fail(s, &e);
+}
+
 static void session_error(struct sshost *s, const char *what)
 {
 	AUTO_ERR e = { 0 };
 	const char *words = link_last_words(s->link);
 
+	if (s->to.proxy) {
+		proxy_error(s, what);
+		return;
+	}
 	err_set(&e, ERR_SYSTEM, "cannot %s '%s': %s%s%s", what, s->host->name,
 		ssh_get_error(s->session), *words ? ": " : "", words);
 	sshost_fail(s, &e);

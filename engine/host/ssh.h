@@ -6,6 +6,7 @@
  *   ssh.c        host_ops, the state machine     ssh_chan.c    exec channels, sudo
  *   ssh_net.c    names, addresses, proxies       bootstrap.c   the agent into memory
  *   ssh_auth.c   configuration, keys             knownhosts.c  host keys
+ *   sshconfig.c  ~/.ssh/config, for its words
  *   ssh_stream.c streams of two-ended steps      limit.c       handshakes at once
  */
 #ifndef DROVER_SSH_H
@@ -96,6 +97,8 @@ struct net *net_connect(struct loop *loop, const struct ssh_target *to,
 			void (*done)(void *arg, int fd),
 			void (*failed)(void *arg, struct err *e),
 			void (*words)(void *arg, const void *p, size_t n), void *arg);
+/* Hand on what a proxy has said by now. */
+void net_drain(struct net *n);
 void net_free(struct net *n);		/* NULL is harmless; ends a proxy, too */
 
 /* ---- limit.c --------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 
 #include "engine/base/io.h"
 #include "engine/host/knownhosts.h"
+#include "engine/host/sshconfig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,17 +49,6 @@ static char *expand_home(const char *path)
 	return mem_printf("%s%s", home, path + 1);
 }
 
-static char *get_option(ssh_session session, enum ssh_options_e what)
-{
-	char *value = NULL, *copy;
-
-	if (ssh_options_get(session, what, &value) != SSH_OK || !value)
-		return NULL;
-	copy = mem_strdup(value);
-	ssh_string_free_char(value);
-	return copy;
-}
-
 /* %h %p %r %n and %% of a ProxyCommand. */
 static char *fill_proxy(const char *command, const struct ssh_target *t)
 {
@@ -89,46 +79,91 @@ static bool plain_name(const char *s)
 			   "0123456789._:-$%")] == '\0';
 }
 
-/* What ~/.ssh/config says about the alias; then what the plan says, which wins. */
+/* %d %h %r %u and %% of a path, and "~/" before it. */
+static char *fill_path(const char *path, const struct ssh_target *t)
+{
+	AUTO_FREE char *home = home_dir();
+	const struct passwd *pw = getpwuid(geteuid());
+	AUTO_STR out = { 0 };
+
+	if (path[0] == '~' && path[1] == '/') {
+		str_add(&out, home);
+		path++;
+	}
+	for (const char *p = path; *p; p++) {
+		if (*p != '%' || !p[1]) {
+			str_addc(&out, *p);
+			continue;
+		}
+		switch (*++p) {
+		case 'd': str_add(&out, home); break;
+		case 'h': str_add(&out, t->host); break;
+		case 'r': str_add(&out, t->user); break;
+		case 'u': str_add(&out, pw ? pw->pw_name : "root"); break;
+		default: str_addc(&out, *p); break;
+		}
+	}
+	return str_take(&out);
+}
+
+/* The way through other hosts, as a command with nothing left to fill in. */
+static int read_proxy(struct ssh_target *t, const struct sshconfig *c, struct err *e)
+{
+	bool none = (c->proxy_jump && !strcasecmp(c->proxy_jump, "none")) ||
+		(c->proxy_command && !strcasecmp(c->proxy_command, "none"));
+	AUTO_FREE char *jump = c->proxy_jump && !none ? sshconfig_jump_command(c->proxy_jump) : NULL;
+	const char *command = jump ? jump : c->proxy_command;
+
+	if (c->proxy_jump && !none && !jump)
+		return err_set(e, ERR_SYSTEM, "cannot connect to '%s' through '%s': ProxyJump takes "
+			       "user@host:port, divided by commas", t->alias, c->proxy_jump);
+	if (none || !command)
+		return 0;
+	if (!plain_name(t->host) || !plain_name(t->user) || !plain_name(t->alias))
+		return err_set(e, ERR_SYSTEM, "cannot connect to '%s' through a proxy: '%s' as "
+			       "'%s' holds odd characters", t->alias, t->host, t->user);
+	t->proxy = fill_proxy(command, t);
+	return 0;
+}
+
+static void read_files(struct sshconfig *c, const struct sshost *s)
+{
+	AUTO_FREE char *home = home_dir();
+	AUTO_FREE char *own = mem_printf("%s/.ssh/config", home);
+	AUTO_FREE char *dir = mem_printf("%s/.ssh", home);
+	const char *user = jstr(s->spec, "ssh.user", NULL);
+
+	sshconfig_read(c, own, "~/.ssh/config", dir, s->to.alias, user);
+	sshconfig_read(c, "/etc/ssh/ssh_config", "/etc/ssh/ssh_config", "/etc/ssh",
+		       s->to.alias, user);
+}
+
+/* What the configuration says about the alias; what the plan says goes first. libssh reads
+ * it, too, for algorithms and the like. */
 static int read_config(struct sshost *s, struct err *e)
 {
+	__attribute__((cleanup(sshconfig_clear))) struct sshconfig c = { 0 };
+	const struct passwd *pw = getpwuid(geteuid());
 	struct ssh_target *t = &s->to;
-	AUTO_FREE char *proxy = NULL;
-	unsigned port = 22;
+	const char *user;
 
 	ssh_options_set(s->session, SSH_OPTIONS_HOST, t->alias);
 	if (ssh_options_parse_config(s->session, NULL) != 0)
 		return err_set(e, ERR_SYSTEM, "cannot read ~/.ssh/config: %s",
 			       ssh_get_error(s->session));
-	t->host = get_option(s->session, SSH_OPTIONS_HOST);
-	if (!t->host)
-		t->host = mem_strdup(t->alias);
-	ssh_options_get_port(s->session, &port);
-	t->port = (int)jint(s->spec, "ssh.port", port ? port : 22);
-	t->user = mem_strdup(jstr(s->spec, "ssh.user", NULL));
-	if (!t->user)
-		t->user = get_option(s->session, SSH_OPTIONS_USER);
-	if (!t->user) {
-		const struct passwd *pw = getpwuid(geteuid());
-
-		t->user = mem_strdup(pw ? pw->pw_name : "root");
-	}
-	t->config_identity = get_option(s->session, SSH_OPTIONS_IDENTITY);
-	if (t->config_identity && t->config_identity[0] == '%') {
-		/* libssh's own default, which is tried anyway */
-		free(t->config_identity);
-		t->config_identity = NULL;
-	}
-	t->user_known_hosts = get_option(s->session, SSH_OPTIONS_KNOWNHOSTS);
-	proxy = get_option(s->session, SSH_OPTIONS_PROXYCOMMAND);
-	if (proxy && strcmp(proxy, "none") != 0) {
-		if (!plain_name(t->host) || !plain_name(t->user) || !plain_name(t->alias))
-			return err_set(e, ERR_SYSTEM, "cannot connect to '%s' through a "
-				       "proxy: '%s' as '%s' holds odd characters",
-				       t->alias, t->host, t->user);
-		t->proxy = fill_proxy(proxy, t);
-	}
-	return 0;
+	read_files(&c, s);
+	t->host = mem_strdup(c.host ? c.host : t->alias);
+	t->port = (int)jint(s->spec, "ssh.port", c.port ? atoi(c.port) : 22);
+	user = jstr(s->spec, "ssh.user", c.user);
+	t->user = mem_strdup(user ? user : pw ? pw->pw_name : "root");
+	t->config_identity = c.identity ? fill_path(c.identity, t) : NULL;
+	t->user_known_hosts = c.known_hosts ? fill_path(c.known_hosts, t) : NULL;
+	json_decref(s->host->notes);
+	s->host->notes = json_incref(c.notes);
+	if (t->port < 1 || t->port > 65535)
+		return err_set(e, ERR_SYSTEM, "cannot connect to '%s': port '%s' of ~/.ssh/config "
+			       "is none", t->alias, c.port);
+	return read_proxy(t, &c, e);
 }
 
 /* Look only at what the files list for the host, so that it shows a key of a type
@@ -402,10 +437,16 @@ static int try_method(struct sshost *s)
 
 static int refused(struct sshost *s, struct err *e)
 {
+	AUTO_STR notes = { 0 };
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(s->host->notes, i, one)
+		str_addf(&notes, "\n%s", json_string_value(one));
 	err_set(e, ERR_SYSTEM, "cannot log in to '%s' as %s: no key was accepted; tried: %s",
 		s->host->name, s->to.user, s->tried.len ? s->tried.s : "none, there is no key");
 	return err_hint(e, "add the public key to ~%s/.ssh/authorized_keys there, or name another "
-			"with identity: in the plan", s->to.user);
+			"with identity: in the plan%s", s->to.user, notes.s ? notes.s : "");
 }
 
 int ssh_auth_step(struct sshost *s, struct err *e)

@@ -336,6 +336,15 @@ static void on_words(void *arg, short revents)
 	}
 }
 
+void net_drain(struct net *n)
+{
+	char buf[4096];
+	ssize_t got;
+
+	while (n && n->words_fd >= 0 && (got = read(n->words_fd, buf, sizeof(buf))) > 0)
+		n->words(n->arg, buf, (size_t)got);
+}
+
 static _Noreturn void exec_proxy(const char *command, int sock, int words)
 {
 	AUTO_FREE char *line = mem_printf("exec %s", command);

@@ -22,6 +22,7 @@ struct run_host {
 	struct host *h;			/* NULL, or perhaps dead (freed at the next try) */
 	enum link_state state;
 	bool was_ready;			/* once in this run */
+	bool noted;			/* its notes were told */
 	bool patient;			/* this series of tries waits for a booting host */
 	int tries;			/* since it was last ready */
 	uint64_t since_ms;		/* the first of them */
@@ -99,6 +100,18 @@ static void queue(struct run_host *rh, struct call *c)
 
 /* ---- the connection --------------------------------------------------------------- */
 
+/* Once in a run. */
+static void tell_notes(struct run_host *rh)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(rh->noted ? NULL : rh->h->notes, i, one)
+		report_log(rh->r, NULL, NULL, "host %s: %s", rh->r->plan->hosts[rh->index].name,
+			   json_string_value(one));
+	rh->noted = true;
+}
+
 static void on_ready(struct host *h, void *arg)
 {
 	struct run_host *rh = arg;
@@ -109,6 +122,7 @@ static void on_ready(struct host *h, void *arg)
 	rh->was_ready = true;
 	rh->tries = 0;
 	tell(rh, "ready", NULL);
+	tell_notes(rh);
 	rh->wait = NULL;
 	rh->wait_count = rh->wait_cap = 0;
 	for (size_t i = 0; i < n; i++)

@@ -21,10 +21,10 @@ mkfs.ext4 -q "$LAB/store/disk.img"
 mount -o loop "$LAB/store/disk.img" "$LAB/disk" 2>"$LAB/why" || skip "no second loop device: $(cat "$LAB/why")"
 trap 'umount "$LAB/disk" "$LAB/store" 2>/dev/null' EXIT
 
-# plan WORLD: each step adds a line to a file of its own there; a second line would tell.
+# plan WORLD: each step makes a file of its own there, at one instant; a second time would tell.
 cat >"$LAB/once" <<'END'
 #!/bin/sh
-echo ran >>"$1/$2.new" && cat "$1/$2.new" >>"$1/$2"
+if [ -e "$1/$2" ]; then echo again >>"$1/$2"; else echo ran >"$1/$2.new" && mv "$1/$2.new" "$1/$2"; fi
 END
 chmod +x "$LAB/once"
 plan() {
