@@ -15,7 +15,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little-endian");
 
-#define MAGIC "DRMAP01\n"
+#define MAGIC "DRMAP02\n"
 #define PAGE 4096u
 #define PAGES_AT (2 * PAGE)
 #define ENTRIES 113u
@@ -29,6 +29,7 @@ struct head {
 	uint32_t pass, generation, pass_begin, complete;
 	uint64_t lo, hi;	/* chunks that may be half written in `generation` */
 	uint8_t root[SHA256_LEN];
+	uint8_t birth[MAP_BIRTH];	/* random */
 	uint8_t check[CHECK_LEN];	/* of all before it */
 };
 
@@ -183,6 +184,7 @@ struct map *map_create(const char *path, const struct map_id *id, struct err *e)
 	m = map_new(path, fd);
 	memcpy(m->h.magic, MAGIC, sizeof(m->h.magic));
 	m->h.id = *id;
+	io_random(m->h.birth, sizeof(m->h.birth));
 	if (write_head(m, e) == 0)
 		return m;
 	unlink(path);
@@ -258,6 +260,7 @@ void map_state(struct map *m, struct map_state *s)
 	*s = (struct map_state){ .pass = m->h.pass, .generation = m->h.generation,
 		.pass_begin = m->h.pass_begin, .complete = m->h.complete };
 	memcpy(s->root, m->h.root, SHA256_LEN);
+	memcpy(s->birth, m->h.birth, MAP_BIRTH);
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -44,9 +44,12 @@ struct map_id {
 	uint32_t chunk;		/* bytes, a multiple of 4096 */
 };
 
+#define MAP_BIRTH 16u
+
 struct map_state {
 	uint32_t pass;		/* the pass that is complete, or under way; 0: none */
 	uint32_t generation;	/* the newest */
+	uint8_t birth[MAP_BIRTH];	/* of this map alone: generations count from there */
 	uint32_t pass_begin;	/* the generation with which this pass began */
 	bool complete;		/* the pass is whole, `root` holds */
 	uint8_t root[SHA256_LEN];	/* tree.h; of the last whole pass, unless forgotten */

@@ -156,6 +156,15 @@ static const char *digest_for(const json_t *fact, const struct map_state *s)
 	return (uint32_t)jint(fact, "pass", 0) == s->pass ? jstr(fact, "digest", NULL) : NULL;
 }
 
+/* Was it said of this very copy? One made anew counts its generations anew. */
+static bool same_copy(const json_t *said, const struct map_state *s)
+{
+	char birth[2 * MAP_BIRTH + 1];
+
+	io_hex(s->birth, MAP_BIRTH, birth);
+	return strcmp(jstr(said, "copy", ""), birth) == 0;
+}
+
 static json_t *told(const struct map_state *s, const char *hex)
 {
 	json_t *o = json_object();
@@ -166,8 +175,23 @@ static json_t *told(const struct map_state *s, const char *hex)
 	return o;
 }
 
-static int prove_disk(struct ctx *c, const char *name, const json_t *before,
-		      const json_t *recorded, json_t *out, struct err *e)
+/* Which copy it is: random, so no part of the record that is compared. */
+static json_t *copy_of(const struct map_state *s)
+{
+	json_t *o = json_object();
+	char birth[2 * MAP_BIRTH + 1];
+
+	io_hex(s->birth, MAP_BIRTH, birth);
+	jset_str(o, "copy", birth);
+	return o;
+}
+
+/* What is told of all disks. */
+struct proven { json_t *stable, *loose; };
+
+/* `last`: what was recorded last must be what is there. */
+static int prove_disk(struct ctx *c, const char *name, const json_t *before, bool last,
+		      const json_t *recorded, struct proven *out, struct err *e)
 {
 	AUTO_LAYOUT_DISK at = { 0 };
 	struct proving x = { .name = name };
@@ -187,10 +211,16 @@ static int prove_disk(struct ctx *c, const char *name, const json_t *before,
 	if (!s.complete)
 		return err_set(e, ERR_STEP, "disk '%s' is not whole: pass %u was "
 			       "interrupted", name, s.pass);
+	if (last && (uint32_t)jint(recorded, "pass", 0) != s.pass) {
+		err_set(e, ERR_STEP, "disk '%s' holds pass %u, the last pass that was recorded "
+			"is %u", name, s.pass, (uint32_t)jint(recorded, "pass", 0));
+		return err_hint(e, "something else copied to it: drover cutover PLAN begins "
+				"with a pass again");
+	}
 	x.m = m;
 	x.d = d;
 	tree_zero_digest(map_id(m)->chunk, x.zero);
-	x.proven = (uint32_t)jint(before, "generation", 0);
+	x.proven = same_copy(before, &s) ? (uint32_t)jint(before, "generation", 0) : 0;
 	pthread_mutex_init(&x.lock, NULL);
 	rc = check_root(&x, digest_for(recorded, &s), hex, e);
 	if (rc == 0)
@@ -199,7 +229,8 @@ static int prove_disk(struct ctx *c, const char *name, const json_t *before,
 		return -1;
 	text_size(x.read, size);
 	ctx_log(c, "%s: %s read back and equal, digest %.12s", name, size, hex);
-	jset(out, name, told(&s, hex));
+	jset(out->stable, name, told(&s, hex));
+	jset(out->loose, name, copy_of(&s));
 	return 0;
 }
 
@@ -217,18 +248,19 @@ int proof_run(struct ctx *c, const char *fact_in, const char *digests, const cha
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	const json_t *before = fact_in ? ctx_fact(c, fact_in) : NULL;
-	AUTO_JSON *out = json_object();
+	AUTO_JSON *out = json_object(), *loose = json_object();
+	struct proven all = { out, loose };
 	AUTO_ERR e = { 0 };
 	const char *name;
 	json_t *spec;
 
 	json_object_foreach((json_t *)disks, name, spec)
 		if (layout_copies(spec) &&
-		    prove_disk(c, name, json_object_get(before, name),
-			       json_object_get(ctx_fact(c, digests), name), out, &e) < 0)
+		    prove_disk(c, name, json_object_get(before, name), fact_in != NULL,
+			       json_object_get(ctx_fact(c, digests), name), &all, &e) < 0)
 			return ctx_fail_err(c, &e);
 	leave_evidence(c, out);
-	ctx_set_fact(c, fact_out, json_incref(out), NULL);
+	ctx_set_fact(c, fact_out, json_incref(out), json_incref(loose));
 	return 0;
 }
 
@@ -242,7 +274,7 @@ static int still_holds(struct ctx *c, const char *name, const json_t *was,
 
 	if (layout_of_disk(ctx_machine(c), name, &at, e) < 0 || copy_look(&at, &t, e) < 0)
 		return -1;
-	holds = was && t.map && t.state.complete &&
+	holds = was && t.map && t.state.complete && same_copy(was, &t.state) &&
 		(uint32_t)jint(was, "generation", 0) == t.state.generation;
 	if (holds)
 		ctx_change(c, '=', "%s proven, digest %.12s", name, jstr(was, "digest", ""));

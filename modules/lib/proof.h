@@ -3,7 +3,8 @@
  * with the digest that the source's data had.
  *
  * A proof names the generation of the map up to which it holds: a later one need
- * read only chunks that were written after it, and composes the root from all.
+ * read only chunks that were written after it, and composes the root from all. Of a copy
+ * that was made anew in between nothing is proven.
  */
 #ifndef DROVER_PROOF_H
 #define DROVER_PROOF_H
@@ -15,7 +16,8 @@
 
 /* Prove all disks of the machine at its target. `fact_in` is the fact with what was
  * proven before (NULL: read everything), `digests` the fact whose digests must be
- * met, `fact_out` what the proof is told as: {DISK: {pass, generation, digest}}.
+ * met, `fact_out` what the proof is told as: {DISK: {pass, copy, generation, digest}}.
+ * After an earlier proof (`fact_in`) the map must hold the very pass that `digests` names.
  * 0, or -1 (told; a mismatch names offset and length). */
 int proof_run(struct ctx *c, const char *fact_in, const char *digests,
 	      const char *fact_out);

@@ -208,8 +208,13 @@ static void take_facts(struct rig *r, json_t *result)
 
 	if (!jbool(result, "ok", false))
 		fail_msg("%s", jstr(result, "error.text", "?"));
-	json_object_foreach(json_object_get(result, "facts"), name, fact)
-		json_object_set(r->facts, name, json_object_get(fact, "stable"));
+	json_object_foreach(json_object_get(result, "facts"), name, fact) {
+		json_t *both = json_deep_copy(json_object_get(fact, "stable"));
+
+		if (json_object_get(fact, "volatile"))
+			json_object_update_recursive(both, json_object_get(fact, "volatile"));
+		json_object_set_new(r->facts, name, both);
+	}
 }
 
 static void do_both(struct rig *r, const char *module)
@@ -559,6 +564,41 @@ static void the_last_proof_reads_what_the_last_pass_wrote(void **s)
 	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 9437184, length 1048576"));
 }
 
+/* Its generations count from one again, and would be taken for those that were read. */
+static void a_copy_that_is_made_anew_is_proven_anew(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *out = NULL;
+
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	assert_int_equal(unlink(r->map), 0);
+	assert_int_equal(unlink(r->base), 0);
+	do_both(r, "convert.disks");
+	assert_state(r, "target", "validate.disks", "absent");
+	put(r->base, 0, "!", 1);	/* the new storage is bad */
+	do_both(r, "cutover.pass");
+	out = at(r, "target", "cutover.proof", "apply");
+	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 0, length 1048576"));
+}
+
+/* What another pass wrote since is of no instant of this cutover. */
+static void the_last_proof_wants_the_pass_that_was_recorded(void **s)
+{
+	struct rig *r = *s;
+
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	do_both(r, "cutover.pass");
+	AUTO_JSON *mine = json_deep_copy(jget(r->facts, "pass"));
+	fill(r->src, 9 * MIB, 100, 4);
+	do_both(r, "cutover.pass");
+	json_object_set(r->facts, "pass", mine);
+	assert_error(at(r, "target", "cutover.proof", "apply"), "disk 'root' holds pass 3, the last "
+		     "pass that was recorded is 2", "something else copied to it: drover cutover "
+		     "PLAN begins with a pass again");
+}
+
 static void a_copy_that_was_cut_off_is_not_proven(void **s)
 {
 	struct rig *r = *s;
@@ -850,6 +890,8 @@ int main(void)
 		RAW(a_device_that_is_too_small_is_refused),
 		RAW(a_proof_finds_one_changed_byte_and_says_where),
 		RAW(the_last_proof_reads_what_the_last_pass_wrote),
+		RAW(a_copy_that_is_made_anew_is_proven_anew),
+		RAW(the_last_proof_wants_the_pass_that_was_recorded),
 		RAW(a_copy_that_was_cut_off_is_not_proven),
 		QCOW2(a_copy_that_was_cut_off_is_not_proven),
 		RAW(free_space_of_a_quiet_disk_is_not_read),
