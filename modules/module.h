@@ -129,6 +129,10 @@ pid_t ctx_agent(const struct ctx *c);
 /* The stream to the other end of an ON_BOTH apply; -1 in probe and undo. A
  * blocking, bidirectional byte pipe; end of file when the other end is gone. */
 int ctx_stream(const struct ctx *c);
+/* Bytes a second that this end may send through the stream, and read from the disks of a
+ * source, just now; 0: as many as it can. They change while others begin and end. */
+uint64_t ctx_send_rate(const struct ctx *c);
+uint64_t ctx_read_rate(const struct ctx *c);
 /* True once the step was told to stop: finish what is atomic, return -1. */
 bool ctx_cancelled(struct ctx *c);
 

@@ -100,6 +100,7 @@ static _Noreturn void child_main(const struct child_spec *spec, int frames,
 	c = ctx_new(FD_FRAMES, spec->step, spec->input,
 		    spec->stream >= 0 ? FD_STREAM : -1);
 	c->agent = parent;
+	c->pace = spec->pace;
 	arrange_signals(spec->stream >= 0);
 	_exit(ctx_call(c, spec->module, spec->op) < 0 ? 1 : 0);
 }

@@ -10,11 +10,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Shared by the agent, who writes, and the child, who reads, at any time. Bytes per
+ * second; 0: as many as it can. */
+struct child_pace {
+	uint64_t send, read;	/* by __atomic only */
+};
+
 struct child_spec {
 	const char *module;	/* "convert.disks" */
 	const char *op;		/* "probe" "apply" "undo" "hold" */
 	const json_t *input;	/* as engine/README.md, "events" says; may be NULL */
 	uint32_t step;		/* its number in frames */
+	const struct child_pace *pace;	/* NULL: no limit */
 	int stream;		/* given to the child; the caller closes its own; -1: none */
 };
 

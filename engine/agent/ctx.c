@@ -3,6 +3,7 @@
  */
 #include "engine/agent/ctx.h"
 
+#include "engine/agent/child.h"
 #include "engine/base/clock.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
@@ -123,6 +124,16 @@ pid_t ctx_agent(const struct ctx *c)
 int ctx_stream(const struct ctx *c)
 {
 	return c->stream;
+}
+
+uint64_t ctx_send_rate(const struct ctx *c)
+{
+	return c->pace ? __atomic_load_n(&c->pace->send, __ATOMIC_RELAXED) : 0;
+}
+
+uint64_t ctx_read_rate(const struct ctx *c)
+{
+	return c->pace ? __atomic_load_n(&c->pace->read, __ATOMIC_RELAXED) : 0;
 }
 
 bool ctx_cancelled(struct ctx *c)

@@ -15,11 +15,13 @@
 #define CTX_EVIDENCE_MAX (1u << 20)	/* bytes of one ctx_evidence(); the end is kept */
 #define CTX_TEXT_MAX (64u << 10)	/* bytes of one log line, change or finding */
 
+struct child_pace;		/* in child.h */
 struct ctx_bytes;		/* undo material, decoded, in ctx.c */
 
 struct ctx {
 	int fd;			/* frames to and from the agent, blocking */
 	int stream;		/* the other end of a two-ended step, or -1 */
+	const struct child_pace *pace;	/* NULL: no limit */
 	uint32_t step;		/* our number in frames */
 	pid_t agent;		/* our parent as it forked us; 0: whoever that is */
 	json_t *input;		/* {args, machine, facts, kept, role, run}; a reference */

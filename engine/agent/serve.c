@@ -100,6 +100,14 @@ static void on_pong(struct agent *a, const struct frame *f)
 	(void)f;
 }
 
+static void on_stream(struct agent *a, const struct frame *f)
+{
+	if (json_object_get(f->body, "pace"))
+		step_pace(a, f);
+	else
+		direct_frame(a, f);
+}
+
 static void on_bye(struct agent *a, const struct frame *f)
 {
 	(void)f;
@@ -118,7 +126,7 @@ static const struct {
 	{ FRAME_RUN, AGENT_READY, step_run },
 	{ FRAME_ACK, AGENT_READY | AGENT_ENDING, step_ack },
 	{ FRAME_STOP, AGENT_READY | AGENT_ENDING, step_stop },
-	{ FRAME_STREAM, AGENT_READY, direct_frame },
+	{ FRAME_STREAM, AGENT_READY, on_stream },
 	{ FRAME_BYE, AGENT_NEW | AGENT_READY | AGENT_ENDING, on_bye },
 };
 

@@ -72,6 +72,8 @@ void agent_step_over(struct agent *a);	/* a step is gone: perhaps the end is nea
 void step_run(struct agent *a, const struct frame *f);
 void step_ack(struct agent *a, const struct frame *f);
 void step_stop(struct agent *a, const struct frame *f);
+/* {"pace": {send, read}}: how fast its stream may go from now on. */
+void step_pace(struct agent *a, const struct frame *f);
 void step_stop_all(struct agent *a);
 void step_pause_all(struct agent *a, bool pause);	/* stop or go on reading */
 /* A stream for step `id` is here now. */

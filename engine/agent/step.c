@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct step {
 	const char *module;		/* in it */
 	pid_t pid;			/* 0: waits for its stream */
 	int fd;				/* frames to and from the child */
+	struct child_pace *pace;	/* shared with the child; NULL without a stream */
 	int hold;			/* closed when the step is over: whoever passed the
 					   stream waits for that */
 	struct loop_fd *handle;
@@ -64,6 +66,8 @@ static void step_free(struct step *s)
 	frame_reader_free(s->reader);
 	mem_close_fd(&s->fd);
 	mem_close_fd(&s->hold);
+	if (s->pace)
+		munmap(s->pace, sizeof(*s->pace));
 	json_decref(s->run);
 	free(s);
 	agent_step_over(a);
@@ -178,7 +182,7 @@ static void start_child(struct step *s, int stream)
 	struct child_spec spec = {
 		.module = s->module, .op = jstr(s->run, "op", "probe"),
 		.input = json_object_get(s->run, "input"), .step = s->id,
-		.stream = stream,
+		.stream = stream, .pace = s->pace,
 	};
 	int64_t timeout = jint(s->run, "timeout_ms", 0);
 	AUTO_ERR e = { 0 };
@@ -224,6 +228,37 @@ void step_stream_came(struct agent *a, uint32_t id)
 		start_child(s, stream);
 }
 
+static void set_pace(struct step *s, const json_t *pace)
+{
+	int64_t out = jint(pace, "send", 0), in = jint(pace, "read", 0);
+
+	__atomic_store_n(&s->pace->send, out > 0 ? (uint64_t)out : 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->pace->read, in > 0 ? (uint64_t)in : 0, __ATOMIC_RELAXED);
+}
+
+void step_pace(struct agent *a, const struct frame *f)
+{
+	struct step *s = step_find(a, f->step);
+
+	if (s && s->pace)
+		set_pace(s, json_object_get(f->body, "pace"));
+}
+
+/* A stream that could not be held back is not begun. */
+static bool share_pace(struct step *s)
+{
+	void *p = mmap(NULL, sizeof(*s->pace), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		tell(s, ctx_result_error("failed", strerror(errno), NULL));
+		return false;
+	}
+	s->pace = p;
+	set_pace(s, json_object_get(s->run, "pace"));
+	return true;
+}
+
 void step_run(struct agent *a, const struct frame *f)
 {
 	struct step *s;
@@ -237,6 +272,10 @@ void step_run(struct agent *a, const struct frame *f)
 	a->steps = s;
 	if (!jbool(s->run, "stream", false)) {
 		start_child(s, -1);
+		return;
+	}
+	if (!share_pace(s)) {
+		step_free(s);
 		return;
 	}
 	s->timer = loop_timer_add(a->loop, AGENT_ATTACH_MS, on_no_stream, s);

@@ -136,6 +136,15 @@ int flight_on_stream(struct link *l, struct frame *f, struct err *e)
 
 /* ---- for the transport --------------------------------------------------------------- */
 
+static json_t *pace_json(const struct call *c)
+{
+	json_t *pace = json_object();
+
+	jset_int(pace, "send", (int64_t)c->pace.send);
+	jset_int(pace, "read", (int64_t)c->pace.read);
+	return pace;
+}
+
 /* Both ends of its stream are known, or it has none: off it goes. */
 static void send_run(struct flight *f)
 {
@@ -148,6 +157,8 @@ static void send_run(struct flight *f)
 	jset(body, "input", c->input ? json_incref(c->input) : json_object());
 	jset_bool(body, "stream", c->relay != NULL);
 	jset_int(body, "timeout_ms", (int64_t)c->timeout_ms);
+	if (c->relay)
+		jset(body, "pace", pace_json(c));
 	if (link_send(f->link, FRAME_RUN, c->id, body, &e) < 0)
 		finish_soon(f, failure("failed", e.what, NULL));
 	else
@@ -210,6 +221,17 @@ void link_op_ack(struct link *l, struct call *c, int64_t ack)
 	jset_int(body, "ack", ack);
 	jset_bool(body, "answer", c->answer);
 	link_send(l, FRAME_ACK, c->id, body, NULL);
+}
+
+void link_op_pace(struct link *l, struct call *c)
+{
+	struct flight *f = c->impl;
+	AUTO_JSON *body = json_object();
+
+	if (!f || !f->sent || l->state != LINK_READY)
+		return;		/* RUN will say it */
+	jset(body, "pace", pace_json(c));
+	link_send(l, FRAME_STREAM, c->id, body, NULL);
 }
 
 void link_op_stop(struct link *l, struct call *c)

@@ -19,6 +19,12 @@ struct host;
 struct call;
 struct relay;
 
+/* Bytes per second; 0: as many as it can. */
+struct pace_rates {
+	uint64_t send;			/* through the stream */
+	uint64_t read;			/* from the disks of the source */
+};
+
 /* What a transport or a fake provides. One instance per host. */
 struct host_ops {
 	/* Begin to connect and start the agent; answers through on_ready. */
@@ -28,6 +34,8 @@ struct host_ops {
 	/* An event with "ack" is durable, or answered: c->answer. */
 	void (*ack)(struct host *h, struct call *c, int64_t ack);
 	void (*stop)(struct host *h, struct call *c);
+	/* c->pace is another one now; also for a call that is not under way. */
+	void (*pace)(struct host *h, struct call *c);
 	/* Say BYE and end; on_closed follows. */
 	void (*close)(struct host *h);
 	void (*free)(struct host *h);
@@ -64,6 +72,7 @@ struct call {
 	struct relay *relay;		/* the stream it is an end of, or NULL */
 	int relay_end;			/* 0 source, 1 target */
 	uint64_t timeout_ms;		/* 0: none */
+	struct pace_rates pace;		/* for the sending end of a stream */
 	/* an EVENT frame's body, borrowed: see engine/README.md, "events" */
 	void (*on_event)(struct call *c, const json_t *event, void *arg);
 	/* the RESULT, borrowed; the call is over. Always comes exactly once:

@@ -65,6 +65,7 @@ const char *link_noise(struct link *l);
 void link_op_start(struct link *l, struct call *c);
 void link_op_ack(struct link *l, struct call *c, int64_t ack);
 void link_op_stop(struct link *l, struct call *c);
+void link_op_pace(struct link *l, struct call *c);
 void link_op_close(struct link *l);
 
 /* The agent's bytes inside the engine, and their SHA-256. */

@@ -277,6 +277,11 @@ static void local_stop(struct host *h, struct call *c)
 	link_op_stop(((struct local *)h->impl)->link, c);
 }
 
+static void local_pace(struct host *h, struct call *c)
+{
+	link_op_pace(((struct local *)h->impl)->link, c);
+}
+
 static void local_close(struct host *h)
 {
 	link_op_close(((struct local *)h->impl)->link);
@@ -296,7 +301,7 @@ static void local_free(struct host *h)
 
 static const struct host_ops local_ops = {
 	.open = local_open, .start = local_start, .ack = local_ack,
-	.stop = local_stop, .close = local_close, .free = local_free,
+	.stop = local_stop, .pace = local_pace, .close = local_close, .free = local_free,
 };
 
 struct host *host_local_new(struct loop *loop, const char *name, const json_t *spec)

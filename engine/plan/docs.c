@@ -18,7 +18,7 @@ static const char *form_name(const struct key *k)
 	case FORM_NAMED:
 		return k->flags & KEY_LIST ? "a map by name, or a list" : "a map by name";
 	case FORM_LIST:
-		return "a list";
+		return k->flags & KEY_VALUE ? "a list or a plain value" : "a list";
 	case FORM_STEPS:
 		return "a list of steps";
 	case FORM_LATER:
@@ -178,6 +178,8 @@ static json_t *key_schema(const struct key *k, bool whole)
 	case FORM_LIST:
 		o = json_pack("{s:s, s:o}", "type", "array", "items",
 			      key_schema(k->of, whole));
+		if (k->flags & KEY_VALUE)
+			o = json_pack("{s:[o, o]}", "anyOf", o, type_schema(&k->p));
 		break;
 	case FORM_STEPS:
 		o = json_pack("{s:s}", "type", "array");

@@ -106,6 +106,7 @@ void hosts_build(struct loader *l)
 		/* The schema has told what is wrong in its terms; not twice. */
 		h->spec = host_spec(l, pair->value, h->name);
 		h->local = jbool(h->spec, "local", false);
+		h->bandwidth = rates_read(l, jget(h->spec, "bandwidth"));
 	}
 }
 

@@ -94,6 +94,17 @@ static const char *not_a_date(const char *s)
 	return NULL;
 }
 
+static const char *not_a_time(const char *s)
+{
+	unsigned h, m;
+	int end = 0;
+
+	if (strlen(s) == 5 && sscanf(s, "%2u:%2u%n", &h, &m, &end) == 2 && end == 5 &&
+	    h < 24 && m < 60)
+		return NULL;
+	return "is not a time of the day like 06:30";
+}
+
 static const char *not_a_secret(const char *s)
 {
 	return strncmp(s, "secret:", 7) == 0 && s[7] ? NULL :
@@ -114,6 +125,9 @@ static const char *not_a_secret(const char *s)
 	{ .p = { .name = n, .summary = s }, .form = FORM_NAMED, .of = row, __VA_ARGS__ }
 #define LIST(n, s, row) \
 	{ .p = { .name = n, .summary = s }, .form = FORM_LIST, .of = row }
+#define RATES(n, s) \
+	{ .p = { .name = n, .type = P_RATE, .min = 1, .summary = s }, .form = FORM_LIST, \
+	  .of = &rate_row, .flags = KEY_VALUE }
 #define STEPS(n) \
 	{ .p = { .name = n, .summary = "the steps of this phase, in order" }, \
 	  .form = FORM_STEPS }
@@ -128,6 +142,15 @@ static const struct key secret_keys[] = {
 };
 static const struct key secret_row = MAP("secret", "where a secret is fetched from",
 					 secret_keys);
+
+static const struct key rate_keys[] = {
+	ROW("rate", P_RATE, "bytes per second", .required = true, .min = 1),
+	CHECKED("from", P_STR, "time of the day, like 22:00; default midnight", not_a_time),
+	CHECKED("to", P_STR, "the same; before `from`: on the next day; default midnight",
+		not_a_time),
+	END
+};
+static const struct key rate_row = MAP("rate", "a rate and when it holds", rate_keys);
 
 static const struct key ssh_keys[] = {
 	ROW("user", P_STR, "who to log in as; default as ssh does"),
@@ -155,6 +178,7 @@ static const struct key host_keys[] = {
 	CHECKED("data", P_STR, "where direct streams can meet it: ADDRESS, or "
 		"ADDRESS:PORT-PORT; default the address that ssh reached, any port",
 		not_a_meeting_place),
+	RATES("bandwidth", "bytes per second that streams bring to and from it, as in limits"),
 	ROW("known_hosts", P_STR, "a file of host keys beside ~/.ssh/known_hosts"),
 	ROW("transport", P_ENUM, "how SSH is spoken", .words = "libssh"),
 	END
@@ -169,8 +193,9 @@ static const struct key limits_keys[] = {
 	ROW("validate", P_INT, "machines at once in this phase", .min = 1, .max = 100000),
 	ROW("cutover", P_INT, "machines at once in this phase", .min = 1, .max = 100000),
 	ROW("host", P_INT, "long steps at once on one host", .min = 1, .max = 100000),
-	{ .p = { .name = "bandwidth", .type = P_RATE, .min = 1,
-		 .summary = "bytes per second over all streams" }, .flags = KEY_IDLE },
+	RATES("bandwidth", "bytes per second over all streams between hosts: a rate, or a list of "
+	      "rates with hours, of which the first that holds now counts"),
+	RATES("read", "bytes per second read from the disks of one source host, likewise"),
 	END
 };
 

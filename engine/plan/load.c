@@ -260,13 +260,14 @@ static void read_limits(struct loader *l)
 	const struct key *k = schema_key(schema_plan, "limits");
 	json_t *typed = NULL;
 
-	if (!n || !schema_value(l, k, n, SCOPE_PLAN, &typed))
+	if (!n || !schema_required(l, k, n) || !schema_value(l, k, n, SCOPE_PLAN, &typed))
 		return;
 	struct plan_limits *limits = &l->plan->limits;
 	for (int i = 0; i < PHASE_COUNT; i++)
 		limits->phase[i] = (uint32_t)jint(typed, phase_names[i], 0);
 	limits->host = (uint32_t)jint(typed, "host", 0);
-	limits->bandwidth = (uint64_t)jint(typed, "bandwidth", 0);
+	limits->bandwidth = rates_read(l, jget(typed, "bandwidth"));
+	limits->read = rates_read(l, jget(typed, "read"));
 	json_decref(typed);
 }
 

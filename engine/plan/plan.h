@@ -14,11 +14,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Rates and the hours in which they hold, in the order written. */
+struct plan_rate {
+	uint64_t rate;			/* bytes/s */
+	int from, to;			/* minutes of the day; from > to: over midnight */
+};
+struct plan_rates { const struct plan_rate *v; uint32_t count; };
+/* What holds at this minute of the day: the first that does; 0: no limit. */
+uint64_t plan_rate_at(const struct plan_rates *r, int minute);
+
 struct plan_host {
 	const char *name;
 	bool local;
 	struct place at;
 	bool used;		/* some machine or step names it */
+	struct plan_rates bandwidth;	/* of streams to and from it */
 	json_t *spec;		/* as host.h's constructors want it; secrets as references */
 };
 
@@ -58,7 +68,8 @@ struct plan_accept {		/* a waived finding */
 struct plan_limits {
 	uint32_t phase[PHASE_COUNT];	/* machines at once in a phase; 0: no limit */
 	uint32_t host;			/* long steps at once on one host; 0: no limit */
-	uint64_t bandwidth;		/* bytes/s over all streams; 0: no limit */
+	struct plan_rates bandwidth;	/* over all streams between hosts */
+	struct plan_rates read;		/* from the disks of one source host */
 };
 
 struct plan {

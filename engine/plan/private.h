@@ -109,6 +109,10 @@ void secrets_build(struct loader *l);
 /* Index of the host a text names; -1 with an error told. Marks it used. */
 int host_use(struct loader *l, const struct yaml_node *at, const char *name);
 
+/* ---- rates.c ---- */
+/* A value typed by the table: a rate, a list of them, or NULL. Lives in the arena. */
+struct plan_rates rates_read(struct loader *l, const json_t *value);
+
 /* ---- steps.c ---- */
 /* Read one item of a phase's list. NULL with errors told. */
 struct step_src *step_read(struct loader *l, enum phase phase,

@@ -174,7 +174,7 @@ static uint64_t simulate(struct run *r, bool slow)
 
 struct estimate estimate_all(struct run *r)
 {
-	uint64_t rate = r->plan->limits.bandwidth;
+	uint64_t rate = budget_bandwidth(r);
 	uint64_t least = rate ? (uint64_t)((double)r->bytes * 1000 / (double)rate) : 0;
 	struct estimate e = { .ms = simulate(r, false), .ms90 = simulate(r, true) };
 

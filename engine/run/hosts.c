@@ -273,6 +273,17 @@ void hosts_stop_call(struct run *r, uint32_t host, struct call *c)
 		rh->h->ops->stop(rh->h, c);
 }
 
+void hosts_pace(struct run *r, uint32_t host, struct call *c, struct pace_rates pace)
+{
+	struct run_host *rh = &r->hosts[host];
+
+	if (c->pace.send == pace.send && c->pace.read == pace.read)
+		return;
+	c->pace = pace;
+	if (rh->state == LINK_READY)
+		rh->h->ops->pace(rh->h, c);
+}
+
 void hosts_ack(struct run *r, uint32_t host, struct call *c, int64_t ack, bool answer)
 {
 	struct run_host *rh = &r->hosts[host];

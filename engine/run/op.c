@@ -15,6 +15,8 @@ static void finish(struct op *o)
 	json_t *result = merge_results(o);
 
 	o->finished = true;
+	if (o->relay)
+		budget_changed(o->r);
 	o->on_done(o, result, o->arg);
 	json_decref(result);
 	op_unlink_free(o);
@@ -258,6 +260,7 @@ static void make_stream(struct op *o)
 			way = (enum stream_way)i;
 	o->relay = relay_new(o->r->loop);
 	relay_way(o->relay, way, on_way, o);
+	budget_changed(o->r);
 }
 
 static void start_ends(struct op *o)

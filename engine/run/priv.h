@@ -86,6 +86,8 @@ void hosts_init(struct run *r);
  * kind "down" comes. Never calls back from inside. */
 void hosts_start(struct run *r, uint32_t host, struct call *c);
 void hosts_stop_call(struct run *r, uint32_t host, struct call *c);
+/* How fast the call may send and read from now on; told to the host if it runs. */
+void hosts_pace(struct run *r, uint32_t host, struct call *c, struct pace_rates pace);
 void hosts_ack(struct run *r, uint32_t host, struct call *c, int64_t ack, bool answer);
 /* Close all; turns the loop until they are closed or five seconds are over. */
 void hosts_close(struct run *r);
@@ -181,6 +183,13 @@ json_t *kept_get(const struct run *r, const struct mach *m, const char *step_key
 char *kept_path(const char *step_key, const char *name, bool binary);
 bool kept_has(const struct run *r, const struct mach *m, const char *step_key,
 	      const char *name);
+
+/* ---- budget.c ------------------------------------------------------------------- */
+
+/* A stream has begun or ended: tell all their shares of what the plan allows. */
+void budget_changed(struct run *r);
+/* What all streams together may take at this hour; 0: no limit. */
+uint64_t budget_bandwidth(const struct run *r);
 
 /* ---- facts, findings ----------------------------------------------------------- */
 
@@ -406,6 +415,7 @@ struct run {
 	struct run_host *hosts;
 	struct op *ops;			/* all that run */
 	struct hook_pool *pool;		/* of checks */
+	struct loop_timer *budget_timer;	/* until shares are looked at again, or NULL */
 	struct later *laters;		/* timers that have not fired */
 	json_t *counts;
 	uint64_t bytes;

@@ -17,7 +17,7 @@
  *     <------------------- EVENT <------------------------- progress, log, keep ...
  *     ACK    -------------------> ------------------------>  an EVENT with "ack" is durable
  *     STOP   ------------------->  TERM, later KILL
- *     STREAM ------------------->  listen, connect or drop: a direct stream (direct.h)
+ *     STREAM ------------------->  listen, connect or drop: a direct stream; its pace
  *     <------------------- STREAM    its port; it is up; it cannot be had
  *     <------------------- RESULT <------------------------ the outcome; step is over
  *     BYE    ------------------->  stop steps, undo temporary measures, sync, exit

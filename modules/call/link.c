@@ -7,11 +7,13 @@
  */
 #include "engine/base/clock.h"
 #include "engine/base/io.h"
+#include "modules/lib/pace.h"
 #include "modules/module.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BLOCK (256u << 10)
@@ -30,6 +32,24 @@ static void tell(struct ctx *c, uint64_t bytes, uint64_t began, const char *dige
 	ctx_volatile(c, "digest", json_string(digest));
 }
 
+/* Wait until n more bytes may go. */
+static void keep_pace(struct ctx *c, struct pace *p, size_t n)
+{
+	struct timespec t;
+	uint64_t wait;
+
+	for (;;) {
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		wait = pace_wait_ns(p, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec,
+				    ctx_send_rate(c));
+		if (wait == 0 || ctx_cancelled(c))
+			break;
+		t = (struct timespec){ 0, wait < 100000000 ? (long)wait : 100000000 };
+		nanosleep(&t, NULL);
+	}
+	pace_spend(p, n);
+}
+
 static int send_all(struct ctx *c, int fd, uint64_t total)
 {
 	static uint8_t block[BLOCK];
@@ -37,6 +57,7 @@ static int send_all(struct ctx *c, int fd, uint64_t total)
 	struct sha256 *h = sha256_new();
 	uint8_t sum[SHA256_LEN], theirs[SHA256_LEN];
 	char hex[SHA256_HEX];
+	struct pace pace = { 0 };
 	uint64_t sent = 0;
 
 	io_random(block, sizeof(block));
@@ -45,6 +66,7 @@ static int send_all(struct ctx *c, int fd, uint64_t total)
 
 		memcpy(block, &sent, sizeof(sent));	/* no two blocks are equal */
 		sha256_add(h, block, n);
+		keep_pace(c, &pace, n);
 		if (ctx_cancelled(c) || io_write_full(fd, block, n) < 0) {
 			sha256_end(h, sum);
 			return ctx_fail_sys(c, "cannot send to the other end");

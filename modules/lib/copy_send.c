@@ -89,6 +89,16 @@ static bool on_cancelled(void *arg)
 	return ctx_cancelled(((struct sending *)arg)->c);
 }
 
+static uint64_t on_send_rate(void *arg)
+{
+	return ctx_send_rate(((struct sending *)arg)->c);
+}
+
+static uint64_t on_read_rate(void *arg)
+{
+	return ctx_read_rate(((struct sending *)arg)->c);
+}
+
 /* `why` all of it was read, or NULL. */
 static void note_pass(struct sending *s, const struct stream_stat *st, const char *why)
 {
@@ -204,7 +214,8 @@ static uint32_t send_disk(struct sending *s, const char *name, const json_t *spe
 			  struct err *e)
 {
 	struct stream st = { .fd = ctx_stream(s->c), .zip = s->how->zip, .tick = on_tick,
-		.cancelled = on_cancelled, .arg = s };
+		.cancelled = on_cancelled, .send_rate = on_send_rate,
+		.read_rate = on_read_rate, .arg = s };
 	struct stream_open o = { .disk = name, .chunk = s->how->chunk };
 	struct stream_stat stat = { 0 };
 	AUTO_BADSECTORS bad = { 0 };

@@ -66,6 +66,10 @@ struct stream {
 	/* Called by the caller's own thread some times a second. */
 	void (*tick)(void *arg, const struct stream_stat *st);
 	bool (*cancelled)(void *arg);
+	/* Bytes a second that may be sent, and read from the disk, now; 0: no limit. May be
+	 * NULL. Called by several threads. */
+	uint64_t (*send_rate)(void *arg);
+	uint64_t (*read_rate)(void *arg);
 	void *arg;
 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#define NAP_NS 100000000		/* so soon a new rate is seen */
 #define FAIL_WAIT_S 1			/* to tell the other end why */
 
 void sender_stop(struct sender *x, struct err *e)
@@ -21,6 +22,17 @@ void sender_stop(struct sender *x, struct err *e)
 	x->stop = true;
 	pthread_cond_broadcast(&x->cond);
 	pthread_mutex_unlock(&x->lock);
+}
+
+void sender_nap(struct sender *x, uint64_t ns)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_nsec += ns < NAP_NS ? (long)ns : NAP_NS;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&x->cond, &x->lock, &t);
 }
 
 int sender_record(struct sender *x, const struct record *r, const void *a, size_t an,

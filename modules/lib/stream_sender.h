@@ -6,6 +6,7 @@
 #ifndef DROVER_STREAM_SENDER_H
 #define DROVER_STREAM_SENDER_H
 
+#include "modules/lib/pace.h"
 #include "modules/lib/stream_impl.h"
 #include "modules/lib/tree.h"
 
@@ -44,6 +45,7 @@ struct sender {
 	bool asking;			/* a worker asks: in order */
 	struct tree tree;
 	uint64_t credit;
+	struct pace sending, reading;
 	struct choice choice;
 	struct stream_stat st;
 	unsigned working;		/* threads that have not ended */
@@ -74,6 +76,8 @@ void sender_stop(struct sender *x, struct err *e);
 /* stream_send.c: whole, one at a time. -1: the pipe broke, all is stopped. */
 int sender_record(struct sender *x, const struct record *r, const void *a, size_t an,
 		  const void *b, size_t bn);
+/* stream_send.c: wait for something to change, at most so long; lock held. */
+void sender_nap(struct sender *x, uint64_t ns);
 uint32_t sender_chunk_len(const struct sender *x, uint64_t index);
 const uint8_t *sender_zero_digest(const struct sender *x, uint64_t index);
 

@@ -49,6 +49,24 @@ static int take_credit(struct sender *x, uint64_t cost)
 	return rc;
 }
 
+/* Wait until `bytes` more may go by `rate`, which may change meanwhile. */
+static int keep_pace(struct sender *x, struct pace *p, uint64_t (*rate)(void *arg),
+		     uint64_t bytes)
+{
+	uint64_t wait = 0;
+	int rc;
+
+	if (!rate)
+		return 0;
+	pthread_mutex_lock(&x->lock);
+	while (!x->stop && (wait = pace_wait_ns(p, record_now_ns(), rate(x->s->arg))) > 0)
+		sender_nap(x, wait);
+	rc = x->stop ? -1 : 0;
+	pace_spend(p, bytes);
+	pthread_mutex_unlock(&x->lock);
+	return rc;
+}
+
 static void count(struct sender *x, uint64_t *what, uint64_t n, uint64_t wire)
 {
 	pthread_mutex_lock(&x->lock);
@@ -67,7 +85,8 @@ static int send_zero(struct sender *x, const struct item *it)
 	struct record r = { .type = REC_ZERO, .index = it->index,
 		.count = (uint32_t)it->count };
 
-	if (take_credit(x, RECORD_COST) < 0 || sender_record(x, &r, NULL, 0, NULL, 0) < 0)
+	if (keep_pace(x, &x->sending, x->s->send_rate, RECORD_HEAD) < 0 ||
+	    take_credit(x, RECORD_COST) < 0 || sender_record(x, &r, NULL, 0, NULL, 0) < 0)
 		return -1;
 	count(x, &x->st.zero, bytes_of(x, it), RECORD_HEAD);
 	return 0;
@@ -129,7 +148,8 @@ static int send_data(struct worker *w, const struct item *it, const uint8_t *dig
 	struct record r = { .type = REC_DATA, .flags = zipped ? ZIP_FLAG : 0,
 		.index = it->index, .count = 1, .plain = len };
 
-	if (take_credit(x, n + RECORD_COST) < 0 ||
+	if (keep_pace(x, &x->sending, x->s->send_rate, RECORD_HEAD + SHA256_LEN + n) < 0 ||
+	    take_credit(x, n + RECORD_COST) < 0 ||
 	    sender_record(x, &r, digest, SHA256_LEN, zipped ? w->zip : w->buf, n) < 0)
 		return -1;
 	pthread_mutex_lock(&x->lock);
@@ -159,6 +179,8 @@ static int do_item(struct worker *w, const struct item *it)
 		return 0;
 	}
 	if (!it->hole) {
+		if (keep_pace(x, &x->reading, x->s->read_rate, len) < 0)
+			return -1;
 		if (x->d->ops->read(x->d, w->buf, len, it->index * x->chunk, &e) < 0) {
 			sender_stop(x, &e);
 			return -1;

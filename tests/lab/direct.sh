@@ -60,3 +60,48 @@ plan auto 10.77.0.12:7000
 expect 0 "$DROVER" run plan.yaml
 how | grep -q "^relay: .*'a' cannot reach 'b' at 10.77.0.12 port 7000: no answer within 2 s" || fail "it says: $(how)"
 clean
+
+# Slow enough that what happens to it happens in its midst. A rate: it holds on both ways.
+limit() { sed -i "/^limits/d; /^hosts:/i limits: { bandwidth: $1 }" plan.yaml; }
+for way in direct relay; do
+	plan $way 10.66.0.12:7000
+	limit 8MiB/s
+	began=${EPOCHREALTIME/./}
+	expect 0 "$DROVER" run plan.yaml
+	[ $((${EPOCHREALTIME/./} - began)) -ge 2000000 ] || fail "20 MiB at 8 MiB/s took less than 2 s"
+	clean
+done
+
+# begun: some of it is at the target.
+begun() { [ "$(du -k hosts/b/srv/out/m/root.base.raw 2>/dev/null | cut -f1)" -gt 2000 ]; }
+slowly() {
+	plan direct 10.66.0.12:7000
+	limit "$1"
+	"$DROVER" run plan.yaml >"$LAB/slow" 2>&1 &
+	run=$!
+	wait_for 60 begun || fail "it does not begin: $(cat "$LAB/slow")"
+}
+# carriers HOST: the processes there that carry a stream.
+carriers() { lab_on "$1" ss -Htnp state established '( sport = :7000 or dport = :7000 )' | sed -n 's/.*pid=\([0-9]*\).*/\1/p'; }
+
+# The link is gone for a second: it goes on.
+slowly 4MiB/s
+ip link set v-b down; read -rt 1 <> <(:) || :; ip link set v-b up
+wait $run || fail "a short cut ended it: $(cat "$LAB/slow")"
+clean
+
+# The connection is gone for good: the step says so, and the next run goes on.
+slowly 1MiB/s
+lab_on a kill -KILL "$(carriers a)"
+wait $run && fail "a cut was not noticed: $(cat "$LAB/slow")"
+limit 400MiB/s
+expect 0 "$DROVER" run plan.yaml
+clean
+
+# Both agents are killed with all that they started: the engine begins again by itself.
+slowly 4MiB/s
+for h in a b; do
+	lab_on $h kill -KILL $(lab_on $h ps -A -o pid=,comm= | awk '$2 != "sshd" && $2 != "ps" { print $1 }')
+done
+wait $run || fail "it did not begin again: $(cat "$LAB/slow")"
+clean

@@ -261,10 +261,6 @@ machines:
 small: 1 machine, 1 host, 15 steps
 Next: drover preview plan.yaml
 --- stderr
-plan.yaml:3:11: warning: 'bandwidth' has no effect yet
-    3 | limits: { bandwidth: 400MiB/s }
-      |           ^
-  drover goes on without it
 plan.yaml:4:9: warning: 'storage' has no effect yet
     4 | maps: { storage: { ds1: { pool: fast } } }
       |         ^

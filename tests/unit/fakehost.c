@@ -399,6 +399,14 @@ static void note(struct fake *f, const struct call *c)
 	}
 }
 
+static void fake_pace(struct host *h, struct call *c)
+{
+	struct fake_world *w = ((struct fake_host *)h->impl)->f->w;
+
+	if (c->impl && c->relay && w->pace_count < (int)ARRAY_LEN(w->paces))
+		w->paces[w->pace_count++] = c->pace.send;
+}
+
 static void fake_start(struct host *h, struct call *c)
 {
 	struct fake_host *fh = h->impl;
@@ -414,6 +422,8 @@ static void fake_start(struct host *h, struct call *c)
 	if (fh->f->on_call)
 		fh->f->on_call(fh->f, c->module, c->op);
 	note(fh->f, c);
+	if (c->relay_end == 0)
+		fake_pace(h, c);
 	again(k);
 }
 
@@ -475,7 +485,7 @@ static void fake_host_free(struct host *h)
 }
 
 static const struct host_ops fake_ops = {
-	fake_open, fake_start, fake_ack, fake_stop, fake_close, fake_host_free,
+	fake_open, fake_start, fake_ack, fake_stop, fake_pace, fake_close, fake_host_free,
 };
 
 /* The only pointer that reaches make_host is the loop: the fake stands behind its

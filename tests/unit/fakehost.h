@@ -53,6 +53,8 @@ struct fake_world {
 	int countdown;			/* the fault strikes when this comes to 0 */
 	int boundaries;			/* passed so far */
 	bool down[8];			/* by first letter of the host's name, 'a' = 0 */
+	uint64_t paces[32];		/* told to sending ends, in order */
+	int pace_count;
 	char broken[200];		/* the first invariant that was broken */
 };
 

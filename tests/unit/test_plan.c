@@ -447,10 +447,33 @@ static void limits_and_waived_findings_are_typed(void **s)
 	assert_int_equal(p->limits.phase[PHASE_CONVERT], 4);
 	assert_int_equal(p->limits.phase[PHASE_ASSESS], 0);
 	assert_int_equal(p->limits.host, 2);
-	assert_true(p->limits.bandwidth == 400ull << 20);
+	assert_true(plan_rate_at(&p->limits.bandwidth, 0) == 400ull << 20);
+	assert_true(plan_rate_at(&p->limits.read, 0) == 0);
 	assert_int_equal(p->accept_count, 1);
 	assert_string_equal(p->accept[0].finding, "net.mtu");
 	assert_null(p->accept[0].machine);
+	plan_free(p);
+}
+
+static void rates_hold_at_their_hours(void **s)
+{
+	struct plan *p = load(HEAD
+		"limits: { bandwidth: [ { rate: 50MiB/s, from: 08:00, to: \"18:00\" },\n"
+		"    { rate: 900MiB/s, from: \"22:30\", to: \"06:00\" }, { rate: 200MiB/s } ],\n"
+		"  read: [ { rate: 10MiB/s, from: \"12:00\" } ] }\n"
+		"machines:\n  one:\n    source: { host: old, disks: [/dev/sda] }\n"
+		"    target: { host: new, dir: /srv }\n" STEP);
+	static const struct { int minute, rate; } at[] = {
+		{ 0, 900 }, { 359, 900 }, { 360, 200 }, { 479, 200 }, { 480, 50 }, { 1079, 50 },
+		{ 1080, 200 }, { 1349, 200 }, { 1350, 900 }, { 1439, 900 },
+	};
+
+	(void)s;
+	for (size_t i = 0; i < ARRAY_LEN(at); i++)
+		assert_int_equal(plan_rate_at(&p->limits.bandwidth, at[i].minute) >> 20, at[i].rate);
+	assert_int_equal(plan_rate_at(&p->limits.read, 719), 0);
+	assert_int_equal(plan_rate_at(&p->limits.read, 720) >> 20, 10);
+	assert_int_equal(plan_rate_at(&p->limits.read, 1439) >> 20, 10);
 	plan_free(p);
 }
 
@@ -493,6 +516,7 @@ int main(void)
 		cmocka_unit_test(secrets_come_from_where_the_plan_says),
 		cmocka_unit_test(a_secret_that_others_may_read_is_refused),
 		cmocka_unit_test(limits_and_waived_findings_are_typed),
+		cmocka_unit_test(rates_hold_at_their_hours),
 		cmocka_unit_test(the_recipes_that_come_with_drover_compile),
 	};
 

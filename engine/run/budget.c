@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * budget - what the plan lets streams take: over all of them, at each host, and of the
+ * disks of each source. Shares change when a stream begins or ends and when the hour
+ * does; each sending end is told its own.
+ */
+#include "engine/run/priv.h"
+
+#include "engine/base/share.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* Indices of limits: one over all, one for each host, one for each host's disks. */
+#define ALL 0
+static size_t of_host(uint32_t h)
+{
+	return 1 + h;
+}
+
+static size_t of_disks(const struct run *r, uint32_t h)
+{
+	return 1 + r->plan->host_count + h;
+}
+
+static int minute_now(const struct run *r)
+{
+	time_t t = (time_t)run_wall(r);
+	struct tm tm;
+
+	return localtime_r(&t, &tm) ? tm.tm_hour * 60 + tm.tm_min : 0;
+}
+
+uint64_t budget_bandwidth(const struct run *r)
+{
+	return plan_rate_at(&r->plan->limits.bandwidth, minute_now(r));
+}
+
+static uint64_t *limits_now(const struct run *r, size_t *n)
+{
+	const struct plan *p = r->plan;
+	int minute = minute_now(r);
+	uint64_t *v;
+
+	*n = 1 + 2 * (size_t)p->host_count;
+	v = mem_alloc(*n * sizeof(*v));
+	v[ALL] = budget_bandwidth(r);
+	for (uint32_t h = 0; h < p->host_count; h++) {
+		v[of_host(h)] = plan_rate_at(&p->hosts[h].bandwidth, minute);
+		v[of_disks(r, h)] = plan_rate_at(&p->limits.read, minute);
+	}
+	return v;
+}
+
+static bool on_one_machine(const struct run *r, uint32_t a, uint32_t b)
+{
+	return a == b || (r->plan->hosts[a].local && r->plan->hosts[b].local);
+}
+
+static struct share_user *users_of(const struct run *r, size_t *n, bool disks)
+{
+	struct share_user *v;
+	size_t at = 0;
+
+	*n = 0;
+	for (const struct op *o = r->ops; o; o = o->next)
+		*n += o->relay != NULL && !o->finished;
+	v = mem_alloc((*n + 1) * sizeof(*v));
+	for (const struct op *o = r->ops; o; o = o->next) {
+		uint32_t a = o->end[0].host, b = o->end[1].host;
+
+		if (!o->relay || o->finished)
+			continue;
+		v[at] = (struct share_user){ .limit = { -1, -1, -1, -1 } };
+		if (disks) {
+			v[at].limit[0] = (int)of_disks(r, a);
+		} else if (!on_one_machine(r, a, b)) {
+			v[at].limit[0] = ALL;
+			v[at].limit[1] = (int)of_host(a);
+			v[at].limit[2] = (int)of_host(b);
+		}
+		at++;
+	}
+	return v;
+}
+
+static void on_hour(void *arg)
+{
+	struct run *r = arg;
+
+	r->budget_timer = NULL;
+	budget_changed(r);
+}
+
+static bool has_hours(const struct plan_rates *r)
+{
+	return r->count > 0 && (r->count > 1 || plan_rate_at(r, 0) == 0 ||
+				r->v[0].from != 0 || r->v[0].to != 24 * 60);
+}
+
+/* Look again when the next minute begins, if the plan knows hours. */
+static void watch_clock(struct run *r, bool streams)
+{
+	bool hours = has_hours(&r->plan->limits.bandwidth) || has_hours(&r->plan->limits.read);
+
+	for (uint32_t h = 0; h < r->plan->host_count; h++)
+		hours |= has_hours(&r->plan->hosts[h].bandwidth);
+	if (!streams || !hours) {
+		loop_timer_del(r->budget_timer);
+		r->budget_timer = NULL;
+	} else if (!r->budget_timer) {
+		r->budget_timer = loop_timer_add(r->loop,
+			(uint64_t)(60 - run_wall(r) % 60) * 1000, on_hour, r);
+	}
+}
+
+void budget_changed(struct run *r)
+{
+	size_t limit_count, n, at = 0;
+	AUTO_FREE uint64_t *limits = limits_now(r, &limit_count);
+	AUTO_FREE struct share_user *links = users_of(r, &n, false), *disks = users_of(r, &n, true);
+
+	share_out(limits, limit_count, links, n);
+	share_out(limits, limit_count, disks, n);
+	for (struct op *o = r->ops; o; o = o->next) {
+		if (!o->relay || o->finished)
+			continue;
+		hosts_pace(r, o->end[0].host, &o->end[0].call,
+			   (struct pace_rates){ links[at].rate, disks[at].rate });
+		at++;
+	}
+	watch_clock(r, n > 0);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Budgets: what each stream may take of what all share, and that a bucket keeps to it,
+ * both without a clock.
+ */
+#include "engine/base/mem.h"
+#include "engine/base/share.h"
+#include "modules/lib/pace.h"
+#include "tests/unit/migration.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define S 1000000000u
+
+/* Pieces of 1 MiB at a rate, from *now until so many seconds later; how many went. */
+static unsigned pieces(struct pace *p, uint64_t *now, uint64_t rate, unsigned seconds)
+{
+	uint64_t end = *now + (uint64_t)seconds * S, wait;
+	unsigned n = 0;
+
+	for (;;) {
+		while ((wait = pace_wait_ns(p, *now, rate)) > 0) {
+			if (*now + wait > end) {
+				*now = end;
+				return n;
+			}
+			*now += wait;
+		}
+		pace_spend(p, 1 << 20);
+		n++;
+	}
+}
+
+static void a_rate_is_kept_to(void **state)
+{
+	struct pace p = { 0 };
+	uint64_t now = 5 * (uint64_t)S;
+
+	(void)state;
+	assert_in_range(pieces(&p, &now, 10 << 20, 60), 600, 601);
+}
+
+static void a_piece_larger_than_the_rate_is_paid_back(void **state)
+{
+	struct pace p = { 0 };
+	uint64_t now = S;
+
+	(void)state;
+	assert_in_range(pieces(&p, &now, 128 << 10, 800), 100, 101);
+}
+
+static void idle_time_saves_up_little(void **state)
+{
+	struct pace p = { 0 };
+	uint64_t now = S;
+
+	(void)state;
+	pieces(&p, &now, 100 << 20, 1);
+	now += 3600ull * S;
+	/* a tenth of a second's worth, and the piece that overdraws it */
+	assert_in_range(pieces(&p, &now, 100 << 20, 1), 100, 111);
+}
+
+static void another_rate_counts_from_now_on(void **state)
+{
+	struct pace p = { 0 };
+	uint64_t now = S;
+
+	(void)state;
+	assert_in_range(pieces(&p, &now, 10 << 20, 10), 100, 101);
+	assert_in_range(pieces(&p, &now, 50 << 20, 10), 499, 501);
+	/* what was owed at one rate is forgiven by none */
+	assert_int_equal(pace_wait_ns(&p, now, 0), 0);
+	pace_spend(&p, 1 << 30);
+	assert_int_equal(pace_wait_ns(&p, now, 0), 0);
+}
+
+/* ---- shares --------------------------------------------------------------------- */
+
+static struct share_user under(int a, int b)
+{
+	return (struct share_user){ .limit = { a, b, -1, -1 } };
+}
+
+static void all_share_alike(void **state)
+{
+	const uint64_t limits[] = { 900 };
+	struct share_user u[3] = { under(0, -1), under(0, -1), under(0, -1) };
+
+	(void)state;
+	share_out(limits, 1, u, 1);
+	assert_int_equal(u[0].rate, 900);
+	share_out(limits, 1, u, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(u[i].rate, 300);
+	share_out(limits, 1, u, 2);		/* one has ended */
+	assert_int_equal(u[0].rate, 450);
+}
+
+static void what_one_may_not_take_is_the_others(void **state)
+{
+	/* all together 900; one host 100, shared by the first two */
+	const uint64_t limits[] = { 900, 100 };
+	struct share_user u[3] = { under(0, 1), under(0, 1), under(0, -1) };
+
+	(void)state;
+	share_out(limits, 2, u, 3);
+	assert_int_equal(u[0].rate, 50);
+	assert_int_equal(u[1].rate, 50);
+	assert_int_equal(u[2].rate, 800);
+}
+
+static void who_is_under_no_limit_has_none(void **state)
+{
+	const uint64_t limits[] = { 0, 100 };
+	struct share_user u[2] = { under(0, -1), under(0, 1) };
+
+	(void)state;
+	share_out(limits, 2, u, 2);
+	assert_int_equal(u[0].rate, 0);
+	assert_int_equal(u[1].rate, 100);
+}
+
+static void nobody_is_starved_and_nothing_is_exceeded(void **state)
+{
+	enum { LIMITS = 6, USERS = 40 };
+	uint64_t limits[LIMITS], seed = 7;
+	struct share_user u[USERS];
+
+	(void)state;
+	for (int round = 0; round < 500; round++) {
+		for (int l = 0; l < LIMITS; l++)
+			limits[l] = 1000 + (seed = seed * 6364136223846793005u + 1) % 100000;
+		for (int i = 0; i < USERS; i++)
+			u[i] = under((int)((seed = seed * 6364136223846793005u + 1) >> 40) % LIMITS,
+				     i % 3 ? (i + round) % LIMITS : -1);
+		share_out(limits, LIMITS, u, USERS);
+		for (int l = 0; l < LIMITS; l++) {
+			uint64_t sum = 0;
+
+			for (int i = 0; i < USERS; i++)
+				if (u[i].limit[0] == l || u[i].limit[1] == l)
+					sum += u[i].rate;
+			assert_true(sum <= limits[l]);
+		}
+		for (int i = 0; i < USERS; i++)
+			assert_true(u[i].rate > 0);
+	}
+}
+
+/* ---- a run ------------------------------------------------------------------------ */
+
+static int never(struct ctx *c)
+{
+	(void)c;
+	return -1;
+}
+
+static int never_probe(struct ctx *c, enum probe_state *s)
+{
+	(void)c;
+	(void)s;
+	return -1;
+}
+
+static const struct module more = { .name = "convert.more", .summary = "pretend",
+	.place = ON_BOTH, .flags = MOD_REVERSIBLE | MOD_LONG, .probe = never_probe,
+	.apply = never, .undo = never };
+
+/* The paces that sending ends were told while two disks moved at once; the source of the
+ * second has more to do than the whole first. */
+static struct fake *two_streams(const char *limits)
+{
+	static const struct fake_rule rules[] = {
+		{ .module = "convert.disks", .role = "target", .var = "b.disk", .to = 2 },
+		{ .module = "convert.more", .role = "source", .var = "b.more", .to = 2,
+		  .ledger = "/run/more", .evidence = true, .ask = true },
+		{ .module = NULL },
+	};
+	static const struct fake_step steps[] = {
+		{ "one", PHASE_CONVERT, "disks", &fake_disks, NULL, NULL, NULL },
+		{ "two", PHASE_CONVERT, "more", &more, NULL, NULL, NULL },
+		{ NULL, PHASE_ASSESS, NULL, NULL, NULL, NULL, NULL },
+	};
+	AUTO_FREE char *text = mem_printf("plan: erp\nlimits: { bandwidth: %s }\n"
+		"hosts:\n  a: { ssh: root@a.example.net }\n  b: { ssh: root@b.example.net }\n"
+		"machines:\n"
+		"  one:\n    source: { host: a, disks: [/dev/sda] }\n"
+		"    target: { host: b, dir: /srv }\n    convert: [ disks: {} ]\n"
+		"  two:\n    source: { host: a, disks: [/dev/sdb] }\n"
+		"    target: { host: b, dir: /srv }\n    convert: [ disks: {} ]\n", limits);
+	struct run_options o = { .kind = RUN_GO, .only = -1, .until = -1 };
+	struct fake_plan p = { 0 };
+	struct fake *f;
+	struct run_seams seams;
+	struct state *s;
+	AUTO_ERR e = { 0 };
+
+	fake_plan_make(&p, text, steps);
+	f = fake_new(rules);
+	f->answer = 1;
+	seams = fake_seams(f);
+	s = state_open(p.state_dir, "erp", STATE_WRITE, f->loop, &e);
+	assert_non_null(s);
+	assert_int_equal(run_plan(p.plan, p.graph, s, &seams, &o, NULL, &e), 0);
+	assert_int_equal(state_close(s, NULL), 0);
+	fake_plan_free(&p);
+	return f;
+}
+
+static void shares_follow_when_streams_begin_and_end(void **state)
+{
+	struct fake *f = two_streams("100MiB/s");
+	const struct fake_world *w = f->w;
+	int halves = 0;
+
+	(void)state;
+	for (int i = 0; i < w->pace_count; i++) {
+		assert_true(w->paces[i] == 100 << 20 || w->paces[i] == 50 << 20);
+		halves += w->paces[i] == 50 << 20;
+	}
+	assert_true(halves >= 2);
+	assert_int_equal(w->paces[w->pace_count - 1], 100 << 20);
+	fake_free(f);
+}
+
+static void without_a_limit_nobody_is_held_back(void **state)
+{
+	/* hours that never come while the pretend clock runs from midnight */
+	struct fake *f = two_streams("[ { rate: 1MiB/s, from: \"12:00\", to: \"12:01\" } ]");
+
+	(void)state;
+	assert_true(f->w->pace_count >= 2);
+	for (int i = 0; i < f->w->pace_count; i++)
+		assert_int_equal(f->w->paces[i], 0);
+	fake_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_rate_is_kept_to),
+		cmocka_unit_test(a_piece_larger_than_the_rate_is_paid_back),
+		cmocka_unit_test(idle_time_saves_up_little),
+		cmocka_unit_test(another_rate_counts_from_now_on),
+		cmocka_unit_test(all_share_alike),
+		cmocka_unit_test(what_one_may_not_take_is_the_others),
+		cmocka_unit_test(who_is_under_no_limit_has_none),
+		cmocka_unit_test(nobody_is_starved_and_nothing_is_exceeded),
+		cmocka_unit_test(shares_follow_when_streams_begin_and_end),
+		cmocka_unit_test(without_a_limit_nobody_is_held_back),
+	};
+
+	setenv("TZ", "UTC", 1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
