@@ -115,6 +115,23 @@ static size_t command_len(const char *p, size_t n, bool all_words)
 	return len;
 }
 
+/* "64.0 MiB": does a unit stand behind the number? */
+static bool is_amount(const char *p, size_t n)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "bytes" };
+	const char *unit = p + n + 1;
+
+	if (!isdigit((unsigned char)*p) || p[n] != ' ')
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		size_t len = strlen(units[i]);
+
+		if (strncmp(unit, units[i], len) == 0 && !isalnum((unsigned char)unit[len]))
+			return true;
+	}
+	return false;
+}
+
 /* Bytes at p that must stay in one line; p is no blank. */
 static size_t piece_len(const char *p)
 {
@@ -128,6 +145,8 @@ static size_t piece_len(const char *p)
 			return (size_t)(end - p) + strcspn(end, " ");
 		return n;
 	}
+	if (is_amount(p + skip, n - skip))
+		return n + 1 + strcspn(p + n + 1, " ");
 	program = skip < n ? program_at(p + skip, n - skip) : 0;
 	return program ? skip + command_len(p + skip, n - skip,
 					    programs[program - 1].all_words) : n;

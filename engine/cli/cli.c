@@ -7,11 +7,13 @@
 #include "engine/hook/hook.h"
 #include "engine/host/host.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void cli_init(struct cli *c)
@@ -131,6 +133,46 @@ static int check_selector(struct cli *c)
 	return cli_fail(c, &e);
 }
 
+/* Names in `dir` that a plan may have; owned by `names`. */
+static size_t plans_in(const char *dir, char **names, size_t max)
+{
+	DIR *d = opendir(dir);
+	size_t n = 0;
+
+	for (struct dirent *e; d && n < max && (e = readdir(d));)
+		if (text_glob("*.yaml", e->d_name) || text_glob("*.yml", e->d_name))
+			names[n++] = mem_strdup(e->d_name);
+	if (d)
+		closedir(d);
+	return n;
+}
+
+void cli_hint_plan(struct err_list *errors, const char *file)
+{
+	char *names[64];
+	struct stat st;
+	bool there = stat(file, &st) == 0, folder = there && S_ISDIR(st.st_mode);
+	AUTO_FREE char *copy = mem_strdup(file);
+	const char *slash = strrchr(file, '/'), *near;
+	struct err *e = errors->v;
+	size_t n;
+
+	if (errors->count != 1 || e->hint || (there && !folder))
+		return;
+	if (!folder)
+		*(slash ? copy + (slash - file) + 1 : copy) = '\0';
+	n = plans_in(*copy ? copy : ".", names, ARRAY_LEN(names));
+	near = folder ? (n == 1 ? names[0] : NULL) :
+		text_near(slash ? slash + 1 : file, (const char *const *)names, n);
+	if (near)
+		err_hint(e, "did you mean %s%s%s?", copy, folder && !text_glob("*/", copy) ? "/" :
+			 "", near);
+	else
+		err_hint(e, "a plan is a YAML file that begins with plan: NAME");
+	while (n > 0)
+		free(names[--n]);
+}
+
 int cli_load_plan(struct cli *c, const char *file)
 {
 	struct plan_options o = { .check_hook = hook_compile };
@@ -138,8 +180,10 @@ int cli_load_plan(struct cli *c, const char *file)
 	int status = 0;
 
 	c->plan = plan_load_with(file, &o, &errors);
-	if (!c->plan)
+	if (!c->plan) {
+		cli_hint_plan(&errors, file);
 		status = cli_errors(c, &errors);
+	}
 	err_list_free(&errors);
 	if (status == 0)
 		plan_secrets_hide(c->plan);
@@ -174,6 +218,39 @@ int cli_open_state(struct cli *c, enum state_mode mode)
 		c->loop = loop_new(&clock_real);
 	c->state = state_open_as(dir, c->plan->name, mode, c->lineage, c->loop, &e);
 	return c->state ? 0 : cli_fail(c, &e);
+}
+
+static void tell_nothing(struct cli *c, const char *dir)
+{
+	json_t *o;
+
+	if (c->json) {
+		o = json_object();
+		jset_str(o, "plan", c->plan->name);
+		jset_str(o, "dir", dir);
+		cli_json(c, "empty", o);
+		return;
+	}
+	cli_say(c, 2, "Nothing is recorded of plan '%s': no run of it has begun (state %s).",
+		c->plan->name, dir);
+	fprintf(c->out, "Every source serves as before.\n");
+	fprintf(c->out, "Next: drover preview %s\n", c->args[0]);
+}
+
+bool cli_nothing_recorded(struct cli *c, int *status)
+{
+	AUTO_FREE char *dir = cli_state_dir(c);
+	bool empty;
+
+	*status = cli_open_state(c, STATE_READ);
+	if (*status)
+		return true;
+	empty = state_is_empty(c->state);
+	if (empty)
+		tell_nothing(c, dir);
+	state_close(c->state, NULL);
+	c->state = NULL;
+	return empty;
 }
 
 int cli_phase(const struct cli *c, enum opt o)

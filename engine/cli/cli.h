@@ -28,7 +28,7 @@ struct cli;
 enum opt {
 	/* shared by all verbs */
 	OPT_MACHINE, OPT_ONLY, OPT_UNTIL, OPT_STATE, OPT_JSON, OPT_COLOR,
-	OPT_VERBOSE, OPT_YES, OPT_HELP,
+	OPT_VERBOSE, OPT_YES, OPT_HELP, OPT_VERSION,
 	/* a verb takes these when its row says so */
 	OPT_OUTPUT, OPT_DETAILED, OPT_PREVIEW, OPT_EXPAND, OPT_DIFF, OPT_DISCARD,
 	OPT_TO, OPT_CONFIRM, OPT_LIMIT, OPT_MAN, OPT_PIN, OPT_KEEP, OPT_SAMPLE,
@@ -105,12 +105,17 @@ int cli_fail(struct cli *c, struct err *e);
 /* c->plan from `file` (verbs: c->args[0]); all errors are printed. Also checks
  * that --machine matches a machine. */
 int cli_load_plan(struct cli *c, const char *file);
+/* Of a plan's file that is not there, or is a directory: what may have been meant. */
+void cli_hint_plan(struct err_list *errors, const char *file);
 /* Tell them all, as text on c->err or with --json as objects; the exit status. */
 int cli_errors(struct cli *c, const struct err_list *l);
 int cli_build_graph(struct cli *c);	/* c->graph of c->plan */
 /* c->state: --state, else ".drover" beside the plan. Makes c->loop if needed. */
 int cli_open_state(struct cli *c, enum state_mode mode);
 char *cli_state_dir(const struct cli *c);	/* caller frees */
+/* True when the state knows nothing of the plan, told with what to type next, and
+ * *status is set; also when it cannot be read. The state is closed again. */
+bool cli_nothing_recorded(struct cli *c, int *status);
 /* --only, --until, --to as a phase, or -1 when not given. Validated by parsing. */
 int cli_phase(const struct cli *c, enum opt o);
 /* True when --machine is absent or matches. */
@@ -162,6 +167,7 @@ void help_man(FILE *out, const struct verb *v);
 /* ---- the verbs ----------------------------------------------------------- */
 
 int verb_help(struct cli *c);
+int verb_version(struct cli *c);
 int verb_check(struct cli *c);
 int verb_preview(struct cli *c);
 int verb_run(struct cli *c);

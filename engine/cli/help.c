@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * help - help and man pages, made from the tables.
+ * help - help and man pages, made from the tables; the version.
  */
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
@@ -236,5 +236,19 @@ int verb_help(struct cli *c)
 		help_verb(c->out, v);
 	else
 		help_all(c->out);
+	return 0;
+}
+
+int verb_version(struct cli *c)
+{
+	json_t *o;
+
+	if (!c->json) {
+		fprintf(c->out, "drover %s\n", DROVER_VERSION);
+		return 0;
+	}
+	o = json_object();
+	jset_str(o, "version", DROVER_VERSION);
+	cli_json(c, "version", o);
 	return 0;
 }

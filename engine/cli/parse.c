@@ -220,6 +220,11 @@ int cli_parse(struct cli *c, int argc, char **argv, struct err *e)
 		}
 	}
 	decide_color(c);
+	if (c->opt[OPT_VERSION] && !c->opt[OPT_HELP]) {
+		c->arg_count = 0;
+		c->verb = verb_find("version");
+		return 0;
+	}
 	if (c->opt[OPT_HELP] || !c->verb) {
 		c->arg_count = 0;
 		if (c->verb && strcmp(c->verb->name, "help") != 0)

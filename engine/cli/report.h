@@ -7,6 +7,8 @@
 
 #include "engine/cli/cli.h"
 
+/* Can the file be written? Asked before the hosts are: 0, or the exit status, told. */
+int report_can_save(struct cli *c, const char *file);
 /* A preview as a file: {"drover": "preview", "v": 1, "file": the plan's absolute
  * path, "options": {machine, only, until}, "preview": run_plan's document}. */
 int report_save(struct cli *c, const char *file, const json_t *preview);

@@ -21,6 +21,7 @@ const struct option_row option_rows[OPT_COUNT] = {
 	[OPT_YES] = { "yes", 'y', NULL, NULL,
 		"answer yes; never for fencing, discarding or finalizing" },
 	[OPT_HELP] = { "help", 'h', NULL, NULL, "this text" },
+	[OPT_VERSION] = { "version", 'V', NULL, NULL, "which drover this is" },
 	[OPT_OUTPUT] = { "output", 'o', "FILE", NULL,
 		"save the preview; `run FILE` or `cutover FILE` then does exactly that" },
 	[OPT_DETAILED] = { "detailed-exitcode", 0, NULL, NULL,
@@ -131,6 +132,8 @@ const struct verb verbs[] = {
 	  { OPT_SAMPLE, OPT_KEEP, OPT_PREVIEW }, verb_backups },
 	{ "help", "[VERB]", 0, 1, "this text, or a verb's page", NULL,
 	  "drover help run", { OPT_MAN }, verb_help },
+	{ "version", "", 0, 0, "which drover this is", NULL,
+	  "drover version", { 0 }, verb_version },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, { 0 }, NULL },
 };
 const size_t verb_count = sizeof(verbs) / sizeof(verbs[0]) - 1;

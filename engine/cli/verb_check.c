@@ -61,8 +61,10 @@ int verb_check(struct cli *c)
 	int status = 0;
 
 	c->plan = plan_load_with(c->args[0], &o, &errors);
-	if (!c->plan)
+	if (!c->plan) {
+		cli_hint_plan(&errors, c->args[0]);
 		status = cli_errors(c, &errors);
+	}
 	if (!status)
 		status = cli_build_graph(c);
 	if (!status)

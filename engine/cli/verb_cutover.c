@@ -22,6 +22,15 @@ static char *machine_list(const struct cli *c)
 	return str_take(&b);
 }
 
+static bool any_cutover(const struct cli *c)
+{
+	for (uint32_t i = 0; i < c->plan->machine_count; i++)
+		for (uint32_t k = 0; cli_wants(c, i) && k < c->plan->machines[i].step_count; k++)
+			if (c->plan->machines[i].steps[k]->phase == PHASE_CUTOVER)
+				return true;
+	return false;
+}
+
 int verb_cutover(struct cli *c)
 {
 	struct run_options o = { .phase = -1 };
@@ -39,7 +48,15 @@ int verb_cutover(struct cli *c)
 	status = report_open(c, &o, preview ? RUN_CUTOVER_PREVIEW : RUN_CUTOVER, &doc);
 	if (status)
 		return status;
+	if (c->opt[OPT_OUTPUT] && (status = report_can_save(c, c->opt[OPT_OUTPUT])))
+		return status;
 	names = machine_list(c);
+	if (!any_cutover(c)) {
+		err_set(&e, ERR_USAGE, "cannot cut over %s: the plan has no cutover steps", names);
+		err_hint(&e, "`drover run %s` does all that it says; the recipes p2v and v2v have a "
+			 "cutover", c->plan->file);
+		return cli_fail(c, &e);
+	}
 	if (!preview && (status = cli_confirm(c, "Cut over %s: the source stops serving, the "
 					      "target starts.", names)))
 		return status;

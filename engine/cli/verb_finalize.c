@@ -8,7 +8,7 @@ int verb_finalize(struct cli *c)
 	struct run_options o = { .kind = RUN_FINALIZE, .only = -1, .until = -1, .phase = -1 };
 	int status = cli_load_plan(c, c->args[0]);
 
-	if (status)
+	if (status || cli_nothing_recorded(c, &status))
 		return status;
 	status = cli_confirm_word(c, c->plan->name, "Finalize plan '%s': afterwards no rollback is "
 				  "possible. Type the plan's name.", c->plan->name);

@@ -4,6 +4,7 @@
  */
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "engine/base/text.h"
 #include "engine/cli/cli.h"
 #include "modules/lib/tools.h"
 
@@ -299,6 +300,20 @@ static int pin_key(struct cli *c, const struct asked *a, const json_t *key)
 	return 0;
 }
 
+static void hint_host(const struct cli *c, const char *name, struct err *e)
+{
+	AUTO_FREE const char **names = mem_alloc((c->plan->host_count + 1) * sizeof(*names));
+	const char *near;
+
+	for (uint32_t i = 0; i < c->plan->host_count; i++)
+		names[i] = c->plan->hosts[i].name;
+	near = text_near(name, names, c->plan->host_count);
+	if (near)
+		err_hint(e, "did you mean drover hosts %s --pin %s?", c->args[0], near);
+	else
+		err_hint(e, "drover hosts %s lists them", c->args[0]);
+}
+
 static int pin(struct cli *c, const char *name)
 {
 	int index = plan_find_host(c->plan, name), status = 0;
@@ -308,6 +323,7 @@ static int pin(struct cli *c, const char *name)
 
 	if (index < 0) {
 		err_set(&e, ERR_USAGE, "cannot pin '%s': no host of the plan is called so", name);
+		hint_host(c, name, &e);
 		return cli_fail(c, &e);
 	}
 	begin(&a, c, (uint32_t)index);

@@ -28,6 +28,8 @@ int verb_preview(struct cli *c)
 		free(text);
 		return 0;
 	}
+	if (c->opt[OPT_OUTPUT] && (status = report_can_save(c, c->opt[OPT_OUTPUT])))
+		return detailed ? 1 : status;
 	status = cli_run(c, &o, &preview);
 	if (status == 0 && c->opt[OPT_OUTPUT] && preview)
 		status = report_save(c, c->opt[OPT_OUTPUT], preview);

@@ -33,7 +33,7 @@ int verb_rollback(struct cli *c)
 	};
 	int status = cli_load_plan(c, c->args[0]);
 
-	if (status)
+	if (status || cli_nothing_recorded(c, &status))
 		return status;
 	o.selector = c->opt[OPT_MACHINE];
 	if (!preview && (status = admitted(c, &o)))

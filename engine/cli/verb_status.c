@@ -222,23 +222,6 @@ static void tell_all(struct cli *c, const struct row *v, uint32_t n, bool held)
 	tell_next(c, v, n);
 }
 
-static int tell_nothing(struct cli *c, const char *dir)
-{
-	if (c->json) {
-		json_t *o = json_object();
-
-		jset_str(o, "plan", c->plan->name);
-		jset_str(o, "dir", dir);
-		cli_json(c, "empty", o);
-		return 0;
-	}
-	fprintf(c->out, "Nothing is recorded of plan '%s': no run of it has begun (state %s).\n",
-		c->plan->name, dir);
-	fprintf(c->out, "Every source serves as before.\n");
-	fprintf(c->out, "Next: drover preview %s\n", c->args[0]);
-	return 0;
-}
-
 int verb_status(struct cli *c)
 {
 	AUTO_FREE char *dir = NULL, *holder = NULL;
@@ -247,12 +230,11 @@ int verb_status(struct cli *c)
 	uint32_t n = 0;
 	int status = cli_load_plan(c, c->args[0]);
 
-	if (status || (status = cli_open_state(c, STATE_READ)))
+	if (status || cli_nothing_recorded(c, &status) ||
+	    (status = cli_open_state(c, STATE_READ)))
 		return status;
 	dir = cli_state_dir(c);
 	holder = state_holder(dir);
-	if (state_is_empty(c->state))
-		return tell_nothing(c, dir);
 	if (!c->json)
 		tell_head(c, dir, holder);
 	machines = json_object_get(state_meta(c->state), "machines");

@@ -27,12 +27,24 @@ static char *kind_of(const struct plan_step *s)
 	return strncmp(s->module->name, "any.", 4) ? mem_strdup(s->module->name) : step_key(s);
 }
 
+/* Bytes that the probe told, or at most will tell later. */
+static int64_t bytes_of(const json_t *result, const char *what)
+{
+	int64_t sum = jint(json_object_get(result, "cost"), what, 0);
+	json_t *line;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "changes"), i, line)
+		if (!strcmp(jstr(line, "bound.what", ""), what))
+			sum += jint(line, "bound.max", 0);
+	return sum;
+}
+
 /* What its time depends on. */
 static uint64_t amount(const json_t *result)
 {
-	const json_t *cost = json_object_get(result, "cost");
-	int64_t send = jint(cost, "send", 0), read = jint(cost, "read", 0);
-	int64_t write = jint(cost, "write", 0);
+	int64_t send = bytes_of(result, "send"), read = bytes_of(result, "read");
+	int64_t write = bytes_of(result, "write");
 
 	return (uint64_t)(send > 0 ? send : read > write ? read : write);
 }

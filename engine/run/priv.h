@@ -52,6 +52,7 @@ struct mach {
 	bool in;			/* takes part in this run */
 	bool failed;			/* stopped; what waits for it does not start */
 	bool left_out;			/* selected, but there is nothing to do for it */
+	char *absent;			/* why it takes no part, to be told; owned or NULL */
 	bool blocked;			/* by a finding; told already */
 	bool serving;			/* meta says the target serves, or may */
 	int entered;			/* the last phase whose steps were all asked; -1 */
@@ -328,6 +329,7 @@ void rollback_machine_over(struct run *r, struct mach *m, bool ok);
 void resume_load(struct run *r, struct mach *m);
 /* Refuse or leave out machines that this kind of run cannot take. -1 with e. */
 int resume_admit(struct run *r, struct err *e);
+void resume_tell_absent(struct run *r);		/* once the run has begun */
 const json_t *meta_of(const struct run *r, const struct mach *m);
 const json_t *meta_step(const struct run *r, const struct mach *m, uint32_t node);
 const char *meta_status(const struct run *r, const struct mach *m, uint32_t node);

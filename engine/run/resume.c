@@ -87,7 +87,8 @@ static int leave_out(struct run *r, struct mach *m, const char *why)
 {
 	m->in = false;
 	m->left_out = true;
-	report_log(r, m, NULL, "'%s' is left out: %s", m->name, why);
+	m->absent = mem_printf("'%s' is left out: %s", m->name, why);
+	(void)r;
 	return 0;
 }
 
@@ -183,11 +184,21 @@ static int admit(struct run *r, struct mach *m, struct err *e)
 	return 0;
 }
 
+static uint32_t chosen_count(const struct run *r)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < r->plan->machine_count; i++)
+		n += r->machines[i].in;
+	return n;
+}
+
 /* Going back is all or nothing: one machine that cannot keeps the rest from it. Going
  * on, the others go on. */
 int resume_admit(struct run *r, struct err *e)
 {
-	bool strict = r->kind == RUN_ROLLBACK || r->kind == RUN_FINALIZE;
+	bool strict = r->kind == RUN_ROLLBACK || r->kind == RUN_FINALIZE ||
+		chosen_count(r) == 1;
 
 	for (uint32_t i = 0; i < r->plan->machine_count; i++) {
 		struct mach *m = &r->machines[i];
@@ -203,9 +214,16 @@ int resume_admit(struct run *r, struct err *e)
 			return -1;
 		}
 		if (err_is(&mine)) {
-			report_log(r, m, NULL, "%s", mine.what);
+			m->absent = mem_strdup(mine.what);
 			run_error(r, &mine);
 		}
 	}
 	return 0;
+}
+
+void resume_tell_absent(struct run *r)
+{
+	for (uint32_t i = 0; i < r->plan->machine_count; i++)
+		if (r->machines[i].absent)
+			report_log(r, &r->machines[i], NULL, "%s", r->machines[i].absent);
 }

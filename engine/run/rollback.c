@@ -133,7 +133,7 @@ static void tell_change(struct run *r, struct mach *m, uint32_t node)
 
 	if (s->module->undo) {
 		jset_str(o, "mark", "-");
-		jset_strf(o, "text", "undo %s", s->module->summary);
+		jset_strf(o, "text", "undo: %s", s->module->summary);
 		count_add(r, "remove", 1);
 	} else {
 		jset_str(o, "mark", ".");

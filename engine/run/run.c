@@ -111,6 +111,8 @@ static void run_free(struct run *r)
 	hook_pool_free(r->pool);
 	sched_free(r->sched);
 	free(r->waits);
+	for (uint32_t i = 0; i < r->plan->machine_count; i++)
+		free(r->machines[i].absent);
 	free(r->machines);
 	free(r->known);
 	json_decref(r->counts);
@@ -400,6 +402,19 @@ static void next_after_failure(struct run *r)
 	}
 }
 
+static bool changes_counted(const struct run *r)
+{
+	return jint(r->counts, "create", 0) + jint(r->counts, "change", 0) +
+	       jint(r->counts, "remove", 0) + jint(r->counts, "unknown", 0) > 0;
+}
+
+/* A format for the plan's file. */
+static const char *after_run(const struct run *r)
+{
+	return r->hi < PHASE_VALIDATE ? "drover run %s" : run_has_cutover(r) ?
+		"drover cutover %s --preview" : "drover status %s";
+}
+
 static void say_next(struct run *r)
 {
 	const char *file = r->plan->file;
@@ -418,14 +433,13 @@ static void say_next(struct run *r)
 		if (jint(r->counts, "blocker", 0) > 0)
 			run_next(r, "mend what blocks, then drover preview %s", file);
 		else
-			run_next(r, "drover run %s", file);
+			run_next(r, changes_counted(r) ? "drover run %s" : after_run(r), file);
 		break;
 	case RUN_CUTOVER_PREVIEW:
 		run_next(r, "drover cutover %s", file);
 		break;
 	case RUN_GO:
-		run_next(r, r->hi < PHASE_VALIDATE ? "drover run %s" : run_has_cutover(r) ?
-			 "drover cutover %s --preview" : "drover status %s", file);
+		run_next(r, after_run(r), file);
 		break;
 	case RUN_CUTOVER:
 		run_next(r, "drover finalize %s, or drover rollback %s "
@@ -496,6 +510,7 @@ int run_plan(const struct plan *p, const struct graph *g, struct state *s,
 	hosts_init(&r);
 	if (prepare(&r, &mine) == 0) {
 		report_start(&r);
+		resume_tell_absent(&r);
 		work(&r, preview_out, &mine);
 	}
 	if (err_is(&mine))

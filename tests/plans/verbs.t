@@ -40,14 +40,138 @@ plan: small
 hosts: { here: { local: true } }
 machines:
   one:
-    recipe: v2v
     source: { host: here, images: [/srv/one.raw] }
     target: { host: here, dir: /srv/new }
---- run finalize plan.yaml -y
+    assess: [ host ]
+--- sh
+drover run plan.yaml >/dev/null
+drover finalize plan.yaml -y
 --- status 6
 --- stderr
 drover: nobody is at a terminal to confirm: Finalize plan 'small': afterwards no rollback is possible. Type the plan's name.
   give --confirm small to say yes beforehand
+
+=== of a plan that was never run there is nothing to take back, to clean or to end
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+--- sh
+drover rollback plan.yaml --state st
+drover cleanup plan.yaml --state st
+drover finalize plan.yaml --state st
+test ! -e st
+--- stdout
+Nothing is recorded of plan 'small': no run of it has begun (state st).
+Every source serves as before.
+Next: drover preview plan.yaml
+Nothing is recorded of plan 'small': no run of it has begun (state st).
+Every source serves as before.
+Next: drover preview plan.yaml
+Nothing is recorded of plan 'small': no run of it has begun (state st).
+Every source serves as before.
+Next: drover preview plan.yaml
+
+=== a plan's name that is mistyped is answered with the one that was meant
+--- file plan.yaml
+plan: small
+--- file there/erp.yaml
+plan: erp
+--- sh
+drover run plam.yaml
+drover check there/epr.yaml
+drover check there
+drover check nowhere.yaml
+--- status 2
+--- stderr
+drover: cannot read 'plam.yaml': No such file or directory
+  did you mean plan.yaml?
+drover: cannot read 'there/epr.yaml': No such file or directory
+  did you mean there/erp.yaml?
+drover: cannot read 'there': Is a directory
+  did you mean there/erp.yaml?
+drover: cannot read 'nowhere.yaml': No such file or directory
+  a plan is a YAML file that begins with plan: NAME
+
+=== a plan without cutover steps is not asked about
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess: [ host ]
+--- run cutover plan.yaml
+--- status 100
+--- stderr
+drover: cannot cut over one: the plan has no cutover steps
+  `drover run plan.yaml` does all that it says; the recipes p2v and v2v have a cutover
+
+=== what cannot be saved is said before any host is asked
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess: [ host ]
+--- sh
+mkdir folder
+drover preview plan.yaml -o folder
+drover preview plan.yaml -o nowhere/x
+--- status 111
+--- stderr
+drover: cannot save the preview as 'folder': Is a directory
+  no host was asked yet; give -o a file in a directory that can be written to
+drover: cannot save the preview as 'nowhere/x': No such file or directory
+  no host was asked yet; give -o a file in a directory that can be written to
+
+=== a phase whose phases before are not done is refused, once
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess: [ host ]
+    validate: [ command: { argv: ["true"] } ]
+--- run run plan.yaml --only validate
+--- status 1
+--- stderr
+drover: cannot validate 'one': assess.host is not done
+  drover run plan.yaml --machine one
+
+=== a host that is mistyped is answered with the one that was meant
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess: [ host ]
+--- run hosts plan.yaml --pin hre
+--- status 100
+--- stderr
+drover: cannot pin 'hre': no host of the plan is called so
+  did you mean drover hosts plan.yaml --pin here?
+
+=== the version is told whichever way it is asked for
+--- sh
+drover version | sed 's/[0-9][0-9.]*/N/'
+drover --version | sed 's/[0-9][0-9.]*/N/'
+drover -V | sed 's/[0-9][0-9.]*/N/'
+--- stdout
+drover N
+drover N
+drover N
 
 === a saved preview that is damaged is told
 --- file x.preview

@@ -3,6 +3,7 @@
 --- status 2
 --- stderr
 drover: cannot read 'plan.yaml': No such file or directory
+  a plan is a YAML file that begins with plan: NAME
 
 === a plan that is a directory
 --- make
@@ -11,6 +12,7 @@ mkdir plan.yaml
 --- status 2
 --- stderr
 drover: cannot read 'plan.yaml': Is a directory
+  a plan is a YAML file that begins with plan: NAME
 
 === an empty plan
 --- file plan.yaml

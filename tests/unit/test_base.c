@@ -147,6 +147,8 @@ static void lines_are_broken_at_blanks_but_not_inside_a_path_or_command(void **s
 		   "on the host\n  apt install qemu-utils ovmf");
 	check_wrap("cannot read '/srv/old machines/the first.raw': not there", 0, 2, 40,
 		   "cannot read\n  '/srv/old machines/the first.raw': not\n  there");
+	check_wrap("it is copied, at most 64.0 MiB to read", 0, 2, 28,
+		   "it is copied, at most\n  64.0 MiB to read");
 	/* what is too wide stays whole, escapes are shown, indents leave room */
 	check_wrap("at /srv/images/a-very-long-name-of-an-image.qcow2", 0, 2, 30,
 		   "at\n  /srv/images/a-very-long-name-of-an-image.qcow2");
