@@ -152,13 +152,14 @@ json_t *http_answer(const char *url, json_t *owned)
 		return failed("", url, jstr(answer, "result.error", "the port is not open"));
 	if (!text || !*text)
 		return failed("", url, "the server said nothing");
-	if (strncmp(text, "HTTP/1.", 7) != 0 || sscanf(text + 7, "%*1d %3d", &status) != 1 ||
-	    status < 100)
+	reason = strchr(text, ' ');
+	if (strncmp(text, "HTTP/1.", 7) != 0 || !reason ||
+	    sscanf(text + 7, "%*1d %3d", &status) != 1 || status < 100)
 		return failed("", url, "the answer is not HTTP");
 	o = json_object();
 	result = json_object();
 	headers = json_object();
-	reason = strchr(text, ' ') + 1;
+	reason++;
 	reason += strcspn(reason, " \r\n");
 	reason += strspn(reason, " ");
 	jset_int(result, "status", status);

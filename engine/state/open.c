@@ -206,7 +206,7 @@ static int open_write(struct state *s, const char *as, struct err *e)
 	r = repo_open(s->dir, s->plan, e);
 	if (!r)
 		return -1;
-	if (recover(s, &j, r, e) < 0 || !(s->view = repo_open(s->dir, s->plan, e))) {
+	if (repo_repack(r, e) < 0 || recover(s, &j, r, e) < 0 || !(s->view = repo_open(s->dir, s->plan, e))) {
 		journal_close(&j);
 		repo_free(r);
 		return -1;

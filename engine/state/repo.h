@@ -60,6 +60,9 @@ int repo_sync_above(const char *dir, const char *ref);
 void repo_sweep(const char *dir);
 
 struct repo *repo_open(const char *dir, const char *plan, struct err *e);
+/* Pack loose objects when there are too many, within a bound. Only for the holder of the
+ * state's lock, before anything writes. */
+int repo_repack(struct repo *r, struct err *e);
 void repo_free(struct repo *r);			/* NULL is harmless */
 /* Forget what was looked up: another handle has moved on. */
 int repo_refresh(struct repo *r, struct err *e);

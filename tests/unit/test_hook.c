@@ -615,6 +615,23 @@ static void http_requests_are_written_whole(void **state)
 			    "User-Agent: drover\r\nAccept: */*\r\nConnection: close\r\n\r\n");
 }
 
+static void answers_that_are_no_http_are_refused(void **state)
+{
+	static const char *const rows[] = { "HTTP/1.1200", "HTTP/1.1\n200", "HTTP/1.",
+		"HTTP/1.1 ", "HTTP/1.1 20", "ICY 200 OK", "HTTP/2 200" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		json_t *connected = json_pack("{s:b, s:{s:b, s:s}}", "ok", 1, "result", "open", 1,
+					      "banner", rows[i]);
+		AUTO_JSON *a = http_answer("http://10.0.0.1/", connected);
+
+		assert_false(jbool(a, "ok", true));
+		assert_string_equal(jstr(a, "error", ""),
+				    "cannot ask 'http://10.0.0.1/': the answer is not HTTP");
+	}
+}
+
 /* A server that answers one request and ends. */
 static pid_t serve_once(const char *answer, int *port)
 {
@@ -720,6 +737,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(compile_says_where_a_file_is_wrong),
 		cmocka_unit_test(the_ready_made_checks_judge_what_hosts_answer),
 		cmocka_unit_test(http_requests_are_written_whole),
+		cmocka_unit_test(answers_that_are_no_http_are_refused),
 		cmocka_unit_test(http_is_asked_from_beside_the_engine),
 		cmocka_unit_test(urls_that_cannot_be_asked_are_refused),
 	};

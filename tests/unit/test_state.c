@@ -755,6 +755,44 @@ static void without_its_journal_a_state_goes_on_from_git(void **state)
 	close_ok(s);
 }
 
+static size_t loose_count(struct fix *f)
+{
+	AUTO_FREE char *out = git(f, "count-objects", NULL, NULL);
+
+	return strtoul(out, NULL, 10);
+}
+
+static void many_loose_objects_become_a_pack(void **state)
+{
+	struct fix *f = *state;
+	struct state *s = open_ok(f, STATE_WRITE), *reader;
+	git_repository *repo = NULL;
+	AUTO_JSON *text = NULL;
+	AUTO_ERR e = { 0 };
+	git_oid id;
+
+	put(s, "a", "one", "x=1", NULL);
+	put(s, "a", "two", "x=2", NULL);
+	close_ok(s);
+	git_libgit2_init();
+	git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 0);
+	assert_int_equal(git_repository_open_bare(&repo, f->dir), 0);
+	for (int i = 0; i < 4200; i++)
+		assert_int_equal(git_blob_create_from_buffer(&id, repo, &i, sizeof(i)), 0);
+	git_repository_free(repo);
+	git_libgit2_shutdown();
+	assert_true(loose_count(f) > 4200);
+
+	reader = open_ok(f, STATE_READ);
+	close_ok(open_ok(f, STATE_WRITE));
+	assert_true(loose_count(f) < 100);
+	/* one that was open meanwhile finds all where it is now */
+	text = state_show(reader, "a", "HEAD~1", "x", &e);
+	assert_string_equal(json_string_value(text), "1");
+	close_ok(reader);
+	fsck_clean(f);
+}
+
 /* A tree of `n` entries that are all `id`. */
 static git_oid multiply(git_repository *repo, const git_oid *id, int n, git_filemode_t mode)
 {
@@ -1069,6 +1107,7 @@ int main(void)
 		T(without_its_journal_a_state_goes_on_from_git),
 		T(a_branch_moved_by_another_program_is_told),
 		T(a_tree_that_multiplies_itself_is_refused),
+		T(many_loose_objects_become_a_pack),
 		T(stale_locks_of_a_killed_writer_do_not_hinder),
 		T(on_a_full_disk_nothing_starts_and_what_ends_is_recorded),
 		T(what_was_acknowledged_is_there_after_any_kill),
