@@ -99,7 +99,7 @@ $(O)/tests/%: $(O)/tests/unit/%.o $(TESTLIB) $(O)/agent_blob.o $(O)/data.o $(O)/
 units: $(UNIT)
 
 # The other compiler's opinion of every file.
-OBJECTS := $(call obj,$(SHARED) $(AGENT) $(ENGINE) engine/agent/main.c engine/cli/main.c $(wildcard tests/unit/*.c))
+OBJECTS := $(call obj,$(SHARED) $(AGENT) $(ENGINE) engine/agent/main.c engine/cli/main.c $(wildcard tests/unit/*.c tests/fuzz/*.c))
 objects: $(OBJECTS)
 clang-check:
 	$(Q)$(MAKE) --no-print-directory CC=clang SAN= O=build/clang objects
@@ -114,6 +114,13 @@ check: deps-test
 	$(Q)O=$(O) SAN=$(SAN) T='$(T)' ./tests/run quick
 lint:
 	$(Q)./tests/lint
+# What comes from outside, under libFuzzer; FUZZ_S seconds each, FUZZ="yaml ext" for some.
+fuzz: deps-test
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=1 O=build/fuzz CFLAGS="-O1 -g -fsanitize=fuzzer-no-link" build/fuzz/fuzz
+	$(Q)tests/fuzz/run build/fuzz/fuzz $(FUZZ)
+$(O)/fuzz: $(O)/tests/fuzz/fuzz.o $(O)/agent_blob.o $(O)/data.o $(O)/libdrover.a
+	@echo "  LINK $@"
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDENGINE)
 demo: deps-demo
 	$(Q)$(MAKE) --no-print-directory $(O)/drover
 	$(Q)DROVER=$(abspath $(O)/drover) ./examples/demo/demo
@@ -136,4 +143,4 @@ install: $(O)/drover
 clean:
 	rm -rf build
 
-.PHONY: all units objects clang-check test check lint demo tour bench bench-stream install clean
+.PHONY: all units objects clang-check test check lint fuzz demo tour bench bench-stream install clean
