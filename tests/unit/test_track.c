@@ -403,7 +403,6 @@ static void lost_events_mean_that_all_is_read_and_it_is_said(void **s)
 static void a_killed_tracker_means_that_all_is_read(void **s)
 {
 	struct rig *r = *s;
-	AUTO_FREE char *left = NULL;
 
 	if (!can_run)
 		skip();
