@@ -135,6 +135,9 @@ uint64_t ctx_send_rate(const struct ctx *c);
 uint64_t ctx_read_rate(const struct ctx *c);
 /* True once the step was told to stop: finish what is atomic, return -1. */
 bool ctx_cancelled(struct ctx *c);
+/* The same, as `stopped` of engine/base/proc.h asks it: a program that a call runs is
+ * told to end when the call is. */
+bool ctx_stopped(void *ctx);
 
 /* ---- what a call says ---------------------------------------------------- */
 

@@ -141,6 +141,11 @@ bool ctx_cancelled(struct ctx *c)
 	return told_to_stop || c->gone;
 }
 
+bool ctx_stopped(void *ctx)
+{
+	return ctx_cancelled(ctx);
+}
+
 /* ---- durable before the effect ---------------------------------------------- */
 
 static bool readable(int fd, int ms)

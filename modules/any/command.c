@@ -37,12 +37,6 @@ static const char **words(const json_t *list)
 	return out;
 }
 
-/* A program that runs is told to end when its step is. */
-static bool stopped(void *arg)
-{
-	return ctx_cancelled(arg);
-}
-
 /* The exit status; -1 with e when it did not run to its end. */
 static int run(struct ctx *c, const char *which, const char *evidence, struct err *e)
 {
@@ -51,7 +45,7 @@ static int run(struct ctx *c, const char *which, const char *evidence, struct er
 	struct proc p = { .argv = argv, .max_output = EVIDENCE_MAX,
 			  .timeout_ms = (unsigned)jint(ctx_args(c), "timeout", 600000),
 			  .input = input, .input_len = input ? strlen(input) : 0,
-			  .stopped = stopped, .arg = c };
+			  .stopped = ctx_stopped, .arg = c };
 	int status;
 
 	proc_run(&p, e);

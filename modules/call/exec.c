@@ -56,12 +56,6 @@ static void tell(struct ctx *c, const struct proc *p)
 	ctx_volatile(c, "timed_out", json_boolean(p->timed_out));
 }
 
-/* A program that runs is told to end when its step is. */
-static bool stopped(void *arg)
-{
-	return ctx_cancelled(arg);
-}
-
 static int apply(struct ctx *c)
 {
 	const json_t *args = ctx_args(c), *list = json_object_get(args, "argv");
@@ -89,7 +83,7 @@ static int apply(struct ctx *c)
 	p.timeout_ms = (unsigned)jint(args, "timeout", 60000);
 	p.max_output = OUTPUT_MAX;
 	p.netns_fd = ns;
-	p.stopped = stopped;
+	p.stopped = ctx_stopped;
 	p.arg = c;
 	p.status = -1;
 	ran = (proc_run(&p, &e) == 0 || p.status >= 0) && !ctx_cancelled(c);

@@ -18,19 +18,21 @@ static const struct param params[] = {
 };
 static const char *const tools[] = { "systemctl", NULL };
 
-static int systemctl(const char *verb, const char *unit, unsigned ms, struct err *e)
+static int systemctl(struct ctx *c, const char *verb, const char *unit, unsigned ms,
+		     struct err *e)
 {
 	const char *const argv[] = { "systemctl", verb, "--", unit, NULL };
-	struct proc p = { .argv = argv, .timeout_ms = ms };
+	struct proc p = { .argv = argv, .timeout_ms = ms, .stopped = ctx_stopped, .arg = c };
 	int rc = proc_run(&p, e);
 
 	proc_free(&p);
 	return rc;
 }
 
-static bool is_active(const char *unit)
+/* A call that was stopped must not believe it. */
+static bool is_active(struct ctx *c, const char *unit)
 {
-	return systemctl("is-active", unit, 30000, NULL) == 0;
+	return systemctl(c, "is-active", unit, 30000, NULL) == 0;
 }
 
 static int need_systemctl(struct ctx *c, const json_t *units)
@@ -52,11 +54,13 @@ static int probe(struct ctx *c, enum probe_state *state)
 	json_array_foreach(units, i, unit) {
 		const char *name = json_string_value(unit);
 
-		if (!is_active(name))
+		if (!is_active(c, name))
 			continue;
 		ctx_change(c, '~', "service %s: stopped", name);
 		jadd(active, json_string(name));
 	}
+	if (ctx_cancelled(c))
+		return -1;
 	if (json_array_size(units) == 0)
 		ctx_change(c, '=', "nothing to drain");
 	*state = json_array_size(active) == 0 ? STATE_DONE :
@@ -65,13 +69,13 @@ static int probe(struct ctx *c, enum probe_state *state)
 }
 
 /* Those that ran when the first attempt began. */
-static json_t *were_active(const json_t *units)
+static json_t *were_active(struct ctx *c, const json_t *units)
 {
 	json_t *list = json_array(), *unit;
 	size_t i;
 
 	json_array_foreach(units, i, unit)
-		if (is_active(json_string_value(unit)))
+		if (is_active(c, json_string_value(unit)))
 			json_array_append(list, unit);
 	return list;
 }
@@ -85,7 +89,9 @@ static int apply(struct ctx *c)
 
 	if (need_systemctl(c, units) < 0)
 		return -1;
-	active = were_active(units);
+	active = were_active(c, units);
+	if (ctx_cancelled(c))
+		return -1;
 	text = json_canonical(active);
 	if (ctx_keep(c, "active", text, strlen(text)) < 0)
 		return -1;
@@ -93,7 +99,7 @@ static int apply(struct ctx *c)
 		AUTO_ERR e = {0};
 
 		ctx_progress(c, i, json_array_size(active), "services", json_string_value(unit));
-		if (systemctl("stop", json_string_value(unit), STOP_MS, &e) < 0)
+		if (systemctl(c, "stop", json_string_value(unit), STOP_MS, &e) < 0)
 			return ctx_fail_err(c, &e);
 	}
 	return 0;
@@ -111,7 +117,7 @@ static int undo(struct ctx *c)
 	for (i = json_array_size(active); i-- > 0;) {	/* last stopped, first started */
 		const char *unit = json_string_value(json_array_get(active, i));
 
-		if (unit && systemctl("start", unit, STOP_MS, &e) < 0)
+		if (unit && systemctl(c, "start", unit, STOP_MS, &e) < 0)
 			return ctx_fail_err(c, &e);
 	}
 	return 0;

@@ -115,10 +115,11 @@ static int hold_freeze(struct ctx *c)
 
 /* ---- pause ---------------------------------------------------------------------- */
 
-static int virsh(const char *verb, const char *domain, struct str *out, struct err *e)
+static int virsh(struct ctx *c, const char *verb, const char *domain, struct str *out,
+		 struct err *e)
 {
 	const char *const argv[] = { "virsh", "-q", verb, domain, NULL };
-	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	struct proc p = { .argv = argv, .timeout_ms = 60000, .stopped = ctx_stopped, .arg = c };
 	int rc = proc_run(&p, e);
 
 	if (out) {
@@ -147,7 +148,7 @@ static int domain_state(struct ctx *c, const char *domain, char out[32])
 	AUTO_STR said = {0};
 	AUTO_ERR e = {0};
 
-	if (virsh("domstate", domain, &said, &e) < 0)
+	if (virsh(c, "domstate", domain, &said, &e) < 0)
 		return ctx_fail_err(c, &e);
 	snprintf(out, 32, "%.31s", said.s ? said.s : "");
 	out[strcspn(out, "\r\n")] = '\0';
@@ -201,7 +202,7 @@ static int apply_pause(struct ctx *c)
 		return 0;
 	if (ctx_keep(c, "paused", domain, strlen(domain)) < 0)
 		return -1;
-	return virsh("suspend", domain, NULL, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+	return virsh(c, "suspend", domain, NULL, &e) < 0 ? ctx_fail_err(c, &e) : 0;
 }
 
 static int undo_pause(struct ctx *c)
@@ -216,7 +217,7 @@ static int undo_pause(struct ctx *c)
 		return -1;
 	if (strcmp(now, "paused") != 0)
 		return 0;
-	return virsh("resume", domain, NULL, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+	return virsh(c, "resume", domain, NULL, &e) < 0 ? ctx_fail_err(c, &e) : 0;
 }
 
 /* ---- shut down ------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ int power_of(struct ctx *c, struct power *p)
 	const json_t *spec = jget(ctx_machine(c), "source.power");
 	const json_t *command = jget(spec, "command"), *libvirt = jget(spec, "libvirt");
 
-	*p = (struct power){ .name = ctx_machine_name(c) };
+	*p = (struct power){ .c = c, .name = ctx_machine_name(c) };
 	if (command) {
 		static const char *const verbs[] = { "off", "on", "status" };
 
@@ -49,21 +49,23 @@ int power_of(struct ctx *c, struct power *p)
 }
 
 /* An order may wait for the machine's own orderly end; a question may not. */
-static int run(const char *const *argv, struct str *out, struct err *e)
+static int run(const struct power *p, const char *const *argv, struct str *out,
+	       struct err *e)
 {
-	struct proc p = { .argv = argv, .timeout_ms = out ? ASK_MS : SWITCH_MS,
-			  .max_output = 65536 };
-	int rc = proc_run(&p, e);
+	struct proc it = { .argv = argv, .timeout_ms = out ? ASK_MS : SWITCH_MS,
+			   .max_output = 65536, .stopped = ctx_stopped, .arg = p->c };
+	int rc = proc_run(&it, e);
 
 	if (out) {
-		*out = p.out;
-		p.out = (struct str){0};
+		*out = it.out;
+		it.out = (struct str){0};
 	}
-	proc_free(&p);
+	proc_free(&it);
 	return rc;
 }
 
-static int run_spec(const json_t *list, struct str *out, struct err *e)
+static int run_spec(const struct power *p, const json_t *list, struct str *out,
+		    struct err *e)
 {
 	AUTO_FREE const char **argv = mem_alloc((json_array_size(list) + 1) * sizeof(*argv));
 	const json_t *word;
@@ -71,7 +73,7 @@ static int run_spec(const json_t *list, struct str *out, struct err *e)
 
 	json_array_foreach(list, i, word)
 		argv[i] = json_is_string(word) ? json_string_value(word) : "";
-	return run(argv, out, e);
+	return run(p, argv, out, e);
 }
 
 static int virsh(const char *verb, const char *option, const struct power *p,
@@ -79,7 +81,7 @@ static int virsh(const char *verb, const char *option, const struct power *p,
 {
 	const char *with[] = { "virsh", "-q", verb, p->domain, option, NULL };
 
-	return run(with, out, e);
+	return run(p, with, out, e);
 }
 
 /* ---- asking ------------------------------------------------------------------- */
@@ -100,7 +102,7 @@ static bool line_is(const struct str *s, const char *line)
 
 static enum power_state ask_command(const struct power *p, struct str *out, struct err *e)
 {
-	if (run_spec(jget(p->spec, "status"), out, e) < 0)
+	if (run_spec(p, jget(p->spec, "status"), out, e) < 0)
 		return POWER_UNKNOWN;
 	if (first_word_is(out, "on"))
 		return POWER_ON;
@@ -152,7 +154,7 @@ static int ask_person(struct ctx *c, const struct power *p, bool on)
 static int order(const struct power *p, bool on, bool hard, struct err *e)
 {
 	if (p->kind == POWER_COMMAND)
-		return run_spec(jget(p->spec, on ? "on" : "off"), NULL, e);
+		return run_spec(p, jget(p->spec, on ? "on" : "off"), NULL, e);
 	return virsh(on ? "start" : hard ? "destroy" : "shutdown", NULL, p, NULL, e);
 }
 

@@ -18,6 +18,7 @@ enum power_kind {
 };
 
 struct power {
+	struct ctx *c;		/* the call: when it is stopped, so is what it runs; borrowed */
 	enum power_kind kind;
 	const json_t *spec;	/* what stands under the kind; borrowed */
 	const char *name;	/* of the machine; borrowed */

@@ -331,10 +331,10 @@ static void quiesce_says_when_power_is_switched_elsewhere(void **state)
 
 /* ---- libvirt ------------------------------------------------------------------------------ */
 
-/* A virsh that does what the script says, found before any other; gone with the test. */
-static void with_virsh(struct world *w, const char *script)
+/* A program that does what the script says, found before any other; gone with the test. */
+static void with_program(struct world *w, const char *name, const char *script)
 {
-	AUTO_FREE char *path = mem_printf("%s/virsh", w->dir);
+	AUTO_FREE char *path = mem_printf("%s/%s", w->dir, name);
 	AUTO_FREE char *text = mem_printf("#!/bin/sh\n%s\n", script);
 	AUTO_FREE char *paths = mem_printf("%s:/usr/bin:/bin", w->dir);
 
@@ -348,9 +348,9 @@ static void quiesce_takes_a_domain_that_shuts_down_for_one_that_writes(void **st
 
 	jset(w->input, "args", json_pack("{s:s}", "mode", "pause"));
 	jset_str(jget(w->input, "machine.source"), "domain", "m");
-	with_virsh(w, "echo 'in shutdown'");
+	with_program(w, "virsh", "echo 'in shutdown'");
 	state_is(w, "cutover.quiesce", "absent");
-	with_virsh(w, "echo paused");
+	with_program(w, "virsh", "echo paused");
 	state_is(w, "cutover.quiesce", "done");
 }
 
@@ -368,13 +368,13 @@ static void off_is_not_proven_by_a_libvirt_that_is_silent_about_autostart(void *
 	struct world *w = *state;
 
 	use_domain(w, "m");
-	with_virsh(w, "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }; exit 1");
+	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }; exit 1");
 	fails(w, "cutover.off", "probe", "cannot tell whether 'm' starts with its host: "
 	      "'virsh -q dominfo m' exited with status 1");
-	with_virsh(w, "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
+	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
 		   "printf 'Id: -\\nAutostart:      enable\\nManaged save:   no\\n'");
 	state_is(w, "cutover.off", "partial");
-	with_virsh(w, "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
+	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
 		   "printf 'Id: -\\nAutostart:  disable\\nManaged save:   no\\n'");
 	state_is(w, "cutover.off", "done");
 }
@@ -385,7 +385,7 @@ static void off_does_not_take_a_crashed_domain_for_off(void **state)
 	struct world *w = *state;
 
 	use_domain(w, "m");
-	with_virsh(w, "[ \"$2\" = domstate ] && { echo crashed; exit 0; }\n"
+	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo crashed; exit 0; }\n"
 		   "printf 'Id: 3\\nAutostart: disable\\n'");
 	state_is(w, "cutover.off", "absent");
 }
@@ -395,7 +395,7 @@ static void a_domain_called_by_a_number_is_not_switched(void **state)
 	struct world *w = *state;
 
 	use_domain(w, "12");
-	with_virsh(w, "echo \"$*\" >> ${0%/*}/called; echo running");
+	with_program(w, "virsh", "echo \"$*\" >> ${0%/*}/called; echo running");
 	fails(w, "cutover.off", "probe", "cannot switch 'm': source.power.libvirt names no domain");
 	jset(w->input, "args", json_pack("{s:s}", "mode", "pause"));
 	fails(w, "cutover.quiesce", "apply", "cannot pause 'm': the source is no libvirt domain");
@@ -410,7 +410,7 @@ static void start_is_not_undone_by_a_libvirt_that_falls_silent(void **state)
 	jset(w->input, "facts", json_pack("{s:{s:s,s:s,s:[],s:[]}}", "definition", "name", "m",
 		"uuid", "0d0b0e01-0000-4000-8000-000000000001", "disks", "nics"));
 	jset(w->input, "kept", json_pack("{s:{s:s}}", "way", "text", "libvirt"));
-	with_virsh(w, "[ \"$2\" = uri ] && exit 0; echo 'error: no connection' >&2; exit 1");
+	with_program(w, "virsh", "[ \"$2\" = uri ] && exit 0; echo 'error: no connection' >&2; exit 1");
 	fails(w, "cutover.start", "undo", "cannot prove that 'm' is off at the target: "
 	      "'virsh -q list --all --uuid' exited with status 1: error: no connection");
 }
@@ -478,6 +478,52 @@ static void start_is_not_undone_by_a_unit_whose_machine_still_runs(void **state)
 	close(end);
 	waitpid(pid, NULL, 0);
 	assert_int_equal(undo_in_child(w, "undone"), 0);
+}
+
+/* ---- a call that is stopped ------------------------------------------------------------- */
+
+/* The program stops the call that runs it, as the agent would, and stays. */
+#define STOPS_ITS_CALL "kill -TERM $PPID; exec sleep 30"
+
+/* What the call ran was told to end, or it would have been quoted as too slow. */
+static void is_stopped(struct world *w, const char *module, const char *op)
+{
+	AUTO_JSON *events = NULL;
+	AUTO_JSON *r = modtest_call(module, op, w->input, &events);
+
+	assert_false(jbool(r, "ok", true));
+	if (!strstr(jstr(r, "error.text", ""), "was ended by signal 15"))
+		assert_string_equal(jstr(r, "error.kind", ""), "cancelled");
+	for (size_t i = 0; i < json_array_size(events); i++)
+		assert_string_not_equal(jstr(json_array_get(events, i), "e", ""), "keep");
+}
+
+static void power_ends_what_it_runs_when_it_is_stopped(void **state)
+{
+	struct world *w = *state;
+
+	jset(command_of(w), "status", sh(STOPS_ITS_CALL));
+	is_stopped(w, "cutover.off", "probe");
+}
+
+static void quiesce_ends_what_it_runs_when_it_is_stopped(void **state)
+{
+	struct world *w = *state;
+
+	jset(w->input, "args", json_pack("{s:s}", "mode", "pause"));
+	jset_str(jget(w->input, "machine.source"), "domain", "m");
+	with_program(w, "virsh", STOPS_ITS_CALL);
+	is_stopped(w, "cutover.quiesce", "apply");
+}
+
+static void drain_that_is_stopped_takes_no_service_for_idle(void **state)
+{
+	struct world *w = *state;
+
+	jset(w->input, "args", json_pack("{s:[s]}", "services", "db"));
+	with_program(w, "systemctl", STOPS_ITS_CALL);
+	is_stopped(w, "cutover.drain", "probe");
+	is_stopped(w, "cutover.drain", "apply");
 }
 
 /* ---- any.command -------------------------------------------------------------------------- */
@@ -549,6 +595,9 @@ int main(void)
 		T(off_is_not_proven_by_a_libvirt_that_is_silent_about_autostart),
 		T(off_does_not_take_a_crashed_domain_for_off),
 		T(a_domain_called_by_a_number_is_not_switched),
+		T(power_ends_what_it_runs_when_it_is_stopped),
+		T(quiesce_ends_what_it_runs_when_it_is_stopped),
+		T(drain_that_is_stopped_takes_no_service_for_idle),
 		T(start_is_not_undone_by_a_libvirt_that_falls_silent),
 		T(start_is_not_undone_by_a_unit_whose_machine_still_runs),
 		T(command_asks_its_probe_and_can_be_undone),
