@@ -112,7 +112,7 @@ dd if=/dev/urandom of=shrinks.raw bs=1M count=60 conv=notrunc status=none
 cp shrinks.raw kept.raw
 plan "images: { root: \"$LAB/shrinks.raw\" }" "$out"
 gate b "$srv/out/erp/root.base.raw" 2048
-sed -i "s/root@10.66.0.12/root@$GATE/" plan.yaml
+sed -i "s/root@10.66.0.12/root@$GATE/; s/^accept:/    stream: relay\n&/" plan.yaml
 shrink() { wait_for 250 gate_shut && truncate -s 64M shrinks.raw; gate_open; }
 shrink &
 bad 1 "a source that shrinks" "$DROVER" run plan.yaml <<'END'

@@ -14,13 +14,14 @@ mkdir -p "$LAB/hosts/b/srv/out"
 copy=$LAB/hosts/b/srv/out/erp/root.base.raw
 cd "$LAB" || exit 1
 { echo "plan: killed"; plan_hosts; echo "machines:"; disk_machine erp a /srv/disk.raw b /srv/out raw; } >plan.yaml
-sed -i "s/root@10.66.0.12/root@$GATE/" plan.yaml
+sed -i "s/root@10.66.0.12/root@$GATE/; \$a\    stream: relay" plan.yaml
 
 half_way() {	# a run in the background that stands half way through its copy
 	gate b "$copy" 20000
 	"$DROVER" run plan.yaml >"$LAB/first" 2>&1 &
 	engine=$!
-	wait_for 300 gate_shut || { cat "$LAB/first"; fail "the copy does not begin"; }
+	wait_for 300 eval "gate_shut || ! kill -0 $engine"
+	gate_shut || { cat "$LAB/first"; fail "the copy does not begin"; }
 }
 ended() {	# with this status
 	local got=0

@@ -38,3 +38,17 @@ for format in raw qcow2; do
 	cmp "$LAB/hosts/a/srv/disk.raw" disk.raw || fail "the source was written to"
 	rm -rf .drover
 done
+
+# Where bwrap is missing, qemu-nbd runs without a network at least, and the log says so.
+export COLUMNS=1000
+qemu-img convert -f raw -O qcow2 disk.raw "$LAB/hosts/b/srv/boxed.qcow2"
+{ echo "plan: boxed"; plan_hosts; echo "machines:"
+  disk_machine box b /srv/boxed.qcow2 here "$LAB/out.d" raw; } >plan.yaml
+sed -i 's#"/srv/boxed.qcow2"#{ path: /srv/boxed.qcow2, format: qcow2 }#' plan.yaml
+expect 0 "$DROVER" run plan.yaml -v
+said 'qemu-nbd runs with bwrap: one file, no network'
+expect 0 "$DROVER" rollback plan.yaml -y
+lab_on b mount --bind /dev/null "$(command -v bwrap)"
+expect 0 "$DROVER" run plan.yaml -v
+said 'qemu-nbd runs with no network \(bwrap is missing\)'
+cmp disk.raw "$LAB/out.d/box/root.base.raw" || fail "the copy differs"

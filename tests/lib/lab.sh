@@ -9,7 +9,7 @@
 #                       /srv and /root of its own. Its key is pinned in $LAB/known_hosts.
 # lab_on NAME CMD...    run CMD in that host.
 # lab_ssh_key           the identity file that all hosts accept: $LAB/key
-# gate NAME FILE KIB    root@$GATE leads to NAME's sshd through a gate (tests/lib/gate) that shuts
+# gate NAME FILE KIB    root@$GATE (in a plan with `stream: relay`) leads to NAME's sshd through a gate (tests/lib/gate) that shuts
 #                       once FILE holds KIB: what is then under way stays so, at any speed.
 #                       gate_shut: true once it is; gate_open: everything passes again.
 
