@@ -173,15 +173,24 @@ static json_t *answer_to(const json_t *event, int yes)
 json_t *child_call(const struct child_spec *spec, int yes,
 		   void (*on_event)(const json_t *event, void *arg), void *arg)
 {
-	AUTO_FD fd = -1;
 	AUTO_ERR e = { 0 };
-	struct frame f;
-	json_t *result = NULL;
+	int fd = -1;
 	pid_t pid = child_spawn(spec, &fd, &e);
-	int status;
 
 	if (pid < 0)
 		return ctx_result_error("failed", e.what, NULL);
+	return child_follow(spec, pid, fd, yes, on_event, arg);
+}
+
+json_t *child_follow(const struct child_spec *spec, pid_t pid, int taken, int yes,
+		     void (*on_event)(const json_t *event, void *arg), void *arg)
+{
+	AUTO_FD fd = taken;
+	AUTO_ERR e = { 0 };
+	struct frame f;
+	json_t *result = NULL;
+	int status;
+
 	while (!result && frame_read_fd(fd, &f, &e) > 0) {
 		if (f.type == FRAME_RESULT) {
 			result = json_incref(f.body);

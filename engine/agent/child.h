@@ -39,6 +39,11 @@ int child_reap(pid_t pid);
 json_t *child_call(const struct child_spec *spec, int yes,
 		   void (*on_event)(const json_t *event, void *arg), void *arg);
 
+/* The second half of that: what child_spawn() started is heard to its end and reaped;
+ * takes fd over. */
+json_t *child_follow(const struct child_spec *spec, pid_t pid, int fd, int yes,
+		     void (*on_event)(const json_t *event, void *arg), void *arg);
+
 /* The RESULT for a child that died without one. Caller owns. */
 json_t *child_death(const char *module, int status);
 

@@ -5,7 +5,11 @@
 
 #include "engine/agent/child.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static void gather(const json_t *event, void *arg)
 {
@@ -33,6 +37,41 @@ json_t *modtest_call(const char *module, const char *op, const json_t *input,
 		     json_t **events_out)
 {
 	return modtest_call_with(module, op, input, -1, -1, events_out);
+}
+
+struct half { struct modtest_end *end; struct child_spec spec; pid_t pid; int fd; };
+
+static void *follow(void *arg)
+{
+	struct half *h = arg;
+
+	h->end->out = child_follow(&h->spec, h->pid, h->fd, -1, gather, h->end->events);
+	return NULL;
+}
+
+void modtest_both(struct modtest_end end[2])
+{
+	struct half h[2];
+	pthread_t t;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		abort();
+	for (int i = 0; i < 2; i++) {
+		AUTO_ERR e = { 0 };
+
+		end[i].events = json_array();
+		h[i] = (struct half){ &end[i], { .module = end[i].module, .op = "apply",
+			.input = end[i].in, .step = 1, .stream = pair[i] }, -1, -1 };
+		h[i].pid = child_spawn(&h[i].spec, &h[i].fd, &e);
+		if (h[i].pid < 0)
+			abort();
+		close(pair[i]);
+	}
+	if (pthread_create(&t, NULL, follow, &h[0]) != 0)
+		abort();
+	follow(&h[1]);
+	pthread_join(t, NULL);
 }
 
 void modtest_keep(json_t *input, const json_t *events)

@@ -16,6 +16,12 @@ json_t *modtest_call(const char *module, const char *op, const json_t *input,
 json_t *modtest_call_with(const char *module, const char *op,
 			  const json_t *input, int stream, int yes,
 			  json_t **events_out);
+/* One end of a two-ended step; in, out and events are the caller's. */
+struct modtest_end { const char *module; json_t *in, *out, *events; };
+
+/* Apply both ends at once, joined by a stream. Both are forked before a thread is
+ * made: what is forked beside a running thread may find its locks held for ever. */
+void modtest_both(struct modtest_end end[2]);
 /* Put what the events kept into `input` as "kept", so that a later call (undo) gets
  * it; the first copy wins. */
 void modtest_keep(json_t *input, const json_t *events);

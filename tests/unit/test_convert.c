@@ -161,31 +161,13 @@ static json_t *at(struct rig *r, const char *role, const char *module, const cha
 	return modtest_call(module, op, in, NULL);
 }
 
-struct end { const char *module; json_t *in, *out, *events; int fd; };
-
-static void *end_runs(void *arg)
-{
-	struct end *e = arg;
-
-	e->out = modtest_call_with(e->module, "apply", e->in, e->fd, -1, &e->events);
-	close(e->fd);
-	return NULL;
-}
-
 /* Both ends of one apply; the target's result, the source's in *source. */
 static json_t *both(struct rig *r, const char *module, json_t **source)
 {
-	struct end end[2] = { { module, input(r, "source"), NULL, NULL, -1 },
-			      { module, input(r, "target"), NULL, NULL, -1 } };
-	pthread_t t;
-	int fd[2];
+	struct modtest_end end[2] = { { module, input(r, "source"), NULL, NULL },
+				      { module, input(r, "target"), NULL, NULL } };
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
-	end[0].fd = fd[0];
-	end[1].fd = fd[1];
-	assert_int_equal(pthread_create(&t, NULL, end_runs, &end[0]), 0);
-	end_runs(&end[1]);
-	pthread_join(t, NULL);
+	modtest_both(end);
 	for (int i = 0; i < 2; i++) {
 		AUTO_JSON *keep = end[i].in;
 

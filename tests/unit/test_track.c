@@ -184,17 +184,6 @@ static void take_events(struct rig *r, const json_t *events)
 	r->said = str_take(&said);
 }
 
-struct end { const char *module; json_t *in, *out, *events; int fd; };
-
-static void *end_runs(void *arg)
-{
-	struct end *e = arg;
-
-	e->out = modtest_call_with(e->module, "apply", e->in, e->fd, -1, &e->events);
-	close(e->fd);
-	return NULL;
-}
-
 static void take_result(struct rig *r, json_t *out)
 {
 	const json_t *passes = jget(out, "volatile.passes.root"), *last;
@@ -214,17 +203,10 @@ static void take_result(struct rig *r, json_t *out)
 
 static void copy(struct rig *r, const char *module)
 {
-	struct end end[2] = { { module, input(r, "source"), NULL, NULL, -1 },
-			      { module, input(r, "target"), NULL, NULL, -1 } };
-	pthread_t t;
-	int fd[2];
+	struct modtest_end end[2] = { { module, input(r, "source"), NULL, NULL },
+				      { module, input(r, "target"), NULL, NULL } };
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
-	end[0].fd = fd[0];
-	end[1].fd = fd[1];
-	assert_int_equal(pthread_create(&t, NULL, end_runs, &end[0]), 0);
-	end_runs(&end[1]);
-	pthread_join(t, NULL);
+	modtest_both(end);
 	take_events(r, end[0].events);
 	for (int i = 1; i >= 0; i--) {
 		take_result(r, end[i].out);
