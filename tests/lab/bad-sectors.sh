@@ -54,7 +54,7 @@ NOW  erp      convert.disks         FAILED: host 'here': cannot copy disk 'root'
 machine  convert  serves   took
 erp      FAILED   source  TOOK
 
-run: a step FAILED, see above, TIME, SIZE moved
+run: a step FAILED, see above, TIME
 Next: drover run plan.yaml
 END
 plan "bad_sectors: zero"

@@ -31,7 +31,7 @@ clean() {
 
 plan direct 10.66.0.12:7000-7003
 expect 0 "$DROVER" run plan.yaml
-how | grep -qE "^direct: directly from 'a' to 'b' at 10.66.0.12 port 700[0-3], 1 connection" || fail "not direct: $(how)"
+how | grep -qE "^direct: directly from 'a' to 'b' at 10.66.0.12 port 700[0-3], [0-9]+ connection" || fail "not direct: $(how)"
 clean
 
 plan relay 10.66.0.12

@@ -26,13 +26,12 @@ machines:
     convert:
       - command: { argv: [/nowhere/at/all], probe: [test, -e, "${plan_dir}/done"] }
 --- sh
-drover run plan.yaml 2>&1 | sed 's/[0-9][0-9]*m\?s$/NOW/'
+COLUMNS=200 drover run plan.yaml 2>&1 | sed 's/[0-9][0-9]*m\?s$/NOW/'
 exit ${PIPESTATUS[0]}
 --- status 1
 --- stdout
 small  run  plan.yaml  run ID  1 machine, 1 host
-NOW       one      convert.command       FAILED: cannot run '/nowhere/at/all':
-                   No such file or directory
+NOW       one      convert.command       FAILED: cannot run '/nowhere/at/all': No such file or directory
                    the step stands at plan.yaml:8:9
 
 machine  convert  serves   took
