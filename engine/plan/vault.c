@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #define FORMS 7			/* clear, JSON, hex twice, base64 at three offsets */
 #define CODED_FROM 8		/* bytes: what is shorter is found in codes by chance */
@@ -127,7 +128,10 @@ static void make_forms(struct secret *s, const char *value, size_t n)
 const char *vault_put(struct vault *v, const char *name, const char *value, size_t n)
 {
 	struct secret *s = mem_alloc(sizeof(*s));
+	struct rlimit none = { 0, 0 };
 
+	/* copies live for a moment elsewhere: no core file from now on */
+	setrlimit(RLIMIT_CORE, &none);
 	/* JSON makes at most six bytes of one, hex two, base64 less */
 	s->size = 16 * (n + 1) + 64;
 	s->pages = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,

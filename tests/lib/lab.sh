@@ -119,7 +119,11 @@ expect() {
 	cat "$LAB/out"
 	[ "$got" = "$want" ] || fail "status $got instead of $want"
 }
-said() { grep -qE -- "$1" "$LAB/out" || fail "nothing says '$1'"; }
+# said PATTERN: a line of $LAB/out has it, or what a narrow screen has wrapped.
+said() {
+	grep -qE -- "$1" "$LAB/out" || tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" ||
+		fail "nothing says '$1'"
+}
 
 # wait_for SECONDS CMD...: until CMD is true.
 wait_for() {
