@@ -232,7 +232,7 @@ static int run_workers(struct sender *x, struct err *e)
 	int rc;
 
 	x->working = n;
-	x->choice.begin = record_now_ns();
+	zip_begin(&x->zip, n, record_now_ns());
 	for (unsigned i = 0; i < n; i++) {
 		worker_init(&w[i], x);
 		if (pthread_create(&t[i], NULL, sender_work, &w[i]) != 0)

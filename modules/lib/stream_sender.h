@@ -9,21 +9,12 @@
 #include "modules/lib/pace.h"
 #include "modules/lib/stream_impl.h"
 #include "modules/lib/tree.h"
+#include "modules/lib/zip.h"
 
 #include <pthread.h>
 #include <zstd.h>
 
 #define BATCHES 4u			/* of digests that the receiver has */
-
-/* Compress or not: both are tried, the faster one stays and is put to the test
- * again from time to time. */
-struct choice {
-	bool zip;		/* the way now taken */
-	bool trial;		/* it is a trial of the other way */
-	uint64_t begin, bytes;	/* of this epoch */
-	double rate[2];		/* plain bytes per ns: [zip]; 0: never tried */
-	unsigned left;		/* epochs until the next trial */
-};
 
 struct sender {
 	const struct stream *s;
@@ -46,7 +37,7 @@ struct sender {
 	struct tree tree;
 	uint64_t credit;
 	struct pace sending, reading;
-	struct choice choice;
+	struct zip zip;			/* how hard to compress, if that is ours to say */
 	struct stream_stat st;
 	unsigned working;		/* threads that have not ended */
 	bool stop;			/* something failed */
@@ -69,6 +60,7 @@ struct worker {
 	size_t zip_cap;
 	ZSTD_CCtx *cctx;
 	unsigned rest;			/* chunks not to try to compress */
+	unsigned dull;			/* so many were left out the last time */
 };
 
 /* stream_send.c: end everything; the first reason stays. e may be NULL. */

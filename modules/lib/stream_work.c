@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EPOCH_BYTES (32u << 20)		/* of data by which a way to send is judged */
-#define EPOCHS_BETWEEN 16		/* trials of the other way */
+#define REST_MAX 15			/* chunks not tried to compress after one that did not shrink */
 
 /* Enter the digest of `it` into the tree, in its turn. */
 static int digested(struct sender *x, const struct item *it, const uint8_t *digest)
@@ -92,51 +91,39 @@ static int send_zero(struct sender *x, const struct item *it)
 	return 0;
 }
 
-/* Is it time to judge the way that is taken? Lock held. */
-static void judge(struct choice *c, uint64_t bytes)
+/* The level to compress with; 0: not at all. */
+static int level_now(struct sender *x)
 {
-	uint64_t now = record_now_ns();
+	int level;
 
-	c->bytes += bytes;
-	if (c->bytes < EPOCH_BYTES)
-		return;
-	c->rate[c->zip] = (double)c->bytes / (double)(now - c->begin + 1);
-	if (c->rate[!c->zip] == 0 || (!c->trial && c->left == 0)) {
-		c->zip = !c->zip;
-		c->trial = true;
-	} else if (c->trial) {
-		/* At nearly equal speed the fewer bytes are better. */
-		c->zip = c->rate[1] > c->rate[0] * 0.95;
-		c->trial = false;
-		c->left = EPOCHS_BETWEEN;
-	} else {
-		c->left--;
-	}
-	c->begin = now;
-	c->bytes = 0;
+	if (x->s->zip != ZIP_AUTO)
+		return x->s->zip == ZIP_ZSTD ? ZIP_LEVEL : 0;
+	pthread_mutex_lock(&x->lock);
+	level = zip_level(&x->zip);
+	pthread_mutex_unlock(&x->lock);
+	return level;
 }
 
 /* The chunk as a frame; 0: it stays plain. */
 static size_t compress(struct worker *w, size_t len)
 {
-	struct sender *x = w->x;
-	bool zip;
+	int level = level_now(w->x);
 	size_t n;
 
-	pthread_mutex_lock(&x->lock);
-	zip = x->s->zip == ZIP_AUTO ? x->choice.zip : x->s->zip == ZIP_ZSTD;
-	pthread_mutex_unlock(&x->lock);
-	if (!zip)
+	if (level == 0)
 		return 0;
 	if (w->rest) {
 		w->rest--;
 		return 0;
 	}
-	n = ZSTD_compressCCtx(w->cctx, w->zip, w->zip_cap, w->buf, len, ZIP_LEVEL);
-	if (!ZSTD_isError(n) && n < len - len / 16)
+	n = ZSTD_compressCCtx(w->cctx, w->zip, w->zip_cap, w->buf, len, level);
+	if (!ZSTD_isError(n) && n < len - len / 16) {
+		w->dull = 0;
 		return n;
-	if (x->s->zip == ZIP_AUTO)
-		w->rest = 3;	/* what does not shrink has neighbours that do not */
+	}
+	/* what does not shrink has neighbours that do not: the more of them, the longer */
+	if (w->x->s->zip == ZIP_AUTO)
+		w->rest = w->dull = w->dull < REST_MAX ? 2 * w->dull + 1 : REST_MAX;
 	return 0;
 }
 
@@ -145,17 +132,18 @@ static int send_data(struct worker *w, const struct item *it, const uint8_t *dig
 	struct sender *x = w->x;
 	uint32_t len = sender_chunk_len(x, it->index);
 	size_t zipped = compress(w, len), n = zipped ? zipped : len;
+	uint64_t cost = RECORD_HEAD + SHA256_LEN + n, began = record_now_ns();
 	struct record r = { .type = REC_DATA, .flags = zipped ? ZIP_FLAG : 0,
 		.index = it->index, .count = 1, .plain = len };
 
-	if (keep_pace(x, &x->sending, x->s->send_rate, RECORD_HEAD + SHA256_LEN + n) < 0 ||
+	if (keep_pace(x, &x->sending, x->s->send_rate, cost) < 0 ||
 	    take_credit(x, n + RECORD_COST) < 0 ||
 	    sender_record(x, &r, digest, SHA256_LEN, zipped ? w->zip : w->buf, n) < 0)
 		return -1;
 	pthread_mutex_lock(&x->lock);
-	judge(&x->choice, len);
+	zip_note(&x->zip, record_now_ns(), len, cost, record_now_ns() - began);
 	pthread_mutex_unlock(&x->lock);
-	count(x, &x->st.data, len, RECORD_HEAD + SHA256_LEN + n);
+	count(x, &x->st.data, len, cost);
 	return 0;
 }
 
