@@ -1,35 +1,61 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# stream - the 4 GiB guest's disk from one SSH host to another through the engine, beside
-# `zstd -1 | ssh | zstd -d --sparse` from source to target directly. Wanted: not slower.
+# stream - a disk from one SSH host to another, straight and through the engine, beside
+# `zstd -1 | ssh | zstd -d --sparse` from source to target and, for scale, a local cp. Every side
+# ends in a sync. The disks: the 4 GiB guest's, and SIZE MiB (1024) without holes, of random bytes
+# and of text. Wanted for the guest's: not slower than the peer. ONLY=guest|random|text: one of them.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
 . "$(dirname "$0")/lib.sh"
 here=$(cd "$(dirname "$0")/../.." && pwd)
+SIZE=${SIZE:-1024}
 lab_host a 10.66.0.11
 lab_host b 10.66.0.12
-DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$LAB/hosts/a/srv/disk.raw" 4G
-mkdir -p "$LAB/hosts/b/srv/out"
+from=$LAB/hosts/a/srv to=$LAB/hosts/b/srv
 cp "$LAB/key" "$LAB/hosts/a/root/.ssh/id_ed25519"
 cp "$LAB/known_hosts" "$LAB/hosts/a/root/.ssh/known_hosts"
-cat >"$BENCH/plan.yaml" <<END
-plan: stream
-hosts:
-  a: { ssh: root@10.66.0.11, identity: $LAB/key, known_hosts: $LAB/known_hosts }
-  b: { ssh: root@10.66.0.12, identity: $LAB/key, known_hosts: $LAB/known_hosts }
-machines:
-  disk:
-    source: { host: a, images: { root: /srv/disk.raw } }
-    target: { host: b, dir: /srv/out, format: raw }
-    convert: [ disks: {} ]
-END
-fresh() { rm -rf "$BENCH/.drover" "$LAB/hosts/b/srv/out"; mkdir -p "$LAB/hosts/b/srv/out"; sync; }
+
+plan() {
+	cat >"$BENCH/plan.yaml" <<-END
+	plan: stream
+	hosts:
+	  a: { ssh: root@10.66.0.11, identity: $LAB/key, known_hosts: $LAB/known_hosts }
+	  b: { ssh: root@10.66.0.12, identity: $LAB/key, known_hosts: $LAB/known_hosts }
+	machines:
+	  disk:
+	    stream: $1
+	    source: { host: a, images: { root: /srv/disk.raw } }
+	    target: { host: b, dir: /srv/out, format: raw }
+	    convert: [ disks: {} ]
+	END
+}
+fresh() { rm -rf "$BENCH/.drover" "$to/out"; mkdir -p "$to/out"; sync; }
 peer() { lab_on a bash -c 'zstd -1 -c /srv/disk.raw | ssh root@10.66.0.12 "zstd -d --sparse -q -f -o /srv/out/disk.raw && sync /srv/out/disk.raw"'; }
-export -f peer lab_on lab_init_pid
+copy() { lab_on b cp --reflink=never /srv/disk.raw /srv/out/disk.raw && lab_on b sync /srv/out/disk.raw; }
+export -f peer copy lab_on lab_init_pid
 BEFORE=fresh
-measure "drover run (convert through the engine)" "$DROVER" run "$BENCH/plan.yaml"
-ours=$M_WALL
-out=$(find "$LAB/hosts/b/srv/out" -type f -size +1G | head -n 1)
-cmp "$LAB/hosts/a/srv/disk.raw" "${out:-nothing}" || { echo "the copy is not the disk"; exit 1; }
-measure "zstd -1 | ssh | zstd -d --sparse" bash -c peer
-echo "ratio $(ratio "$ours" "$M_WALL") (wanted: at most 1.0)"
+
+disk() {
+	case $1 in
+	guest) DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$from/disk.raw" 4G ;;
+	random) head -c "${SIZE}M" /dev/urandom >"$from/disk.raw" ;;
+	text) perl -e 'srand 7; my $n = $ARGV[0] << 20; while ($n > 0) { my $s = join(" ", map { int(rand 100000) } 1 .. 9999) . "\n"; print $s; $n -= length $s }' "$SIZE" |
+		head -c "${SIZE}M" >"$from/disk.raw" ;;
+	esac
+}
+
+for what in ${ONLY:-guest random text}; do
+	disk "$what"
+	for way in direct relay; do
+		plan $way
+		measure "$what: drover, $way" "$DROVER" run "$BENCH/plan.yaml"
+		eval "$way=$M_WALL"
+		cmp "$from/disk.raw" "$to/out/disk/root.base.raw" || { echo "the copy is not the disk"; exit 1; }
+	done
+	measure "$what: zstd -1 | ssh | zstd -d --sparse" bash -c peer
+	zstd=$M_WALL
+	ln -f "$from/disk.raw" "$to/disk.raw"
+	measure "$what: cp --reflink=never, local" bash -c copy
+	rm "$to/disk.raw"
+	echo "$what: direct to zstd | ssh $(ratio "$direct" "$zstd"), relay to it $(ratio "$relay" "$zstd"), direct to cp $(ratio "$direct" "$M_WALL")"
+done
