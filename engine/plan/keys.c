@@ -195,7 +195,8 @@ static const struct key limits_keys[] = {
 	ROW("host", P_INT, "long steps at once on one host", .min = 1, .max = 100000),
 	RATES("bandwidth", "bytes per second over all streams between hosts: a rate, or a list of "
 	      "rates with hours, of which the first that holds now counts"),
-	RATES("read", "bytes per second read from the disks of one source host, likewise"),
+	RATES("read", "bytes per second read from the disks of one source host while it serves, "
+	      "likewise"),
 	END
 };
 

@@ -397,6 +397,17 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 	return 0;
 }
 
+/* With `auto` the way is not known before it was tried. */
+static void tell_way(struct ctx *c)
+{
+	const char *way = jstr(ctx_machine(c), "stream", "auto");
+
+	if (strcmp(way, "direct") == 0)
+		ctx_change(c, '=', "the data goes straight from host to host, or not at all");
+	else if (strcmp(way, "relay") == 0)
+		ctx_change(c, '=', "the data goes through drover");
+}
+
 int copy_probe_source(struct ctx *c)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
@@ -413,8 +424,10 @@ int copy_probe_source(struct ctx *c)
 		if (probe_disk(c, name, spec) < 0)
 			return -1;
 	}
-	if (n > 0)
+	if (n > 0) {
+		tell_way(c);
 		return 0;
+	}
 	ctx_hint(c, "name its disks in the plan: source: { disks: { root: ... } }");
 	return ctx_fail(c, "cannot copy '%s': it has no disk to copy", ctx_machine_name(c));
 }

@@ -30,6 +30,8 @@ clean() {
 }
 
 plan direct 10.66.0.12:7000-7003
+expect 0 "$DROVER" preview plan.yaml
+said "= the data goes straight from host to host, or not at all"
 expect 0 "$DROVER" run plan.yaml
 how | grep -qE "^direct: directly from 'a' to 'b' at 10.66.0.12 port 700[0-3], [0-9]+ connection" || fail "not direct: $(how)"
 clean
