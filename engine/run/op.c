@@ -97,7 +97,7 @@ static void on_result(struct call *c, const json_t *result, void *arg)
 	if (!end->live)
 		return;
 	end->live = false;
-	end->result = final_result(o, result);
+	end->result = owner_check(end, final_result(o, result));
 	result = end->result;
 	if (!result_ok(result) && !strcmp(result_kind(result), "refused")) {
 		o->r->fenced = true;

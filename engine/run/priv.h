@@ -8,6 +8,7 @@
  *   op.c        one operation (probe, apply, undo) at its one or two ends
  *   final.c     what comes from hosts, without secrets
  *   events.c    what comes while an operation runs
+ *   owner.c     whose word a fact is
  *   merge.c     two ends' results made one
  *   facts.c     facts, conditions, findings and waivers
  *   record.c    every record that goes to the journal
@@ -169,6 +170,9 @@ const char *result_kind(const json_t *result);
 bool result_ok(const json_t *result);
 json_t *result_error(const char *kind, const char *text, const char *hint);
 json_t *merge_results(const struct op *o);	/* merge.c; new */
+/* The result, or an error in its place when this end tells what is not its to tell. Takes
+ * it over. */
+json_t *owner_check(const struct op_end *end, json_t *result);
 
 /* The machine as its calls see it: the plan's words, and the disks of a domain as assess
  * saw them. New; NULL when it cannot be described. */

@@ -282,7 +282,7 @@ static void step_apply(struct fake_call *k)
 		}
 		/* fall through */
 	default:
-		end_call(k, r->by_fact ? json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts",
+		end_call(k, r->by_fact && mine(k) ? json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts",
 			r->fact, "stable", "pass", r->to) : json_pack("{s:b}", "ok", 1));
 	}
 }

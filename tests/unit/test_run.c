@@ -186,6 +186,25 @@ static void a_waived_blocker_stops_nothing(void **state)
 	g->p.plan->accept_count = 0;
 }
 
+/* Whoever holds the source would choose what the target runs. */
+static void a_source_cannot_tell_what_is_the_targets(void **state)
+{
+	static const char *const facts[] = { "definition", "proof", "disks", "target.host" };
+	struct migration *g = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
+		AUTO_FREE char *text = mem_printf("host 'a' told the fact '%s', which only the "
+						  "target may tell", facts[i]);
+
+		migration_rule(g, "assess.look")->fact = facts[i];
+		assert_status(g, RUN_GO, ERR_STEP);
+		assert_string_equal(g->err.what, text);
+		assert_int_equal(fake_applies(g->f, "backup.image"), 0);
+	}
+	migration_rule(g, "assess.look")->fact = "machine";
+	assert_status(g, RUN_GO, 0);
+}
+
 /* ---- faults ---------------------------------------------------------------------------- */
 
 static void a_host_that_does_not_answer_is_named(void **state)
@@ -766,6 +785,7 @@ int main(void)
 		TEST(a_step_that_no_probe_can_tell_is_done_by_having_run),
 		TEST(a_blocker_stops_the_machine_before_the_next_phase),
 		TEST(a_waived_blocker_stops_nothing),
+		TEST(a_source_cannot_tell_what_is_the_targets),
 		TEST(a_host_that_does_not_answer_is_named),
 		TEST(a_cutover_goes_on_when_the_source_is_off_for_good),
 		cmocka_unit_test(a_source_that_was_switched_on_again_ends_the_cutover),
