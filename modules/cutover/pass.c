@@ -11,9 +11,14 @@
 #include "modules/lib/freeze.h"
 #include "modules/lib/track.h"
 
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
 #include "engine/base/text.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static const struct param params[] = {
 	COPY_CHUNK_PARAM,
@@ -23,7 +28,7 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", "pass", "freeze", NULL };
+static const char *const wants[] = { "machine", "disks", "pass", "freeze", "stamp", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
 
 static bool at_source(const struct ctx *c)
@@ -70,14 +75,81 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
-static int probe(struct ctx *c, enum probe_state *state)
+/* ---- did a source that no freeze holds write since? ------------------------------------ */
+
+static bool is_frozen(const struct ctx *c)
 {
-	if (!at_source(c))
-		return probe_target(c, state);
-	/* Once the machine is off its disks may be out of sight: the target says. */
-	*state = STATE_DONE;
+	return json_object_size(ctx_fact(c, "freeze")) > 0;
+}
+
+/* What every write leaves behind: of an image its time, of a device the sectors written
+ * since this boot. NULL: it is out of sight. Owned. */
+static char *stamp_of(const char *disk, const json_t *spec)
+{
+	AUTO_FREE char *path = disk_find(disk, spec, NULL), *boot = NULL, *count = NULL;
+	AUTO_FREE char *file = NULL;
+	struct stat st;
+	char *sectors = NULL, *save = NULL;
+
+	if (!path || stat(path, &st) < 0)
+		return NULL;
+	if (!S_ISBLK(st.st_mode))
+		return mem_printf("%lld.%09ld %lld", (long long)st.st_mtim.tv_sec,
+				  st.st_mtim.tv_nsec, (long long)st.st_size);
+	file = mem_printf("/sys/dev/block/%u:%u/stat", major(st.st_rdev), minor(st.st_rdev));
+	count = io_read_file(AT_FDCWD, file, 4096, NULL);
+	boot = io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, NULL);
+	if (count)	/* reads: 4 fields; writes: requests, merges, sectors */
+		sectors = strtok_r(count, " ", &save);
+	for (int i = 1; sectors && i < 7; i++)
+		sectors = strtok_r(NULL, " ", &save);
+	return sectors && boot ? mem_printf("%.36s %s", boot, sectors) : NULL;
+}
+
+/* {disk: stamp} of those in sight; empty where a freeze tells better. Owned. */
+static json_t *stamps(const struct ctx *c)
+{
+	json_t *out = json_object(), *spec;
+	const char *name;
+
+	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec) {
+		AUTO_FREE char *stamp = layout_copies(spec) && !is_frozen(c) ?
+			stamp_of(name, spec) : NULL;
+
+		if (stamp)
+			jset_str(out, name, stamp);
+	}
+	return out;
+}
+
+/* The disk that was written to since; NULL: none that is in sight. */
+static const char *written_since(const json_t *before, const json_t *now)
+{
+	const char *name;
+	json_t *stamp;
+
+	json_object_foreach((json_t *)(uintptr_t)before, name, stamp)
+		if (jget(now, name) && !json_equal(stamp, jget(now, name)))
+			return name;
+	return NULL;
+}
+
+/* Once the machine is off its disks may be out of sight: then the target says. */
+static int probe_source(struct ctx *c, enum probe_state *state)
+{
+	AUTO_JSON *now = stamps(c);
+	const char *written = written_since(ctx_fact(c, "stamp"), now);
+
+	*state = written ? STATE_ABSENT : STATE_DONE;
+	if (written)
+		ctx_change(c, '~', "%s was written to since the last pass: once more", written);
 	copy_probe_changes(c, CHANGES_KNOWN);
 	return 0;
+}
+
+static int probe(struct ctx *c, enum probe_state *state)
+{
+	return at_source(c) ? probe_source(c, state) : probe_target(c, state);
 }
 
 /* Where a freeze is what holds the source still, it must hold until all is read. */
@@ -86,8 +158,8 @@ static int still_frozen(struct ctx *c)
 	struct freeze *f = NULL;
 	bool held;
 
-	if (json_object_size(ctx_fact(c, "freeze")) == 0)
-		return 0;	/* it is paused or shut down, not frozen */
+	if (!is_frozen(c))
+		return 0;	/* it is paused or shut down: the stamps tell */
 	freeze_attach(c, &f);
 	held = f && freeze_held(f, NULL);
 	freeze_free(f);
@@ -97,6 +169,24 @@ static int still_frozen(struct ctx *c)
 		 "says how long a freeze may last");
 	return ctx_fail(c, "the freeze of the source ended before the last pass was over: what "
 			"was read is not one instant");
+}
+
+static int send_still(struct ctx *c, const struct copy_how *h)
+{
+	AUTO_JSON *before = stamps(c), *after = NULL;
+	const char *written;
+
+	if (still_frozen(c) < 0 || copy_send(c, h) < 0 || still_frozen(c) < 0)
+		return -1;
+	after = stamps(c);
+	written = written_since(before, after);
+	if (written) {
+		ctx_hint(c, "whatever wrote to it must end first; then drover cutover PLAN");
+		return ctx_fail(c, "disk '%s' of the source was written to while the last pass read "
+				"it: what was read is not one instant", written);
+	}
+	ctx_set_fact(c, "stamp", json_object(), json_incref(before));
+	return 0;
 }
 
 static int apply(struct ctx *c)
@@ -109,9 +199,7 @@ static int apply(struct ctx *c)
 		return -1;
 	if (!at_source(c))
 		return copy_receive(c, &h);
-	if (still_frozen(c) == 0 && copy_send(c, &h) == 0 && still_frozen(c) == 0)
-		return 0;
-	return -1;
+	return send_still(c, &h);
 }
 
 const struct module module_cutover_pass = {

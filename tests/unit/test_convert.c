@@ -507,6 +507,28 @@ static void a_device_that_is_too_small_is_refused(void **s)
 	assert_error(out, text, "make the target at least as large as the source");
 }
 
+/* Somebody let a paused machine run again, or switched on one that was shut down, and
+ * took that back before the cutover went on. */
+static void a_source_that_wrote_since_the_last_pass_is_read_again(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *target = NULL;
+	const struct timespec later[2] = { { .tv_sec = 2000000000 }, { .tv_sec = 2000000000 } };
+
+	do_both(r, "convert.disks");
+	target = both(r, "cutover.pass", &source);
+	take_facts(r, target);
+	take_facts(r, source);
+	assert_state(r, "source", "cutover.pass", "done");
+	fill(r->src, 9 * MIB, 100, 4);
+	/* the clock of a file system is too coarse for a test */
+	assert_int_equal(utimensat(AT_FDCWD, r->src, later, 0), 0);
+	assert_state(r, "source", "cutover.pass", "absent");
+	/* what a freeze held is told by the freeze */
+	json_object_set_new(r->facts, "freeze", json_pack("{s:s}", "socket", "x"));
+	assert_state(r, "source", "cutover.pass", "done");
+}
+
 /* ---- the proof --------------------------------------------------------------------------- */
 
 static void a_proof_finds_one_changed_byte_and_says_where(void **s)
@@ -870,6 +892,7 @@ int main(void)
 		RAW(a_target_that_fills_up_is_told_and_gone_on_with),
 		RAW(a_device_is_filled_and_given_back_blank),
 		RAW(a_device_that_is_too_small_is_refused),
+		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),
 		RAW(a_proof_finds_one_changed_byte_and_says_where),
 		RAW(the_last_proof_reads_what_the_last_pass_wrote),
 		RAW(a_copy_that_is_made_anew_is_proven_anew),
