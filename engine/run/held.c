@@ -183,6 +183,23 @@ bool held_was_on_again(struct job *j)
 	return true;
 }
 
+bool held_unproven(struct job *j)
+{
+	const struct graph *g = j->r->graph;
+
+	if (!(j->s->module->flags & MOD_NO_RETURN))
+		return false;
+	for (uint32_t i = g->first[j->m->index]; i < j->node; i++)
+		if (step_switches_off(g->nodes[i].step) && meta_finished(j->r, j->m, i) &&
+		    strcmp(meta_status(j->r, j->m, i), "skipped"))
+			return false;
+	AUTO_FREE char *text = mem_printf("cannot start '%s' at its target: no step before has "
+		"proven its source off", j->m->name);
+	job_fail_text(j, "failed", text, "let the plan's cutover have the step `off` before this "
+		      "one, unconditionally");
+	return true;
+}
+
 /* No freeze survives its machine: nothing is left there to be taken away. */
 void held_off(const struct job *j, struct rec *c)
 {

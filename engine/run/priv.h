@@ -279,6 +279,8 @@ bool held_ask(struct job *j, const json_t *result);
 bool held_too_long(struct job *j);
 /* True: it was off, and is on; what it wrote since is in no pass; told. */
 bool held_was_on_again(struct job *j);
+/* True: the target would start, and no step before proved the source off; told. */
+bool held_unproven(struct job *j);
 /* The source is off: its freezes leave the ledger. */
 void held_off(const struct job *j, struct rec *c);
 

@@ -216,14 +216,15 @@ static void judge(struct job *j)
 		/* Whoever started the target, from now on it serves: that is written down
 		 * first, or going back would start the source beside it. */
 		if (!touched && (j->s->module->flags & MOD_NO_RETURN)) {
-			step_intend(j);
+			if (!held_unproven(j))
+				step_intend(j);
 			return;
 		}
 		job_succeed(j, result, touched && !meta_finished(r, j->m, j->node) ?
 			"done" : "unchanged", touched);
 		return;
 	}
-	if (held_was_on_again(j) || own_blocker(j))
+	if (held_was_on_again(j) || held_unproven(j) || own_blocker(j))
 		return;
 	if (saved_holds(r, j->m, j->node, result, &e) < 0) {
 		job_fail_text(j, "stale", e.what, e.hint);

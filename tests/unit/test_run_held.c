@@ -130,6 +130,21 @@ static void who_is_half_off_already_is_asked_too(void **state)
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
 }
 
+/* A condition, a plan without `off`, one that has it too late. */
+static void a_target_does_not_start_beside_a_source_that_no_step_proved_off(void **state)
+{
+	struct migration *g = *state;
+
+	g->p.steps[2].when = "facts.pass.pass == 7";	/* off */
+	assert_cutover(g, ERR_STEP);
+	assert_string_equal(g->err.what, "cannot start 'erp' at its target: no step before has "
+			    "proven its source off");
+	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
+	assert_went_back(g);
+	g->p.steps[2].when = "facts.pass.pass == 1";
+	assert_cutover(g, 0);
+}
+
 static void start_by_hand(struct fake *f, const char *module, const char *op)
 {
 	if (!strcmp(module, "cutover.start") && !strcmp(op, "probe") &&
@@ -300,6 +315,7 @@ int main(void)
 		TEST(a_source_switched_off_by_somebody_else_is_not_taken_for_still),
 		TEST(a_source_that_is_off_and_known_to_have_stood_still_will_do),
 		TEST(who_is_half_off_already_is_asked_too),
+		TEST(a_target_does_not_start_beside_a_source_that_no_step_proved_off),
 		TEST(a_target_that_somebody_else_started_serves_too),
 		TEST(a_power_cut_that_outlasts_the_hold_goes_back),
 		TEST(a_freeze_leaves_the_ledger_with_its_machine),
