@@ -209,20 +209,46 @@ static bool is_copied(const struct yaml_node *disk)
 	return !copy || !yaml_is_scalar(copy) || strcasecmp(copy->text, "false") != 0;
 }
 
+/* Of the ways to say where a disk goes a map may hold one. The value, or NULL. */
+static const struct yaml_node *one_way(struct look *k, const struct yaml_node *map,
+				       const char *const *ways, size_t count, const char **way)
+{
+	const struct yaml_node *found = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct yaml_node *n = yaml_get(map, ways[i]);
+		if (n && found)
+			err_hint(load_error(k->l, n, "a disk goes to one place: `%s` and `%s` are "
+					    "two", *way, ways[i]), "leave one of them away");
+		if (n && !found)
+			*way = ways[i];
+		found = first(found, n);
+	}
+	return found;
+}
+
 static void look_at_target_disk(struct look *k, const char *host, const char *name,
 				const struct yaml_node *own)
 {
-	const struct yaml_node *path = yaml_get(own, "path");
+	static const char *const ways[] = { "path", "dir", "vg", "pool" };
 	const struct yaml_node *format = yaml_get(own, "format");
-	const char *text = text_of(k, path), *as = text_of(k, format);
+	const char *way = "", *as = text_of(k, format);
+	const struct yaml_node *at = one_way(k, own, ways, ARRAY_LEN(ways), &way);
+	bool vg = at ? strcmp(way, "vg") == 0 : false, path = at && strcmp(way, "path") == 0;
 
-	if (!text)
+	if (!at)
+		vg = (at = yaml_get(k->target, "vg")) != NULL;
+	const char *text = text_of(k, at);
+	if (!text || !(vg || path))
 		return;
-	claim(k->written, k, arena_printf(k->l->arena, "%s:%s", host, text), path,
+	claim(k->written, k, vg ? arena_printf(k->l->arena, "%s:/dev/%s/%s-%s", host, text,
+					       k->name, name) :
+	      arena_printf(k->l->arena, "%s:%s", host, text), at,
 	      "two disks would be written to '%s'");
 	if (as && strcmp(as, "raw") != 0)
-		err_hint(load_error(k->l, format, "disk '%s' goes to a device, which is raw",
-				    name), "leave `format` away, or write format: raw");
+		err_hint(load_error(k->l, format, "disk '%s' goes to a %s, which is raw", name,
+				    vg ? "volume" : "device"),
+			 "leave `format` away, or write format: raw");
 }
 
 /* The directory of a machine is <dir>/<machine>; no device may lie in it, and no
@@ -280,6 +306,9 @@ static void look_at_target(struct look *k)
 			(uint32_t)host_use(k->l, host, name);
 	match_names(k, "disk", own, k->disks, list);
 	match_names(k, "nic", yaml_get(k->target, "nics"), yaml_get(k->source, "nics"), false);
+	static const char *const ways[] = { "vg", "pool" };
+	const char *way = "";
+	one_way(k, k->target, ways, ARRAY_LEN(ways), &way);
 	if (!name)
 		return;
 	claim_directory(k, name);
@@ -419,6 +448,22 @@ static void check_overwritten(struct loader *l, const struct names *written,
 	}
 }
 
+/* A store of the source goes to one place. */
+static void check_maps(struct loader *l)
+{
+	static const char *const ways[] = { "dir", "pool", "vg" };
+	const struct yaml_node *map = yaml_get(yaml_get(l->root, "maps"), "storage");
+	struct look k = { .l = l };
+
+	for (uint32_t i = 0; map && map->kind == YAML_MAP && i < map->count; i++) {
+		const struct yaml_node *n = map->pairs[i].value;
+		const char *way = "";
+		if (n->kind == YAML_MAP && !one_way(&k, n, ways, ARRAY_LEN(ways), &way))
+			err_hint(load_error(l, n, "'%s' goes to no place", map->pairs[i].key->text),
+				 "write { dir: /path }, { pool: NAME } or { vg: NAME }");
+	}
+}
+
 void check_machines(struct loader *l)
 {
 	struct names written = { 0 }, read = { 0 };
@@ -437,6 +482,7 @@ void check_machines(struct loader *l)
 			k.disks = NULL;		/* told by the schema */
 		look_at_machine(&k);
 	}
+	check_maps(l);
 	check_circles(l);
 	check_overwritten(l, &written, &read);
 	names_free(&written);

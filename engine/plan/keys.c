@@ -79,6 +79,30 @@ static const char *not_a_subnet_address(const char *s)
 	return NULL;
 }
 
+/* As LVM has them. */
+static const char *not_a_vg(const char *s)
+{
+	static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				  "0123456789+_.-";
+
+	return *s != '-' && *s && strspn(s, set) == strlen(s) && strlen(s) < 64 &&
+		strcmp(s, ".") != 0 && strcmp(s, "..") != 0 ? NULL :
+		"is no name of a volume group";
+}
+
+static const char *not_a_pool(const char *s)
+{
+	return *s && *s != '-' && !strpbrk(s, "/\n") ? NULL : "is no name of a storage pool";
+}
+
+static const char *not_a_disk_size(const char *s)
+{
+	uint64_t bytes;
+
+	return text_parse_size(s, &bytes) == 0 && bytes % 4096 == 0 ? NULL :
+		"must be a multiple of 4KiB";
+}
+
 static const char *not_a_date(const char *s)
 {
 	static const uint8_t days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
@@ -203,16 +227,16 @@ static const struct key limits_keys[] = {
 static const struct key network_row = ROW("network", P_STR, "the network at the target");
 static const struct key store_keys[] = {
 	ROW("dir", P_PATH, "a directory for image files"),
-	ROW("pool", P_STR, "a libvirt storage pool"),
-	ROW("vg", P_STR, "an LVM volume group"),
+	CHECKED("pool", P_STR, "a libvirt storage pool of the target", not_a_pool),
+	CHECKED("vg", P_STR, "an LVM volume group of the target", not_a_vg),
 	END
 };
 static const struct key store_row = MAP("store", "where disks of it go", store_keys);
 static const struct key maps_keys[] = {
 	NAMED("networks", "network or NIC of the source: network of the target",
 	      &network_row, .flags = KEY_FREE),
-	NAMED("storage", "store of the source: place at the target", &store_row,
-	      .flags = KEY_FREE | KEY_IDLE),
+	NAMED("storage", "store of the source (a libvirt pool, or a directory on a disk's "
+	      "path): place at the target", &store_row, .flags = KEY_FREE),
 	END
 };
 
@@ -291,10 +315,13 @@ static const struct key source_keys[] = {
 
 static const struct key target_disk_keys[] = {
 	ROW("format", P_ENUM, "default the target's", .words = FORMATS),
-	LATER("size", "leave it away: a disk keeps its size; grow the image afterwards"),
-	ROW("path", P_PATH, "a block device, instead of a file in `dir`"),
-	LATER("vg", "make the volume and name it: path: /dev/VG/VOLUME"),
-	LATER("pool", "make the volume and name its path, or name the pool's directory"),
+	CHECKED("size", P_SIZE, "at least the source's, which is the default; a bigger disk "
+		"has its free space at the end", not_a_disk_size, .min = 1 << 20),
+	ROW("path", P_PATH, "a block device that is there"),
+	ROW("dir", P_PATH, "another directory for its image file"),
+	CHECKED("vg", P_STR, "an LVM volume group, in which a volume is made", not_a_vg),
+	CHECKED("pool", P_STR, "a libvirt storage pool: its directory, or its volume group",
+		not_a_pool),
 	END
 };
 static const struct key target_disk_row = MAP("disk", "where one disk goes",
@@ -315,6 +342,8 @@ static const struct key target_nic_row = MAP("nic", "one network interface",
 static const struct key target_keys[] = {
 	ROW("host", P_STR, "where the machine goes", .required = true),
 	ROW("dir", P_PATH, "directory for image files, maps and overlays", .required = true),
+	CHECKED("vg", P_STR, "an LVM volume group for the disks", not_a_vg),
+	CHECKED("pool", P_STR, "a libvirt storage pool for the disks", not_a_pool),
 	ROW("format", P_ENUM, "of the disks", .words = FORMATS, .dflt = "qcow2"),
 	ROW("cpus", P_INT, "processors; default as the source", .min = 1, .max = 4096),
 	ROW("memory", P_SIZE, "memory; default as the source", .min = 1 << 20),

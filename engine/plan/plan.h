@@ -110,6 +110,10 @@ void plan_free(struct plan *p);			/* NULL is harmless */
 /* The machine as modules see it (engine/README.md, "spec"); built on demand,
  * kept by the plan. Borrowed. */
 const json_t *plan_machine_spec(const struct plan *p, uint32_t machine);
+/* Say for each disk of `spec` where it goes (target.disks), by the rows there, by
+ * maps.storage and by the target's own vg or pool. For who fills in source.disks later;
+ * plan_machine_spec() has done it for disks that the plan names. */
+void plan_place_disks(json_t *spec);
 /* The plan fully expanded, as YAML text: nothing about a recipe is hidden. */
 char *plan_expand(const struct plan *p);
 int plan_find_machine(const struct plan *p, const char *name);	/* -1 */

@@ -8,6 +8,7 @@
  *     steps.c     one step: verb, parameters, control keys
  *     chain.c     lists of steps laid over each other
  *     spec.c      a machine as modules see it
+ *     places.c    where each disk goes
  *     check.c     what has to make sense: names, cycles, collisions
  *     expand.c    the plan written out, and its hash
  *     plan.c      what is asked of a finished plan
@@ -143,6 +144,13 @@ json_t *spec_build(struct loader *l, uint32_t machine);
 const char *spec_format_of(const char *path);
 /* The name of the i-th disk of a list: root, disk1, disk2 ... */
 const char *spec_disk_name(struct loader *l, uint32_t i);
+
+/* ---- places.c ---- */
+/* The key of a row (of target.disks or maps.storage) that says where: "path", "dir",
+ * "vg" or "pool"; NULL: none does. */
+const char *places_way(const json_t *row);
+/* What a disk is written as when its own row does not say; NULL: its host knows. */
+const char *places_format(const json_t *row, const json_t *target);
 
 /* ---- check.c ---- */
 void check_machines(struct loader *l);

@@ -118,10 +118,11 @@ static void write_out_nics(json_t *source)
 }
 
 /* Every disk that is copied has its place at the target, in full. */
-static void write_out_target_disks(const json_t *source, json_t *target)
+static void write_out_target_disks(const json_t *source, json_t *target, bool mapped)
 {
 	json_t *disks = json_object_get(source, "disks"), *own, *v;
-	const char *format = jstr(target, "format", "qcow2"), *name;
+	bool open = mapped || jget(target, "vg") || jget(target, "pool");
+	const char *name;
 
 	if (!disks)
 		disks = json_object_get(source, "images");
@@ -133,8 +134,10 @@ static void write_out_target_disks(const json_t *source, json_t *target)
 	json_object_foreach(own, name, v)
 		jset(all, name, json_deep_copy(v));
 	json_object_foreach(all, name, v) {
-		if (!jget(v, "format"))
-			jset_str(v, "format", jget(v, "path") ? "raw" : format);
+		const char *format = places_format(v, target);
+		/* what other keys may move is told by plan_place_disks() */
+		if (!jget(v, "format") && format && (places_way(v) || !open))
+			jset_str(v, "format", format);
 	}
 	jset(target, "disks", all);
 }
@@ -162,7 +165,7 @@ json_t *spec_written_out(struct loader *l, uint32_t machine)
 	write_out_nics(source);
 	fill_defaults(schema_key(schema_machine, "source"), source);
 	fill_defaults(schema_key(schema_machine, "target"), target);
-	write_out_target_disks(source, target);
+	write_out_target_disks(source, target, yaml_get(yaml_get(l->root, "maps"), "storage"));
 	return out;
 }
 
@@ -235,13 +238,6 @@ json_t *spec_build(struct loader *l, uint32_t machine)
 		jset(source, "disks", json_object());
 	if (!jget(source, "nics"))
 		jset(source, "nics", json_object());
-	static const char *const places[] = { "path", "vg", "pool" };
-	json_object_foreach(json_object_get(target, "disks"), name, v) {
-		jset_int(v, "size", 0);
-		for (size_t i = 0; i < ARRAY_LEN(places); i++)
-			if (!jget(v, places[i]))
-				jset(v, places[i], json_null());
-	}
 	if (!jget(target, "nics"))
 		jset(target, "nics", json_object());
 	json_object_foreach(json_object_get(target, "nics"), name, v)
@@ -255,6 +251,7 @@ json_t *spec_build(struct loader *l, uint32_t machine)
 	AUTO_JSON *known = json_pack("{s:s, s:O}", "machine", jstr(s, "name", ""), "labels",
 				     jget(s, "labels"));
 	json_t *done = put_in(s, known);
+	plan_place_disks(done);
 	json_decref(s);
 	return done;
 }

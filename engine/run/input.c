@@ -115,6 +115,7 @@ json_t *input_machine(const struct run *r, const struct mach *m)
 	json_array_foreach(seen, i, disk)
 		jset(disks, jstr(disk, "name", ""), disk_said(disk));
 	jset(jget(own, "source"), "disks", disks);
+	plan_place_disks(own);
 	return own;
 }
 

@@ -248,24 +248,6 @@ plan.yaml:4:3: warning: host 'lost' is used by no machine and no step
       |   ^
   remove it, or name it where it was meant
 
-=== what has no effect yet is told, and is no error
---- file plan.yaml
-plan: small
-hosts: { here: { local: true, data: 10.9.0.11 } }
-limits: { bandwidth: 400MiB/s }
-maps: { storage: { ds1: { pool: fast } } }
-machines:
-  one: { recipe: v2v, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
---- run check plan.yaml
---- stdout
-small: 1 machine, 1 host, 15 steps
-Next: drover preview plan.yaml
---- stderr
-plan.yaml:4:9: warning: 'storage' has no effect yet
-    4 | maps: { storage: { ds1: { pool: fast } } }
-      |         ^
-  drover goes on without it
-
 === a recipe of one's own is a file beside the plan
 --- file plan.yaml
 plan: small

@@ -32,7 +32,7 @@ plan.yaml:9:65: the key 'formt' is not known in 'image'
 plan.yaml:10:42: the key 'flavour' is not known in 'target'
    10 |     target: { host: here, dir: /srv/new, flavour: big }
       |                                          ^
-  known here: host, dir, format, cpus, memory, replace, start, disks, nics
+  known here: host, dir, vg, pool, format, cpus, memory, replace, start, disks, nics
 5 errors
 
 === reserved keys
@@ -87,9 +87,7 @@ machines:
   c: { source: { host: here, vcenter: { vm: c } } }
   d: { source: { host: here, disks: [/dev/sda], power: { ipmi: { host: bmc } } } }
   e: { source: { host: here, disks: [/dev/sdb], power: { redfish: {} } } }
-  f: { source: { host: here, disks: [/dev/sdc] }, target: { disks: { root: { vg: data } } } }
   g: { source: { host: here, images: [/srv/g.vmdk] } }
-  h: { source: { host: here, disks: [/dev/sdd] }, target: { disks: { root: { size: 2TiB } } } }
 --- run check plan.yaml
 --- status 2
 --- stderr
@@ -113,19 +111,11 @@ plan.yaml:9:58: 'redfish' is not supported yet
     9 |   e: { source: { host: here, disks: [/dev/sdb], power: { redfish: {} } } }
       |                                                          ^
   use `command` with curl, or a script of yours
-plan.yaml:10:78: 'vg' is not supported yet
-   10 |   f: { source: { host: here, disks: [/dev/sdc] }, target: { disks: { root: { vg: data } } } }
-      |                                                                              ^
-  make the volume and name it: path: /dev/VG/VOLUME
-plan.yaml:11:39: images of format vmdk are not supported yet
-   11 |   g: { source: { host: here, images: [/srv/g.vmdk] } }
+plan.yaml:10:39: images of format vmdk are not supported yet
+   10 |   g: { source: { host: here, images: [/srv/g.vmdk] } }
       |                                       ^
   make a qcow2 of it: qemu-img convert -O qcow2 /srv/g.vmdk ...; or say its format: { path: ..., format: raw }
-plan.yaml:12:78: 'size' is not supported yet
-   12 |   h: { source: { host: here, disks: [/dev/sdd] }, target: { disks: { root: { size: 2TiB } } } }
-      |                                                                              ^
-  leave it away: a disk keeps its size; grow the image afterwards
-8 errors
+6 errors
 
 === no name, no machines
 --- file plan.yaml

@@ -113,6 +113,57 @@ static void the_target_of_every_copied_disk_is_written_out(void **s)
 	plan_free(p);
 }
 
+static const char *way(const json_t *spec, const char *disk, const char *key)
+{
+	const json_t *row = json_object_get(jget(spec, "target.disks"), disk);
+
+	return jstr(row, key, NULL);
+}
+
+static void a_disks_place_comes_from_its_row_then_its_store_then_its_target(void **s)
+{
+	struct plan *p = load(HEAD "maps:\n  storage: { ds1: { pool: fast }, ds2: { vg: data }, "
+		"/srv/deep: { dir: /srv/x }, ds2/web: { dir: /srv/web } }\nmachines:\n  one:\n"
+		"    source: { host: old, images: { a: /vmfs/volumes/ds1/one/a.raw, "
+		"b: /vmfs/volumes/ds2/one/b.raw, c: /srv/deep/c.raw, d: /srv/deeper/d.raw, "
+		"e: /vmfs/volumes/ds1/e.raw, f: /mnt/ds2/web/f.raw, g: /srv/ds1 } }\n"
+		"    target: { host: new, dir: /srv, vg: rest, disks: { e: { path: /dev/sdx } } }\n"
+		STEP);
+	const json_t *m = plan_machine_spec(p, 0);
+
+	(void)s;
+	assert_string_equal(way(m, "a", "pool"), "fast");
+	assert_null(way(m, "a", "format"));	/* its host knows what the pool holds */
+	assert_string_equal(way(m, "b", "vg"), "data");
+	assert_string_equal(way(m, "b", "format"), "raw");
+	assert_string_equal(way(m, "c", "dir"), "/srv/x");
+	assert_string_equal(way(m, "c", "format"), "qcow2");
+	assert_string_equal(way(m, "d", "vg"), "rest");
+	assert_string_equal(way(m, "e", "path"), "/dev/sdx");
+	assert_null(way(m, "e", "pool"));
+	assert_string_equal(way(m, "f", "dir"), "/srv/web");
+	assert_string_equal(way(m, "g", "vg"), "rest");
+	plan_free(p);
+}
+
+static void the_pool_of_a_domains_disk_is_its_store(void **s)
+{
+	struct plan *p = load(HEAD "maps: { storage: { old: { dir: /srv/x } } }\nmachines:\n"
+		"  one:\n    source: { host: old, domain: web }\n"
+		"    target: { host: new, dir: /srv }\n" STEP);
+	AUTO_JSON *m = json_deep_copy(plan_machine_spec(p, 0));
+
+	(void)s;
+	jset(jget(m, "source.disks"), "vda", json_pack("{s:s,s:s}", "image", "/pools/1/web.raw",
+						       "store", "old"));
+	jset(jget(m, "source.disks"), "vdb", json_pack("{s:s}", "image", "/pools/2/web.raw"));
+	plan_place_disks(m);
+	assert_string_equal(way(m, "vda", "dir"), "/srv/x");
+	assert_null(way(m, "vdb", "dir"));
+	assert_string_equal(way(m, "vdb", "format"), "qcow2");
+	plan_free(p);
+}
+
 static void images_become_disks_with_a_format(void **s)
 {
 	struct plan *p = load(HEAD "machines:\n  one:\n"
@@ -488,7 +539,7 @@ static void the_recipes_that_come_with_drover_compile(void **s)
 			"    target: { host: new, dir: /srv }\n", recipes[i]);
 		struct plan *p = load(text);
 		const struct plan_machine *m = &p->machines[0];
-		assert_string_equal(m->steps[0]->id, "host");
+		assert_string_equal(m->steps[0]->id, "machine");
 		assert_string_equal(m->steps[m->step_count - 1]->id, "start");
 		plan_free(p);
 	}
@@ -499,6 +550,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(short_forms_are_written_out_for_modules),
 		cmocka_unit_test(the_target_of_every_copied_disk_is_written_out),
+		cmocka_unit_test(a_disks_place_comes_from_its_row_then_its_store_then_its_target),
+		cmocka_unit_test(the_pool_of_a_domains_disk_is_its_store),
 		cmocka_unit_test(images_become_disks_with_a_format),
 		cmocka_unit_test(hosts_are_taken_apart),
 		cmocka_unit_test(machines_of_a_recipe_share_its_steps),
