@@ -269,6 +269,14 @@ static const char *last_lines(const struct str *s)
 	return *p == '\n' ? p + 1 : p;
 }
 
+const char *proc_last_line(const struct proc *p)
+{
+	const char *at = p->err.s ? strrchr(p->err.s, '\n') : NULL;
+
+	at = at ? at : p->err.s ? p->err.s : "";
+	return at + strspn(at, " \t\n");
+}
+
 static int verdict(struct proc *p, struct err *e)
 {
 	AUTO_FREE char *text = NULL;

@@ -33,6 +33,9 @@ struct proc {
  * run, p->status, out and err are filled in either case. */
 int proc_run(struct proc *p, struct err *e);
 void proc_free(struct proc *p);
+/* The last line that it wrote on stderr, from its first word on; "" when it wrote none.
+ * Borrowed from p->err. */
+const char *proc_last_line(const struct proc *p);
 /* Where `name` is found in PATH plus the sbin directories; NULL if nowhere.
  * Caller frees. */
 char *proc_which(const char *name);

@@ -58,6 +58,21 @@ static bool runs_on(const struct plan *p, const struct plan_machine *m,
 	}
 }
 
+/* What the places of its disks ask for. */
+static void need_for_places(json_t *needed, const struct plan *p, uint32_t machine)
+{
+	static const char *const lvm[] = { "lvs", "vgs", "lvcreate", "lvremove" };
+	json_t *row;
+	const char *name;
+
+	json_object_foreach(jget(plan_machine_spec(p, machine), "target.disks"), name, row) {
+		for (size_t i = 0; jstr(row, "vg", NULL) && i < ARRAY_LEN(lvm); i++)
+			jset_bool(needed, lvm[i], true);
+		if (jstr(row, "pool", NULL))
+			jset_bool(needed, "virsh", true);
+	}
+}
+
 static json_t *tools_for(const struct plan *p, uint32_t host)
 {
 	json_t *needed = json_object();
@@ -65,6 +80,8 @@ static json_t *tools_for(const struct plan *p, uint32_t host)
 	for (uint32_t i = 0; i < p->machine_count; i++) {
 		const struct plan_machine *m = &p->machines[i];
 
+		if (m->target_host == host)
+			need_for_places(needed, p, i);
 		for (uint32_t k = 0; k < m->step_count; k++)
 			if (m->steps[k]->module && runs_on(p, m, m->steps[k], host))
 				need(needed, m->steps[k]->module);

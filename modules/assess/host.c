@@ -9,20 +9,23 @@
 #include "engine/base/proc.h"
 #include "engine/base/text.h"
 #include "modules/lib/hw.h"
+#include "modules/lib/space.h"
 #include "modules/lib/tools.h"
 #include "modules/module.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 static const struct param params[] = {
 	{ 0 }
 };
+
+#define SPACE_LEAST (64 << 20)
+
+static const char *const wants[] = { "machine", NULL };
 
 /* What a target cannot do without. */
 static const char *const needed_at_target[] = {
@@ -98,24 +101,6 @@ static json_t *load_average(void)
 	return s ? json_real(strtod(s, NULL)) : json_null();
 }
 
-/* Space where `dir` is, or would be: of the nearest directory that exists. */
-static int64_t space_at(const char *dir)
-{
-	AUTO_FREE char *p = mem_strdup(dir);
-	struct statvfs v;
-
-	while (statvfs(p, &v) < 0) {
-		char *slash = strrchr(p, '/');
-
-		if (errno != ENOENT || !slash)
-			return -1;
-		slash[slash == p] = 0;
-		if (slash == p && p[1] == 0 && statvfs(p, &v) < 0)
-			return -1;
-	}
-	return (int64_t)(v.f_bavail * v.f_frsize);
-}
-
 /* ---- findings ------------------------------------------------------------------ */
 
 static void find_tools(struct ctx *c, const json_t *found)
@@ -146,24 +131,22 @@ static void find_memory(struct ctx *c, int64_t free)
 		    "the machine is to have %s, the target has %s free now", a, b);
 }
 
+/* Maps, overlays and definitions lie in the target's directory, wherever the disks go. */
 static void look_space(struct ctx *c, json_t *volatile_part)
 {
-	const char *dir = jstr(ctx_machine(c), "target.dir", NULL);
-	int64_t free = dir ? space_at(dir) : -1;
-	json_t *by_dir = json_object();
+	const char *dir = jstr(ctx_machine(c), "target.dir", "");
+	const json_t *free, *needed;
+	AUTO_JSON *told = NULL;
 
-	jset(volatile_part, "space", by_dir);
-	if (!dir)
-		return;
-	if (free < 0) {
-		ctx_finding(c, "blocker", "host.target-dir", "name another under target.dir",
-			    "cannot reach '%s' on the target", dir);
-		return;
-	}
-	jset_int(by_dir, dir, free);
-	if (free < 64 << 20)
+	space_check(c, ctx_fact(c, "machine"), &told);
+	free = json_object_get(jget(told, "free"), dir);
+	needed = json_object_get(jget(told, "needed"), dir);
+	if (free && json_integer_value(free) < SPACE_LEAST &&
+	    json_integer_value(needed) <= json_integer_value(free))
 		ctx_finding(c, "blocker", "host.space", "free space there",
 			    "'%s' has less than 64 MiB free", dir);
+	jset(volatile_part, "space", json_incref(jget(told, "free")));
+	jset(volatile_part, "needed", json_incref(jget(told, "needed")));
 }
 
 static int probe(struct ctx *c, enum probe_state *state)
@@ -201,5 +184,6 @@ const struct module module_assess_host = {
 	.place = ON_EACH,
 	.flags = MOD_READ_ONLY,
 	.params = params,
+	.wants = wants,
 	.probe = probe,
 };

@@ -6,6 +6,8 @@
  * not sent again.
  */
 #include "modules/lib/copy.h"
+#include "modules/lib/grow.h"
+#include "modules/lib/space.h"
 #include "modules/lib/track.h"
 
 #include "engine/base/mem.h"
@@ -13,7 +15,6 @@
 #include "engine/base/text.h"
 
 #include <string.h>
-#include <sys/statvfs.h>
 
 static const struct param params[] = {
 	{ "passes", P_INT, false, "1", NULL,
@@ -33,7 +34,7 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", NULL };
+static const char *const wants[] = { "machine", "disks", "target.host", NULL };
 static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
 
 struct seen {
@@ -82,13 +83,17 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 	uint64_t used = (uint64_t)jint(all, name, (int64_t)size);
 	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
 	bool complete = t->state.complete && t->state.pass >= passes;
-	char sz[24] = "";
-	AUTO_FREE char *dims = NULL;
+	char sz[24] = "", wanted[24] = "";
+	AUTO_FREE char *dims = NULL, *to = NULL;
 
 	/* How much is used changes while the source serves; the cost tells it. */
 	text_size(size, sz);
+	text_size(d->size, wanted);
 	dims = size ? mem_printf(" %s", sz) : mem_strdup("");
-	if (complete)
+	to = d->size ? mem_printf("%s, made %s long", d->base, wanted) : mem_strdup(d->base);
+	if (complete && t->room < base_size(d, t->size))
+		ctx_change(s->c, '~', "%s %s%s -> %s", name, source_of(spec, seen), dims, to);
+	else if (complete)
 		ctx_change(s->c, '=', "%s %s%s -> %s, pass %u", name, source_of(spec, seen),
 			   dims, d->base, t->state.pass);
 	else if (t->map)
@@ -96,8 +101,7 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 			   source_of(spec, seen), dims, d->base,
 			   t->state.pass + t->state.complete);
 	else
-		ctx_change(s->c, '+', "%s %s%s -> %s", name, source_of(spec, seen), dims,
-			   d->base);
+		ctx_change(s->c, '+', "%s %s%s -> %s", name, source_of(spec, seen), dims, to);
 	if (!t->map)
 		s->write += used;
 }
@@ -114,55 +118,69 @@ static int need_tools(struct ctx *c)
 	return 0;
 }
 
+/* A device must be there; what is there otherwise must be ours. */
+static int check_base(struct ctx *c, const char *name, const struct layout_disk *d,
+		      struct err *e)
+{
+	bool there = false;
+
+	if (base_check(c, name, d, &there, e) < 0)
+		return -1;
+	if (there || d->kind != AT_DEVICE)
+		return 0;
+	err_set(e, ERR_STEP, "cannot write disk '%s' to '%s': it is not there", name, d->base);
+	return err_hint(e, "what is there: lsblk on the target");
+}
+
 static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 {
 	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
+	const json_t *seen = described(s->c, name);
+	uint64_t source = (uint64_t)jint(seen, "size", 0);
 	AUTO_LAYOUT_DISK d = { 0 };
 	AUTO_ERR e = { 0 };
 	struct copy_there t;
 	json_t *st = json_object();
+	bool whole;
 
-	if (layout_of_disk(ctx_machine(s->c), name, &d, &e) < 0 || copy_look(&d, &t, &e) < 0) {
+	if (layout_of_disk(ctx_machine(s->c), name, &d, &e) < 0 ||
+	    copy_check_size(name, d.size, source, &e) < 0 || check_base(s->c, name, &d, &e) < 0 ||
+	    copy_look(&d, &t, &e) < 0) {
 		json_decref(st);
 		return ctx_fail_err(s->c, &e);
 	}
+	whole = t.map && t.base && t.state.complete && t.room >= base_size(&d, t.size);
 	if (!t.map && strcmp(d.format, "raw") != 0 && need_tools(s->c) < 0) {
 		json_decref(st);
 		return -1;
 	}
 	s->all++;
 	s->begun += t.map;
-	s->done += t.map && t.base && t.state.complete && t.state.pass >= passes;
+	s->done += whole && t.state.pass >= passes;
 	jset_str(st, "path", d.base);
 	jset_str(st, "format", d.format);
 	jset_int(st, "size", (int64_t)t.size);
 	jset_bool(st, "exists", t.map && t.base);
 	jset(s->stable, name, st);
-	if (t.map && t.base && t.state.complete)
+	if (whole)
 		jset(s->fact, name, copy_fact(&d, &t));
 	say_change(s, name, spec, &d, &t);
+	if (d.moved)	/* no failure: rollback asks too */
+		ctx_finding(s->c, "blocker", "target.moved", COPY_MOVED_HINT, COPY_MOVED, name,
+			    d.base);
+	if (source && d.size > source)
+		grow_tell(s->c, name, seen, d.size);
 	return 0;
 }
 
-/* Is there room where the images will lie? Asked of the nearest directory. */
-static void check_space(struct seen *s, const struct layout *l)
+/* Is there room? In a preview assess.host may have said it just now. */
+static void check_space(struct ctx *c)
 {
-	AUTO_FREE char *dir = mem_strdup(l->dir);
-	struct statvfs v;
-	char need[24], have[24];
-	uint64_t room;
+	const json_t *told = jget(ctx_fact(c, "target.host"), "needed");
 
-	while (statvfs(dir, &v) < 0 && strrchr(dir, '/') > dir)
-		*strrchr(dir, '/') = '\0';
-	if (statvfs(dir, &v) < 0 || s->write == 0)
+	if (ctx_is_preview(c) && json_object_size(told))
 		return;
-	room = (uint64_t)v.f_bavail * v.f_frsize;
-	if (room >= s->write)
-		return;
-	text_size(s->write, need);
-	text_size(room, have);
-	ctx_finding(s->c, "blocker", "target.space", "free space there, or choose another "
-		    "target.dir", "the disks need %s, '%s' has %s free", need, dir, have);
+	space_check(c, ctx_fact(c, "machine"), NULL);
 }
 
 static int probe_target(struct ctx *c, enum probe_state *state)
@@ -186,7 +204,7 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 		if (!layout_copies(spec))
 			ctx_change(c, '.', "%s not copied (copy: false)", name);
 	}
-	check_space(&s, &l);
+	check_space(c);
 	ctx_cost(c, 0, 0, s.write, 0);
 	ctx_stable(c, "disks", json_incref(stable));
 	*state = s.done == s.all ? STATE_DONE : s.begun ? STATE_PARTIAL : STATE_ABSENT;

@@ -8,6 +8,7 @@
 #ifndef DROVER_COPY_H
 #define DROVER_COPY_H
 
+#include "modules/lib/base.h"
 #include "modules/lib/layout.h"
 #include "modules/lib/map.h"
 #include "modules/lib/stream.h"
@@ -67,8 +68,16 @@ struct copy_there {
 	bool base, map;			/* the files are there */
 	struct map_state state;		/* of the map */
 	uint64_t size;			/* of the disk, by the map */
+	uint64_t room;			/* of the base; 0: it is not there */
 	uint32_t chunk;
 };
+/* Is what the plan wants (0: nothing) long enough for the source? */
+int copy_check_size(const char *disk, uint64_t planned, uint64_t source, struct err *e);
+/* What is said of a disk whose place in the plan changed after it was begun. */
+#define COPY_MOVED "cannot go on with disk '%s': it was begun at '%s', the plan has another " \
+	"place for it now"
+#define COPY_MOVED_HINT "put the plan back as it was; to have the disk elsewhere, type drover " \
+	"rollback PLAN --to convert, and only then change the plan"
 int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e);
 /* A '?' line for what can be read once the disk is copied, bound to be no more than the
  * disk has, as assess saw it. */

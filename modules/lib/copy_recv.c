@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BLANK_LOOK (1u << 20)	/* bytes at either end of a device that must be zero */
-
 /* A sink into a base and its map. */
 struct target {
 	struct sink k;
@@ -120,78 +118,27 @@ static int check_map(const struct layout_disk *at, const struct map_id *is,
 	return 0;
 }
 
-static int check_blank(struct disk *d, struct err *e)
+/* Going on: the map says what is there. */
+static struct disk *open_old(struct target *t, struct err *e)
 {
-	AUTO_FREE char *buf = disk_buffer(BLANK_LOOK);
-	size_t n = d->size < BLANK_LOOK ? (size_t)d->size : BLANK_LOOK;
-	const uint64_t at[2] = { 0, (d->size - n) / DISK_ALIGN * DISK_ALIGN };
+	struct disk *d = base_open(&t->at, map_id(t->m)->size, e);
 
-	for (int i = 0; i < 2; i++) {
-		size_t part = d->size - at[i] < n ? (size_t)(d->size - at[i]) : n;
-
-		if (d->ops->read(d, buf, part, at[i], e) < 0)
-			return -1;
-		if (buf[0] == 0 && memcmp(buf, buf + 1, part - 1) == 0)
-			continue;
-		err_set(e, ERR_STEP, "cannot write to device '%s': it holds data", d->path);
-		return err_hint(e, "wipe it (wipefs -a, blkdiscard), name another device, or "
-				"say target: { replace: true }");
+	if (!d && e->sys == ENOENT) {
+		err_set(e, ERR_STEP, "cannot go on with disk '%s': '%s' is gone, its map is "
+			"there", t->name, t->at.base);
+		err_hint(e, "drover rollback PLAN --to convert, then drover run PLAN");
 	}
-	return 0;
-}
-
-static int check_room(const struct layout_disk *at, struct disk *d, uint64_t size,
-		      struct err *e)
-{
-	char have[24], need[24];
-
-	if (d->size >= size)
-		return 0;
-	text_size(d->size, have);
-	text_size(size, need);
-	err_set(e, ERR_STEP, "cannot copy to '%s': it has %s (%llu bytes), the source %s "
-		"(%llu bytes)", at->base, have, (unsigned long long)d->size, need,
-		(unsigned long long)size);
-	return err_hint(e, "make the target at least as large as the source");
+	return d;
 }
 
 /* Nothing of it is there yet: make the base, then the map. */
-static int make_new(struct receiving *x, struct target *t, const struct map_id *id,
-		    struct err *e)
+static struct disk *make_new(struct receiving *x, struct target *t, const struct map_id *id,
+			     struct err *e)
 {
-	bool replace = jbool(ctx_machine(x->c), "target.replace", false);
-	json_t *detail = json_object();
+	struct disk *d = base_make(x->c, t->name, &t->at, id->size, e);
 
-	jset_str(detail, "disk", t->name);
-	if (ctx_ledger_add(x->c, "file", t->at.device ? t->at.map : t->at.base, true,
-			   detail) < 0)
-		return err_set(e, ERR_STOPPED, "stopped");
-	/* In a directory that is ours, a base without a map was being made when
-	 * something ended it. */
-	if (!t->at.device && unlink(t->at.base) < 0 && errno != ENOENT)
-		return err_sys(e, "cannot remove '%s'", t->at.base);
-	if (!t->at.device && disk_create_image(t->at.base, t->at.format, id->size, e) < 0)
-		return -1;
-	t->d = disk_open_image(t->at.base, t->at.format, DISK_WRITE, e);
-	if (!t->d || check_room(&t->at, t->d, id->size, e) < 0)
-		return -1;
-	if (t->at.device && !replace && check_blank(t->d, e) < 0)
-		return -1;
-	t->d->blank = !t->at.device;
-	t->m = map_create(t->at.map, id, e);
-	return t->m ? 0 : -1;
-}
-
-/* Going on: the map says what is there. */
-static int open_old(struct target *t, struct err *e)
-{
-	t->d = disk_open_image(t->at.base, t->at.format, DISK_WRITE, e);
-	if (!t->d && e->sys == ENOENT) {
-		err_set(e, ERR_STEP, "cannot go on with disk '%s': '%s' is gone, its map is "
-			"there", t->name, t->at.base);
-		return err_hint(e, "drover rollback PLAN --to convert, then drover run PLAN");
-	}
-	return t->d ? check_room(&t->at, t->d, map_id(t->m)->size, e) : -1;
+	t->m = d ? map_create(t->at.map, id, e) : NULL;
+	return d;
 }
 
 /* `base`: since which copy the sender knows all changes, or NULL. */
@@ -210,6 +157,28 @@ static int begin_pass(struct target *t, const char *base, struct err *e)
 	return map_begin(t->m, t->k.pass, e);
 }
 
+int copy_check_size(const char *disk, uint64_t planned, uint64_t source, struct err *e)
+{
+	char want[24], has[24];
+
+	if (!planned || planned >= source)
+		return 0;
+	text_size(planned, want);
+	text_size(source, has);
+	err_set(e, ERR_PLAN, "cannot make disk '%s' %s long: the source has %s (%llu bytes)", disk,
+		want, has, (unsigned long long)source);
+	return err_hint(e, "say a larger size under target.disks.%s, or leave it away", disk);
+}
+
+static int check_place(const char *disk, const struct layout_disk *d, uint64_t source,
+		       struct err *e)
+{
+	if (!d->moved)
+		return copy_check_size(disk, d->size, source, e);
+	err_set(e, ERR_STEP, COPY_MOVED, disk, d->base);
+	return err_hint(e, COPY_MOVED_HINT);
+}
+
 static int open_target(struct receiving *x, struct target *t, const struct stream_offer *o,
 		       struct err *e)
 {
@@ -222,7 +191,8 @@ static int open_target(struct receiving *x, struct target *t, const struct strea
 	if (!spec || !copy_wants(x->c, o->disk, spec))
 		return err_set(e, ERR_STEP, "disk '%s' was offered, but it is not in the plan",
 			       o->disk);
-	if (layout_of_disk(machine, o->disk, &t->at, e) < 0)
+	if (layout_of_disk(machine, o->disk, &t->at, e) < 0 ||
+	    check_place(o->disk, &t->at, o->size, e) < 0)
 		return -1;
 	snprintf(t->name, sizeof(t->name), "%s", o->disk);
 	copy_map_id(&id, machine, ctx_run(x->c), o->disk, o->size, o->chunk);
@@ -237,9 +207,8 @@ static int open_target(struct receiving *x, struct target *t, const struct strea
 	}
 	if (!t->m && unlink(t->at.map) < 0 && errno != ENOENT)
 		return err_sys(e, "cannot remove '%s'", t->at.map);
-	if ((t->m ? open_old(t, e) : make_new(x, t, &id, e)) < 0)
-		return -1;
-	return begin_pass(t, o->base, e);
+	t->d = t->m ? open_old(t, e) : make_new(x, t, &id, e);
+	return t->d && t->m ? begin_pass(t, o->base, e) : -1;
 }
 
 static struct sink *on_open(void *arg, const struct stream_offer *o, struct err *e)
@@ -272,6 +241,7 @@ static int on_close(void *arg, struct sink *k, const struct stream_stat *st, boo
 		jset_int(one, "wire", (int64_t)st->wire);
 		jset_int(one, "ms", (int64_t)st->ms);
 		jset(x->loose, t->name, one);
+		base_announce(x->c, &t->at);
 	}
 	target_free(t);
 	return rc;
@@ -320,8 +290,11 @@ int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e)
 {
 	AUTO_ERR why = { 0 };
 	AUTO_MAP *m = map_open(d->map, false, &why);
+	struct disk_info i = { 0 };
 
 	*t = (struct copy_there){ .base = access(d->base, F_OK) == 0, .map = m != NULL };
+	if (t->base && disk_info(d->base, d->format, &i, NULL) == 0)
+		t->room = i.size;
 	if (!m && why.sys != ENOENT && why.sys != ENOTDIR) {
 		err_move(e, &why);
 		return -1;
@@ -364,38 +337,31 @@ json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t)
 	return o;
 }
 
-/* Give a device back as it was taken: blank where we wrote. */
-static int wipe_device(const struct layout_disk *at, struct err *e)
+/* How much of a device we may have written to; 0: nothing. */
+static uint64_t written(const struct layout_disk *at)
 {
 	AUTO_MAP *m = map_open(at->map, false, NULL);
-	AUTO_DISK *d = NULL;
-	struct map_state s;
+	struct map_state s = { 0 };
 
-	if (!m)
-		return 0;	/* nothing of ours is on it */
-	map_state(m, &s);
-	if (s.generation == 0)
-		return 0;
-	d = disk_open(at->base, DISK_WRITE, e);
-	if (!d || d->ops->zero(d, 0, map_id(m)->size, e) < 0)
-		return -1;
-	return d->ops->flush(d, e);
+	if (m)
+		map_state(m, &s);
+	return s.generation ? map_id(m)->size : 0;
 }
 
 static int remove_disk(struct ctx *c, const char *name, struct err *e)
 {
 	AUTO_LAYOUT_DISK at = { 0 };
+	int begun = layout_of_begun(ctx_machine(c), name, &at, e);
 
-	if (layout_of_disk(ctx_machine(c), name, &at, e) < 0)
+	if (begun <= 0)
+		return begun;
+	if (base_remove(c, name, &at, written(&at), e) < 0)
 		return -1;
-	if (at.device && wipe_device(&at, e) < 0)
-		return -1;
-	if (!at.device && unlink(at.base) < 0 && errno != ENOENT && errno != ENOTDIR)
-		return err_sys(e, "cannot remove '%s'", at.base);
 	if (unlink(at.map) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return err_sys(e, "cannot remove '%s'", at.map);
-	return ctx_ledger_del(c, "file", at.device ? at.map : at.base) < 0 ?
-		err_set(e, ERR_STOPPED, "stopped") : 0;
+	if (unlink(at.record) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return err_sys(e, "cannot remove '%s'", at.record);
+	return 0;
 }
 
 int copy_remove(struct ctx *c)

@@ -376,6 +376,7 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 	AUTO_FREE char *path = disk_find(name, spec, &e);
 	const char *format = jstr(spec, "format", "raw");
 	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
+	const json_t *row = json_object_get(jget(ctx_machine(c), "target.disks"), name);
 	struct disk_info info;
 	uint64_t used;
 
@@ -388,6 +389,8 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 				(unsigned long long)info.size,
 				(long long)jint(was, "size", 0));
 	}
+	if (copy_check_size(name, (uint64_t)jint(row, "size", 0), info.size, &e) < 0)
+		return ctx_fail_err(c, &e);
 	if (strcmp(format, "raw") == 0)
 		look_at_use(c, name, path, &info);
 	if (!was) {

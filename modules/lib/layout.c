@@ -6,6 +6,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/pool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define RECORD ".place"
 
 static const char *const formats[] = { "raw", "qcow2" };
 
@@ -40,71 +43,206 @@ void layout_free(struct layout *l)
 	mem_free_ptr(&l->marker);
 }
 
-static const char *format_of(const json_t *machine, const json_t *td, bool device)
-{
-	const char *dflt = device ? "raw" : jstr(machine, "target.format", "qcow2");
-	const char *want = jstr(td, "format", dflt);
+/* ---- one disk ------------------------------------------------------------- */
 
+bool layout_is_block(const struct layout_disk *d)
+{
+	return d->kind == AT_DEVICE || d->kind == AT_VOLUME;
+}
+
+static const char *known_format(const char *name)
+{
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
-		if (strcmp(want, formats[i]) == 0)
+		if (strcmp(name, formats[i]) == 0)
 			return formats[i];
 	return NULL;
 }
 
-/* What a plan may ask of a target disk but this version cannot do. */
-static int refuse_place(const json_t *td, const char *disk, struct err *e)
+static int set_format(const json_t *machine, const json_t *row, const char *disk,
+		      struct layout_disk *d, struct err *e)
 {
-	static const char *const keys[] = { "vg", "pool" };
+	const char *dflt = layout_is_block(d) ? "raw" : jstr(machine, "target.format", "qcow2");
+	const char *want = jstr(row, "format", dflt);
 
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		if (!jstr(td, keys[i], NULL))
-			continue;
-		err_set(e, ERR_PLAN, "cannot place disk '%s' in %s '%s': volumes are not "
-			"made by drover", disk, keys[i], jstr(td, keys[i], ""));
-		return err_hint(e, "make the volume, then name it in the plan: "
-				"target: { disks: { %s: { path: /dev/... } } }", disk);
-	}
+	d->format = known_format(want);
+	if (d->format && (!layout_is_block(d) || strcmp(want, "raw") == 0))
+		return 0;
+	err_set(e, ERR_PLAN, "cannot write disk '%s' as format '%s'", disk, want);
+	return err_hint(e, layout_is_block(d) ? "a device takes format: raw" :
+			"formats: raw, qcow2");
+}
+
+/* What decides on the place, and would move the disk if it changed. */
+static json_t *what_is_said(const json_t *machine, const json_t *row)
+{
+	static const char *const keys[] = { "path", "dir", "vg", "pool", "format" };
+	json_t *said = json_object();
+
+	jset_str(said, "format", jstr(machine, "target.format", "qcow2"));
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (jstr(row, keys[i], NULL))
+			jset_str(said, keys[i], jstr(row, keys[i], NULL));
+	return said;
+}
+
+static void in_volume(const char *vg, const char *name, struct layout_disk *d)
+{
+	d->kind = AT_VOLUME;
+	d->vg = mem_strdup(vg);
+	d->volume = mem_strdup(name);
+	d->base = mem_printf("/dev/%s/%s", vg, name);
+}
+
+static int in_pool(const char *pool, const char *name, struct layout_disk *d,
+		   char **dir, struct err *e)
+{
+	AUTO_POOL p = { 0 };
+
+	if (pool_find(pool, &p, e) < 0)
+		return -1;
+	d->pool = mem_strdup(pool);
+	if (p.vg)
+		in_volume(p.vg, name, d);
+	else
+		*dir = mem_strdup(p.dir);
 	return 0;
 }
 
-int layout_of_disk(const json_t *machine, const char *disk,
+/* Where the plan puts it. */
+static int by_plan(const json_t *machine, const struct layout *l, const char *disk,
+		   const json_t *row, struct layout_disk *d, struct err *e)
+{
+	AUTO_FREE char *name = mem_printf("%s-%s", jstr(machine, "name", ""), disk);
+	const char *path = jstr(row, "path", NULL), *dir = jstr(row, "dir", NULL);
+	const char *vg = jstr(row, "vg", NULL), *pool = jstr(row, "pool", NULL);
+	AUTO_FREE char *folder = dir ? mem_strdup(dir) : NULL;
+
+	if ((path && path[0] != '/') || (dir && dir[0] != '/'))
+		return err_set(e, ERR_PLAN, "cannot use '%s' for disk '%s': not an "
+			       "absolute path", path ? path : dir, disk);
+	if (path) {
+		d->kind = AT_DEVICE;
+		d->base = mem_strdup(path);
+	} else if (vg) {
+		in_volume(vg, name, d);
+	} else if (pool && in_pool(pool, name, d, &folder, e) < 0) {
+		return err_wrap(e, "cannot place disk '%s'", disk);
+	}
+	if (set_format(machine, row, disk, d, e) < 0)
+		return -1;
+	if (!d->base && folder)
+		d->kind = AT_FOLDER;
+	if (!d->base)
+		d->base = folder ? mem_printf("%s/%s.%s", folder, name, d->format) :
+			mem_printf("%s/%s.base.%s", l->dir, disk, d->format);
+	return 0;
+}
+
+/* ---- its record ----------------------------------------------------------- */
+
+static const char *const kinds[] = { "home", "folder", "device", "volume" };
+
+static char *copy_or_null(const json_t *o, const char *key)
+{
+	const char *s = jstr(o, key, NULL);
+
+	return s ? mem_strdup(s) : NULL;
+}
+
+/* 1: read, 0: there is none, -1 with e. */
+static int by_record(struct layout_disk *d, struct err *e)
+{
+	size_t n = 0;
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, d->record, 64 << 10, &n);
+	AUTO_JSON *doc = text ? json_parse(text, n, NULL) : NULL;
+	const char *kind = jstr(doc, "kind", ""), *base = jstr(doc, "base", "");
+
+	if (!text && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	if (!text)
+		return err_sys(e, "cannot read '%s'", d->record);
+	d->format = known_format(jstr(doc, "format", ""));
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (d->format && base[0] == '/' && strcmp(kind, kinds[i]) == 0) {
+			d->kind = (enum layout_kind)i;
+			d->base = mem_strdup(base);
+		}
+	d->vg = copy_or_null(doc, "vg");
+	d->volume = copy_or_null(doc, "volume");
+	d->pool = copy_or_null(doc, "pool");
+	d->moved = !json_equal(jget(doc, "said"), d->said);
+	d->recorded = true;
+	if (d->base && (d->kind != AT_VOLUME || (d->vg && d->volume)))
+		return 1;
+	err_set(e, ERR_STEP, "cannot tell where a disk is: '%s' is damaged", d->record);
+	return err_hint(e, "bring it back, or move its directory away and copy again");
+}
+
+int layout_record(const struct layout_disk *d, struct err *e)
+{
+	AUTO_JSON *doc = json_object();
+	AUTO_FREE char *text = NULL;
+
+	jset_str(doc, "kind", kinds[d->kind]);
+	jset_str(doc, "base", d->base);
+	jset_str(doc, "format", d->format);
+	jset_str(doc, "vg", d->vg);
+	jset_str(doc, "volume", d->volume);
+	jset_str(doc, "pool", d->pool);
+	jset(doc, "said", json_incref(d->said));
+	text = json_pretty(doc);
+	if (io_write_file(AT_FDCWD, d->record, text, strlen(text), 0600) < 0)
+		return err_sys(e, "cannot write '%s'", d->record);
+	return 0;
+}
+
+/* 1: found, 0: it was not begun, which is all that was asked; -1 with e. */
+static int look_up(const json_t *machine, const char *disk, bool begun,
 		   struct layout_disk *d, struct err *e)
 {
+	const json_t *row = json_object_get(jget(machine, "target.disks"), disk);
 	AUTO_LAYOUT l = { 0 };
-	const json_t *td = json_object_get(jget(machine, "target.disks"), disk);
-	const char *path = jstr(td, "path", NULL);
+	int rc;
 
 	*d = (struct layout_disk){ 0 };
 	if (layout_of(machine, &l, e) < 0)
 		return -1;
 	if (!text_name_ok(disk))
 		return err_set(e, ERR_PLAN, "'%s' is no name for a disk", disk);
-	if (refuse_place(td, disk, e) < 0)
-		return -1;
-	if (path && path[0] != '/')
-		return err_set(e, ERR_PLAN, "cannot use '%s' for disk '%s': not an "
-			       "absolute path", path, disk);
-	d->device = path != NULL;
-	d->format = format_of(machine, td, d->device);
-	if (!d->format || (d->device && strcmp(d->format, "raw") != 0)) {
-		err_set(e, ERR_PLAN, "cannot write disk '%s' as format '%s'", disk,
-			jstr(td, "format", jstr(machine, "target.format", "?")));
-		layout_disk_free(d);
-		return err_hint(e, d->device ? "a device takes format: raw" :
-				"formats: raw, qcow2");
-	}
-	d->base = path ? mem_strdup(path) :
-		mem_printf("%s/%s.base.%s", l.dir, disk, d->format);
+	d->size = (uint64_t)jint(row, "size", 0);
+	d->said = what_is_said(machine, row);
 	d->map = mem_printf("%s/%s.map", l.dir, disk);
 	d->overlay = mem_printf("%s/%s.qcow2", l.dir, disk);
-	return 0;
+	d->record = mem_printf("%s/%s%s", l.dir, disk, RECORD);
+	rc = by_record(d, e);
+	if (rc == 0 && (!begun || access(d->map, F_OK) == 0))
+		rc = by_plan(machine, &l, disk, row, d, e) < 0 ? -1 : 1;
+	if (rc <= 0)
+		layout_disk_free(d);
+	return rc;
+}
+
+int layout_of_disk(const json_t *machine, const char *disk,
+		   struct layout_disk *d, struct err *e)
+{
+	return look_up(machine, disk, false, d, e) < 0 ? -1 : 0;
+}
+
+int layout_of_begun(const json_t *machine, const char *disk,
+		    struct layout_disk *d, struct err *e)
+{
+	return look_up(machine, disk, true, d, e);
 }
 
 void layout_disk_free(struct layout_disk *d)
 {
-	mem_free_ptr(&d->base);
-	mem_free_ptr(&d->map);
-	mem_free_ptr(&d->overlay);
+	char **const owned[] = { &d->base, &d->map, &d->overlay, &d->record, &d->vg,
+				 &d->volume, &d->pool };
+
+	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
+		mem_free_ptr(owned[i]);
+	json_decref(d->said);
+	*d = (struct layout_disk){ 0 };
 }
 
 bool layout_copies(const json_t *source_disk)
@@ -162,6 +300,22 @@ int layout_owner(const struct layout *l, const json_t *machine,
 	return 1;
 }
 
+/* Where a stranger's disks are is no concern of ours. */
+static void forget_records(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *de;
+
+	while (d && (de = readdir(d))) {
+		size_t n = strlen(de->d_name), tail = strlen(RECORD);
+
+		if (n > tail && strcmp(de->d_name + n - tail, RECORD) == 0)
+			unlinkat(dirfd(d), de->d_name, 0);
+	}
+	if (d)
+		closedir(d);
+}
+
 int layout_claim(const struct layout *l, const json_t *machine,
 		 const json_t *run, struct err *e)
 {
@@ -176,6 +330,8 @@ int layout_claim(const struct layout *l, const json_t *machine,
 		err_move(e, &why);
 		return -1;
 	}
+	if (owner < 0)
+		forget_records(l->dir);
 	/* libvirt runs QEMU as a user of its own, who must get to the disks in here */
 	if (io_mkdirs(l->dir, 0711) < 0)
 		return err_sys(e, "cannot make directory '%s'", l->dir);

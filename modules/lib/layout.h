@@ -5,11 +5,17 @@
  *     .drover                          whose it is: {"lineage", "machine", "plan"}
  *     <disk>.base.raw|qcow2            the copied passes; nothing else writes here
  *     <disk>.map                       digests of its chunks (map.h)
+ *     <disk>.place                     where its base is, and what the plan said then
  *     <disk>.qcow2                     the overlay that the target will serve from
  *
- * With `path` in target.disks the base is that device; map and overlay stay in the
- * directory. A directory or file that is not ours is never written to, unless the
- * plan says target.replace.
+ * A row of target.disks may put the base elsewhere, map and overlay stay:
+ *
+ *     path: /dev/x     that device, which is there already
+ *     dir: /d          /d/<machine>-<disk>.raw|qcow2
+ *     pool: p          the same in the pool's directory; one of volumes: as vg
+ *     vg: g            the logical volume g/<machine>-<disk>
+ *
+ * What is not ours is never written to, unless the plan says target.replace.
  */
 #ifndef DROVER_LAYOUT_H
 #define DROVER_LAYOUT_H
@@ -18,18 +24,33 @@
 #include "engine/base/json.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct layout {
 	char *dir;		/* <target.dir>/<machine> */
 	char *marker;		/* <dir>/.drover */
 };
 
+enum layout_kind {
+	AT_HOME,	/* a file in the machine's directory */
+	AT_FOLDER,	/* a file in a directory that others share */
+	AT_DEVICE,	/* a block device that was there before */
+	AT_VOLUME,	/* a logical volume that we make */
+};
+
 struct layout_disk {
+	enum layout_kind kind;
 	char *base;		/* the image file or the device */
 	char *map;
 	char *overlay;
+	char *record;		/* <disk>.place */
+	char *vg, *volume;	/* AT_VOLUME: group and name; else NULL */
+	char *pool;		/* the libvirt pool that it came from, or NULL */
+	json_t *said;		/* {path, dir, vg, pool, format} as the plan has it now */
 	const char *format;	/* "raw" or "qcow2"; static */
-	bool device;		/* base is a block device that was there before */
+	uint64_t size;		/* the least that the plan wants; 0: the source's size */
+	bool recorded;		/* all of this was read from the record */
+	bool moved;		/* and the plan says another place now */
 };
 
 #define AUTO_LAYOUT __attribute__((cleanup(layout_free))) struct layout
@@ -38,8 +59,17 @@ struct layout_disk {
 /* `machine` is the spec (ctx_machine). -1 with e when the plan gives no usable
  * place; on success the caller frees. */
 int layout_of(const json_t *machine, struct layout *l, struct err *e);
+/* Where it was put, by its record; without one, where the plan puts it (a pool is asked
+ * for at this host). */
 int layout_of_disk(const json_t *machine, const char *disk,
 		   struct layout_disk *d, struct err *e);
+/* The same of one that was begun; 0 when none was, 1 when it was, -1 with e. */
+int layout_of_begun(const json_t *machine, const char *disk,
+		    struct layout_disk *d, struct err *e);
+/* Durably note where it is put: before anything is made there. */
+int layout_record(const struct layout_disk *d, struct err *e);
+/* Its base holds nothing but raw content of a block device. */
+bool layout_is_block(const struct layout_disk *d);
 void layout_free(struct layout *l);
 void layout_disk_free(struct layout_disk *d);
 

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * base - the base image of a disk, whatever it is.
+ */
+#include "modules/lib/base.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/proc.h"
+#include "engine/base/text.h"
+#include "modules/lib/pool.h"
+#include "modules/lib/volume.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BLANK_LOOK (1u << 20)	/* bytes at either end of a device that must be zero */
+#define GROW_MS 60000
+
+static bool may_replace(struct ctx *c)
+{
+	return jbool(ctx_machine(c), "target.replace", false);
+}
+
+uint64_t base_size(const struct layout_disk *d, uint64_t source)
+{
+	return d->size > source ? d->size : source;
+}
+
+/* By what a volume of ours is known. */
+static char *tag_of(struct ctx *c, const char *disk)
+{
+	return mem_printf("drover/%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
+			  ctx_machine_name(c), disk);
+}
+
+static int look_at_volume(const struct layout_disk *d, const char *tag, struct volume *v,
+			  struct err *e)
+{
+	*v = (struct volume){ .vg = d->vg, .name = d->volume, .tag = tag };
+	return volume_look(v, e);
+}
+
+/* ---- whose is it? --------------------------------------------------------------- */
+
+static int strange(const struct layout_disk *d, struct err *e)
+{
+	bool volume = d->kind == AT_VOLUME;
+
+	err_set(e, ERR_STEP, "cannot write to '%s': drover did not make it", d->base);
+	if (volume)
+		return err_hint(e, "remove it (lvremove %s/%s), name another vg, or say target: "
+				"{ replace: true } to overwrite it", d->vg, d->volume);
+	return err_hint(e, "move it away, name another place, or say target: { replace: true } "
+			"to overwrite it");
+}
+
+int base_check(struct ctx *c, const char *disk, const struct layout_disk *d, bool *there,
+	       struct err *e)
+{
+	bool exists = false, ours = true;
+
+	if (d->kind == AT_VOLUME) {
+		AUTO_FREE char *tag = tag_of(c, disk);
+		AUTO_VOLUME v = { 0 };
+
+		if (look_at_volume(d, tag, &v, e) < 0)
+			return -1;
+		exists = v.exists;
+		ours = v.ours;
+	} else {
+		exists = access(d->base, F_OK) == 0;
+		/* a folder's file is ours by its record; what is at home, by the marker there */
+		ours = d->kind != AT_FOLDER || d->recorded;
+	}
+	if (there)
+		*there = exists;
+	return exists && !ours && !may_replace(c) ? strange(d, e) : 0;
+}
+
+/* ---- what is on a device --------------------------------------------------------- */
+
+static int look_blank(struct disk *d, struct err *e)
+{
+	AUTO_FREE char *buf = disk_buffer(BLANK_LOOK);
+	size_t n = d->size < BLANK_LOOK ? (size_t)d->size : BLANK_LOOK;
+	const uint64_t at[2] = { 0, (d->size - n) / DISK_ALIGN * DISK_ALIGN };
+
+	for (int i = 0; i < 2; i++) {
+		size_t part = d->size - at[i] < n ? (size_t)(d->size - at[i]) : n;
+
+		if (d->ops->read(d, buf, part, at[i], e) < 0)
+			return -1;
+		if (buf[0] == 0 && memcmp(buf, buf + 1, part - 1) == 0)
+			continue;
+		err_set(e, ERR_STEP, "cannot write to device '%s': it holds data", d->path);
+		return err_hint(e, "wipe it (wipefs -a, blkdiscard), name another device, or "
+				"say target: { replace: true }");
+	}
+	return 0;
+}
+
+/* Behind the copy no old signature may stand: the copy of a GPT, a RAID's mark. */
+static int wipe_rest(struct disk *d, uint64_t from, struct err *e)
+{
+	uint64_t rest = d->size - from, n = rest < BLANK_LOOK ? rest : BLANK_LOOK;
+
+	if (rest == 0 || d->blank)
+		return 0;
+	if (d->ops->zero(d, from, n, e) < 0)
+		return -1;
+	return d->ops->zero(d, d->size - n, n, e);
+}
+
+static int check_room(const struct layout_disk *at, struct disk *d, uint64_t source,
+		      struct err *e)
+{
+	uint64_t want = base_size(at, source);
+	char have[24], need[24];
+
+	if (d->size >= want)
+		return 0;
+	text_size(d->size, have);
+	text_size(want, need);
+	err_set(e, ERR_STEP, "cannot copy to '%s': it has %s (%llu bytes), the %s %s "
+		"(%llu bytes)", at->base, have, (unsigned long long)d->size,
+		want == source ? "source" : "plan wants", need, (unsigned long long)want);
+	return err_hint(e, "make the target at least as large as the source");
+}
+
+/* ---- making ---------------------------------------------------------------------- */
+
+/* In a place that is ours, a base without a map was being made when something ended it. */
+static int make_file(const struct layout_disk *d, uint64_t size, struct err *e)
+{
+	if (unlink(d->base) < 0 && errno != ENOENT)
+		return err_sys(e, "cannot remove '%s'", d->base);
+	return disk_create_image(d->base, d->format, size, e);
+}
+
+static int make_volume(struct ctx *c, const char *disk, struct layout_disk *d,
+		       uint64_t size, struct err *e)
+{
+	AUTO_FREE char *tag = tag_of(c, disk);
+	AUTO_VOLUME v = { 0 };
+	int rc = look_at_volume(d, tag, &v, e);
+
+	if (rc == 0 && !v.exists)
+		rc = volume_make(&v, size, e);
+	else if (rc == 0 && !v.ours)
+		rc = volume_adopt(&v, e);
+	if (rc == 0 && v.exists && v.size < size)
+		rc = volume_grow(&v, size, e);
+	if (rc < 0 || volume_look(&v, e) < 0)
+		return -1;
+	if (!v.exists || v.path[0] != '/')
+		return err_set(e, ERR_STEP, "cannot find volume '%s/%s', which LVM has just made",
+			       d->vg, d->volume);
+	free(d->base);
+	d->base = mem_strdup(v.path);
+	return layout_record(d, e);
+}
+
+static int make(struct ctx *c, const char *disk, struct layout_disk *d, uint64_t size,
+		struct err *e)
+{
+	switch (d->kind) {
+	case AT_VOLUME:
+		return make_volume(c, disk, d, size, e);
+	case AT_DEVICE:
+		return 0;
+	default:
+		return make_file(d, size, e);
+	}
+}
+
+/* How the ledger calls it: what is made here, beside its map. */
+static char *ledger_name(const struct layout_disk *d)
+{
+	return d->kind == AT_VOLUME ? mem_printf("%s/%s", d->vg, d->volume) :
+		mem_strdup(d->kind == AT_DEVICE ? d->map : d->base);
+}
+
+static const char *ledger_kind(const struct layout_disk *d)
+{
+	return d->kind == AT_VOLUME ? "volume" : "file";
+}
+
+struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
+		       uint64_t size, struct err *e)
+{
+	AUTO_FREE char *name = ledger_name(d), *tag = tag_of(c, disk);
+	json_t *detail = json_object();
+	AUTO_DISK *opened = NULL;
+	struct disk *done;
+
+	jset_str(detail, "disk", disk);
+	if (d->kind == AT_VOLUME)
+		jset_str(detail, "tag", tag);
+	if (base_check(c, disk, d, NULL, e) < 0 || layout_record(d, e) < 0) {
+		json_decref(detail);
+		return NULL;
+	}
+	if (ctx_ledger_add(c, ledger_kind(d), name, true, detail) < 0) {
+		err_set(e, ERR_STOPPED, "stopped");
+		return NULL;
+	}
+	if (make(c, disk, d, base_size(d, size), e) < 0)
+		return NULL;
+	opened = disk_open_image(d->base, d->format, DISK_WRITE, e);
+	if (!opened || check_room(d, opened, size, e) < 0)
+		return NULL;
+	if (d->kind == AT_DEVICE && !may_replace(c) && look_blank(opened, e) < 0)
+		return NULL;
+	opened->blank = !layout_is_block(d);
+	if (wipe_rest(opened, size, e) < 0)
+		return NULL;
+	done = opened;
+	opened = NULL;
+	return done;
+}
+
+/* ---- going on --------------------------------------------------------------------- */
+
+static int grow_file(const struct layout_disk *d, uint64_t size, struct err *e)
+{
+	AUTO_FREE char *bytes = mem_printf("%llu", (unsigned long long)size);
+	const char *const argv[] = { "qemu-img", "resize", "-q", "-f", d->format, d->base,
+		bytes, NULL };
+	struct proc p = { .argv = argv, .timeout_ms = GROW_MS };
+	struct disk_info i;
+	int rc = disk_info(d->base, d->format, &i, e);
+
+	if (rc < 0 || i.size >= size)
+		return rc;
+	if (strcmp(d->format, "raw") == 0)
+		return truncate(d->base, (off_t)size) == 0 ? 0 :
+			err_sys(e, "cannot make '%s' longer", d->base);
+	rc = proc_run(&p, e);
+	proc_free(&p);
+	return rc;
+}
+
+static int grow_volume(const struct layout_disk *d, uint64_t size, struct err *e)
+{
+	AUTO_VOLUME v = { 0 };
+
+	if (look_at_volume(d, "", &v, e) < 0)
+		return -1;
+	if (!v.exists || v.size >= size)
+		return 0;	/* gone: opening it says so */
+	return volume_grow(&v, size, e);
+}
+
+struct disk *base_open(const struct layout_disk *d, uint64_t size, struct err *e)
+{
+	uint64_t want = base_size(d, size);
+	AUTO_DISK *opened = NULL;
+	struct disk *done;
+	int rc = 0;
+
+	if (d->kind == AT_VOLUME)
+		rc = grow_volume(d, want, e);
+	else if (d->kind != AT_DEVICE)
+		rc = grow_file(d, want, e);
+	if (rc < 0)
+		return NULL;
+	opened = disk_open_image(d->base, d->format, DISK_WRITE, e);
+	if (!opened || check_room(d, opened, size, e) < 0)
+		return NULL;
+	done = opened;
+	opened = NULL;
+	return done;
+}
+
+void base_announce(struct ctx *c, const struct layout_disk *d)
+{
+	AUTO_ERR e = { 0 };
+
+	if (d->pool && pool_refresh(d->pool, &e) < 0)
+		ctx_log(c, "libvirt does not list anew what is in pool '%s' (%s): virsh "
+			"pool-refresh %s", d->pool, e.what, d->pool);
+}
+
+/* ---- taking away ------------------------------------------------------------------- */
+
+/* Give a device back as it was taken: blank where we wrote. */
+static int wipe_device(const struct layout_disk *at, uint64_t written, struct err *e)
+{
+	AUTO_DISK *d = NULL;
+
+	if (!written)
+		return 0;	/* nothing of ours is on it */
+	d = disk_open(at->base, DISK_WRITE, e);
+	if (!d || d->ops->zero(d, 0, written, e) < 0)
+		return -1;
+	return d->ops->flush(d, e);
+}
+
+static int remove_volume(struct ctx *c, const char *disk, const struct layout_disk *d,
+			 struct err *e)
+{
+	AUTO_FREE char *tag = tag_of(c, disk);
+	AUTO_VOLUME v = { 0 };
+
+	if (look_at_volume(d, tag, &v, e) < 0)
+		return -1;
+	return v.exists && v.ours ? volume_remove(&v, e) : 0;
+}
+
+static int remove_file(const struct layout_disk *d, struct err *e)
+{
+	if (unlink(d->base) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return err_sys(e, "cannot remove '%s'", d->base);
+	return 0;
+}
+
+int base_remove(struct ctx *c, const char *disk, const struct layout_disk *d,
+		uint64_t written, struct err *e)
+{
+	AUTO_FREE char *name = ledger_name(d);
+	int rc = d->kind == AT_VOLUME ? remove_volume(c, disk, d, e) :
+		d->kind == AT_DEVICE ? wipe_device(d, written, e) : remove_file(d, e);
+
+	if (rc < 0)
+		return -1;
+	base_announce(c, d);
+	return ctx_ledger_del(c, ledger_kind(d), name) < 0 ?
+		err_set(e, ERR_STOPPED, "stopped") : 0;
+}
