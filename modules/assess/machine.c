@@ -36,7 +36,7 @@ struct look {
 
 static void set_identity(json_t *disk, const json_t *said, const struct disk *d)
 {
-	static const char *const keys[] = { "id", "serial", "path", "image" };
+	static const char *const keys[] = { "id", "serial", "path", "image", "store" };
 	json_t *ids = json_object();
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)

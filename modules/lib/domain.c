@@ -21,13 +21,15 @@ static bool is(const char *a, const char *b)
 
 /* ---- disks ---------------------------------------------------------------------- */
 
-/* Where its content lies: {image, format} or {path}; NULL with e. */
+/* Where its content lies: {image, format}, {path} or {store, volume, format}; NULL with e. */
 static json_t *place_of(const json_t *disk, const char *name, struct err *e)
 {
 	const char *type = xml_word(disk, "", "type", "file");
 	const char *file = xml_word(disk, "source", "file", NULL);
 	const char *dev = xml_word(disk, "source", "dev", NULL);
 	const char *format = xml_word(disk, "driver", "type", "raw");
+	const char *pool = xml_word(disk, "source", "pool", NULL);
+	const char *volume = xml_word(disk, "source", "volume", NULL);
 	json_t *place;
 
 	if (is(type, "block") && dev && !is(format, "raw")) {
@@ -35,6 +37,13 @@ static json_t *place_of(const json_t *disk, const char *name, struct err *e)
 			format, dev);
 		err_hint(e, "only raw content of devices is read");
 		return NULL;
+	}
+	if (is(type, "volume") && pool && volume) {
+		place = json_object();
+		jset_str(place, "store", pool);
+		jset_str(place, "volume", volume);
+		jset_str(place, "format", format);
+		return place;
 	}
 	if (!(is(type, "file") && file) && !(is(type, "block") && dev)) {
 		err_set(e, ERR_STEP, "cannot read disk '%s': its content is a '%s', neither a file "
@@ -195,6 +204,67 @@ bool domain_name_ok(const char *name)
 	return name && name[0] && name[0] != '-' && name[strspn(name, "0123456789")];
 }
 
+/* ---- pools ------------------------------------------------------------------------ */
+
+/* The first line that virsh answers; NULL with e. */
+static char *answer(const char *const *argv, struct err *e)
+{
+	struct proc p = { .argv = argv, .timeout_ms = ASK_MS };
+	char *line = NULL;
+
+	if (proc_run(&p, e) == 0 && p.out.s)
+		line = mem_strndup(p.out.s, strcspn(p.out.s, "\r\n"));
+	proc_free(&p);
+	return line;
+}
+
+/* Where a volume is that is named by its pool. */
+static int find_volume(json_t *disk, const char *name, struct err *e)
+{
+	AUTO_FREE char *pool = mem_printf("--pool=%s", jstr(disk, "store", ""));
+	AUTO_FREE char *vol = mem_printf("--vol=%s", jstr(disk, "volume", ""));
+	const char *const argv[] = { "virsh", "-q", "vol-path", pool, vol, NULL };
+	AUTO_FREE char *path = answer(argv, e);
+	bool device = path && strncmp(path, "/dev/", 5) == 0;
+
+	if (!path || path[0] != '/') {
+		if (!err_is(e))
+			err_set(e, ERR_STEP, "libvirt names no path of it");
+		err_wrap(e, "cannot read disk '%s'", name);
+		return err_hint(e, "is its pool started? virsh pool-list --all");
+	}
+	jset_str(disk, device ? "path" : "image", path);
+	json_object_del(disk, "volume");
+	if (device)
+		json_object_del(disk, "format");
+	return 0;
+}
+
+/* In which pool a file or device lies; that it lies in none is no fault. */
+static void find_pool(json_t *disk)
+{
+	AUTO_FREE char *vol = mem_printf("--vol=%s", jstr(disk, "image", jstr(disk, "path", "")));
+	const char *const argv[] = { "virsh", "-q", "vol-pool", vol, NULL };
+	AUTO_FREE char *pool = answer(argv, NULL);
+
+	if (pool && *pool)
+		jset_str(disk, "store", pool);
+}
+
+static int find_stores(json_t *domain, struct err *e)
+{
+	const char *name;
+	json_t *disk;
+
+	json_object_foreach(jget(domain, "disks"), name, disk) {
+		if (!jstr(disk, "volume", NULL))
+			find_pool(disk);
+		else if (find_volume(disk, name, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 json_t *domain_ask(const char *name, struct err *e)
 {
 	AUTO_FREE char *which = mem_printf("--domain=%s", name);
@@ -214,5 +284,10 @@ json_t *domain_ask(const char *name, struct err *e)
 		o = domain_read(name, p.out.s ? p.out.s : "", p.out.len, e);
 	}
 	proc_free(&p);
+	if (o && find_stores(o, e) < 0) {
+		err_wrap(e, "cannot describe domain '%s'", name);
+		json_decref(o);
+		o = NULL;
+	}
 	return o;
 }

@@ -7,6 +7,10 @@
  *       "firmware": "uefi", "arch": "x86_64", "cpus": 2, "memory": 1073741824,
  *       "clock": "utc" }
  *
+ * A disk that lies in a libvirt pool has also "store", the pool's name. Of a volume that is
+ * named by its pool domain_read() knows no more than {"store", "volume", "format"}; domain_ask()
+ * asks where it is.
+ *
  * Disks are called as their domain calls them (its targets), in its order. Drives for
  * removable media are left out. `network` is a bridge or a libvirt network, or null.
  */
