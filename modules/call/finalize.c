@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CONNECT_MS 10000
@@ -96,11 +97,17 @@ static json_t *merged(const json_t *def)
 {
 	struct vm_run plain = { .accel = NULL };
 	AUTO_FREE char *xml = NULL;
+	AUTO_FREE char *vars = vm_uefi_file(def);
 	json_t *out = json_deep_copy(def), *disk;
 	size_t i;
 
+	jset_str(out, "vars", vars);	/* they stay, wherever the bases are */
 	json_array_foreach(jget(out, "disks"), i, disk) {
+		struct stat st;
+
 		jset_str(disk, "path", jstr(disk, "base", ""));
+		if (stat(jstr(disk, "base", ""), &st) == 0 && S_ISBLK(st.st_mode))
+			jset_bool(disk, "block", true);
 		jset_str(disk, "format", jstr(disk, "base_format", "raw"));
 	}
 	xml = vm_xml(out);
@@ -141,11 +148,13 @@ static int drop_files(struct ctx *c, const json_t *def)
 	json_array_foreach(jget(def, "disks"), i, disk) {
 		AUTO_LAYOUT_DISK d = {0};
 		AUTO_ERR e = {0};
+		int begun = layout_of_begun(ctx_machine(c), jstr(disk, "name", ""), &d, &e);
 
-		if (layout_of_disk(ctx_machine(c), jstr(disk, "name", ""), &d, &e) < 0)
+		if (begun < 0)
 			return ctx_fail_err(c, &e);
 		if ((unlink(jstr(disk, "path", "")) < 0 && errno != ENOENT) ||
-		    (unlink(d.map) < 0 && errno != ENOENT))
+		    (begun && unlink(d.map) < 0 && errno != ENOENT) ||
+		    (begun && unlink(d.record) < 0 && errno != ENOENT))
 			return ctx_fail_sys(c, "cannot remove what is merged of '%s'",
 					    jstr(disk, "name", ""));
 	}

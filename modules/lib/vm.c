@@ -338,7 +338,9 @@ const char *vm_uefi_vars(void)
 char *vm_uefi_file(const json_t *def)
 {
 	const char *path = jstr(json_array_get(jget(def, "disks"), 0), "path", "");
-	const char *slash = strrchr(path, '/');
+	const char *slash = strrchr(path, '/'), *known = jstr(def, "vars", NULL);
 
+	if (known)
+		return mem_strdup(known);
 	return mem_printf("%.*s/uefi-vars.fd", slash ? (int)(slash - path) : 0, path);
 }

@@ -6,10 +6,11 @@
  *
  *   { "name", "uuid", "arch": "x86_64", "machine": "q35"|"pc", "accel": "kvm"|"tcg",
  *     "firmware": "bios"|"uefi", "cpus", "memory" (bytes), "clock": "utc"|"localtime",
- *     "disks": [{"name", "path", "format", "base", "base_format", "bus": "virtio"|"sata"}],
+ *     "disks": [{"name", "path", "format", "base", "base_format", "bus": "virtio"|"sata",
+ *                "block" (true: `path` is a block device; absent: a file)}],
  *     "nics": [{"name", "mac", "network", "model": "virtio"|"e1000", "tap",
  *              "address" ("10.1.0.5/24") and "gateway" where they are known}],
- *     "dir", "console", "monitor" }
+ *     "dir", "console", "monitor", "vars" (UEFI's variables; absent: beside its first disk) }
  *
  * The first disk is the one it boots from. `path` is the overlay that the target
  * serves from, `base` what it stands on. `dir` is where its sockets are at run time.

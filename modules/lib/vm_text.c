@@ -60,17 +60,17 @@ static void xml_platform(struct xml *x, const json_t *def)
 
 static void xml_disk(struct xml *x, const json_t *disk, size_t i)
 {
-	bool virtio = is(disk, "bus", "virtio");
+	bool virtio = is(disk, "bus", "virtio"), block = jbool(disk, "block", false);
 
 	xml_open(x, "disk");
-	xml_attr(x, "type", "file");
+	xml_attr(x, "type", block ? "block" : "file");
 	xml_attr(x, "device", "disk");
 	xml_open(x, "driver");
 	xml_attr(x, "name", "qemu");
 	xml_attr(x, "type", jstr(disk, "format", "qcow2"));
 	xml_attr(x, "discard", "unmap");
 	xml_close(x);
-	xml_leaf(x, "source", "file", jstr(disk, "path", ""));
+	xml_leaf(x, "source", block ? "dev" : "file", jstr(disk, "path", ""));
 	xml_open(x, "target");
 	xml_attrf(x, "dev", "%s%c", virtio ? "vd" : "sd", (char)('a' + (int)(i % 26)));
 	xml_attr(x, "bus", virtio ? "virtio" : "sata");
@@ -157,14 +157,14 @@ static void opt(json_t *argv, const char *name, const char *fmt, ...)
 }
 
 /* -blockdev takes JSON: no character of a path means anything in it. */
-static void blockdev(json_t *argv, const char *driver, const char *node, const char *path,
-		     const char *key, json_t *value)
+static void blockdev(json_t *argv, const char *driver, const char *node,
+		     const char *protocol, const char *path, const char *key, json_t *value)
 {
 	AUTO_JSON *o = json_object();
 	AUTO_FREE char *text = NULL;
 	json_t *file = json_object();
 
-	jset_str(file, "driver", "file");
+	jset_str(file, "driver", protocol);
 	jset_str(file, "filename", path);
 	jset_str(o, "driver", driver);
 	jset_str(o, "node-name", node);
@@ -179,9 +179,13 @@ static void argv_disk(json_t *argv, const json_t *disk, const struct vm_run *run
 	const json_t *other = json_object_get(run->disks, jstr(disk, "name", ""));
 	AUTO_FREE char *node = mem_printf("disk%zu", i);
 
-	blockdev(argv, other ? "qcow2" : jstr(disk, "format", "qcow2"), node,
-		 other ? json_string_value(other) : jstr(disk, "path", ""), "discard",
-		 json_string("unmap"));
+	if (other)
+		blockdev(argv, "qcow2", node, "file", json_string_value(other), "discard",
+			 json_string("unmap"));
+	else
+		blockdev(argv, jstr(disk, "format", "qcow2"), node,
+			 jbool(disk, "block", false) ? "host_device" : "file",
+			 jstr(disk, "path", ""), "discard", json_string("unmap"));
 	opt(argv, "-device", is(disk, "bus", "virtio") ?
 	    "virtio-blk-pci,drive=disk%zu,id=vd%zu,bootindex=%zu" :
 	    "ide-hd,drive=disk%zu,id=sd%zu,bootindex=%zu", i, i, i + 1);
@@ -202,9 +206,9 @@ static void argv_firmware(json_t *argv, const json_t *def, const struct vm_run *
 
 	if (!is(def, "firmware", "uefi"))
 		return;
-	blockdev(argv, "raw", "code", code ? code : "OVMF_CODE_4M.fd", "read-only",
+	blockdev(argv, "raw", "code", "file", code ? code : "OVMF_CODE_4M.fd", "read-only",
 		 json_true());
-	blockdev(argv, "raw", "vars", run->vars ? run->vars : beside, "read-only",
+	blockdev(argv, "raw", "vars", "file", run->vars ? run->vars : beside, "read-only",
 		 json_false());
 }
 

@@ -196,6 +196,26 @@ static void vm_argv_says_the_same_machine_as_the_xml(void **state)
 	
 }
 
+static void vm_of_a_block_device_says_so_in_both_texts(void **state)
+{
+	struct world *w = *state;
+	struct vm_run run = { .accel = NULL };
+	AUTO_JSON *def = define(w), *argv = NULL;
+	json_t *disk = json_array_get(jget(def, "disks"), 1);
+	AUTO_FREE char *xml = NULL, *text = NULL;
+
+	jset_str(disk, "path", "/dev/data/erp-data");
+	jset_str(disk, "format", "raw");
+	jset_bool(disk, "block", true);
+	xml = vm_xml(def);
+	assert_non_null(strstr(xml, "<disk type='block' device='disk'>"));
+	assert_non_null(strstr(xml, "<source dev='/dev/data/erp-data'/>"));
+	argv = vm_argv(def, &run);
+	text = json_canonical(argv);
+	assert_non_null(strstr(text, "{\\\"driver\\\":\\\"host_device\\\",\\\"filename\\\":"
+				     "\\\"/dev/data/erp-data\\\"}"));
+}
+
 static void vm_argv_lets_no_path_become_an_option(void **state)
 {
 	struct world *w = *state;
@@ -272,6 +292,7 @@ int main(void)
 		T(vm_reads_the_firmware_from_the_partition_table),
 		T(vm_refuses_what_makes_no_machine),
 		T(vm_argv_says_the_same_machine_as_the_xml),
+		T(vm_of_a_block_device_says_so_in_both_texts),
 		T(vm_argv_lets_no_path_become_an_option),
 		T(vm_xml_is_valid_by_libvirts_schema),
 		T(serve_unit_quotes_every_argument),
