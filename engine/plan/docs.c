@@ -50,8 +50,6 @@ static void add_row(struct str *out, const char *path, const struct key *k)
 		str_addf(out, "; default `%s`", k->p.dflt);
 	if (k->p.required)
 		str_add(out, "; required");
-	if (k->flags & KEY_IDLE)
-		str_add(out, "; no effect yet");
 	str_add(out, " |\n");
 }
 

@@ -324,9 +324,6 @@ static bool fixed_map(struct loader *l, const struct key *k,
 			ok = false;
 			continue;
 		}
-		if (row->flags & KEY_IDLE)
-			err_hint(load_warning(l, pair->key, "'%s' has no effect yet",
-					      row->p.name), "drover goes on without it");
 		ok &= schema_value(l, row, pair->value, scope, out ? &v : NULL);
 		if (v)
 			jset(map, row->p.name, v);

@@ -23,7 +23,6 @@ enum key_form {
 #define KEY_VALUE	0x1	/* a plain value of .p.type may stand instead of the map */
 #define KEY_LIST	0x2	/* a list may stand instead of the named map */
 #define KEY_FREE	0x4	/* names may be any text */
-#define KEY_IDLE	0x8	/* part of the language, but has no effect yet: warned of */
 
 struct key {
 	struct param p;

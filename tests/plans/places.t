@@ -46,15 +46,6 @@ accept: [ { finding: net.mtu, machine: erp-db, until: 2027-02-01, reason: CHG123
 --- stdout
 erp: 2 machines, 4 hosts, 33 steps
 Next: drover preview plan.yaml
---- stderr
-plan.yaml:7:84: warning: 'data' has no effect yet
-    7 |   kvm1: { ssh: ops@kvm1.example.net, become: { sudo: { password: "secret:kvm" } }, data: 10.9.0.11 }
-      |                                                                                    ^
-  drover goes on without it
-plan.yaml:9:32: warning: 'bandwidth' has no effect yet
-    9 | limits: { convert: 4, host: 2, bandwidth: 400MiB/s }
-      |                                ^
-  drover goes on without it
 
 === where a disk goes is said once, and in words of its own
 --- file plan.yaml
@@ -139,7 +130,7 @@ machines:
       dir: /srv/new
       vg: slow
       disks: { data: { pool: big, size: 2TiB }, more: { dir: /srv/x } }
-    convert: [ disks: {} ]
+    assess: [ file: { path: /etc/hostname } ]
 --- run check --expand plan.yaml
 --- stdout
 plan: places
@@ -184,9 +175,7 @@ machines:
       format: qcow2
       replace: false
       start: auto
-    convert:
-      - disks:
-          passes: 1
-          freeze: none
-          chunk: 1MiB
-          compress: auto
+    assess:
+      - file:
+          path: /etc/hostname
+          expect: any
