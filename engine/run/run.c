@@ -102,6 +102,7 @@ static void forget(struct run *r)
 
 static void run_free(struct run *r)
 {
+	loop_timer_del(r->budget_timer);
 	while (r->laters) {
 		loop_timer_del(r->laters->timer);
 		later_free(r->laters);
