@@ -114,14 +114,8 @@ static void look_at_block_disk(struct look *k, const char *host,
 static void look_at_image(struct look *k, const char *host, const struct yaml_node *disk)
 {
 	const struct yaml_node *path = yaml_is_scalar(disk) ? disk : yaml_get(disk, "path");
-	const struct yaml_node *said = disk->kind == YAML_MAP ? yaml_get(disk, "format") : NULL;
 	const char *text = text_of(k, path);
-	const char *format = text && !said ? spec_format_of(text) : "raw";
 
-	if (strcmp(format, "raw") != 0 && strcmp(format, "qcow2") != 0)
-		err_hint(load_error(k->l, path, "images of format %s are not supported yet",
-				    format), "make a qcow2 of it: qemu-img convert -O qcow2 %s "
-			 "...; or say its format: { path: ..., format: raw }", text);
 	if (text && host)
 		claim(k->read, k, arena_printf(k->l->arena, "%s:%s", host, text), path,
 		      "the source image '%s' is used twice");

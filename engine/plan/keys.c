@@ -241,6 +241,7 @@ static const struct key maps_keys[] = {
 };
 
 #define FORMATS "raw|qcow2"
+#define IMAGE_FORMATS FORMATS "|vmdk|vhdx|vpc|vdi"
 static const struct key disk_keys[] = {
 	ROW("id", P_STR, "a name under /dev/disk/by-id; the safest"),
 	ROW("path", P_PATH, "a block device's path"),
@@ -256,7 +257,7 @@ static const struct key disk_row = {
 static const struct key image_keys[] = {
 	ROW("path", P_PATH, "the image file", .required = true),
 	ROW("format", P_ENUM, "its format; default from the name's ending, else raw",
-	    .words = FORMATS),
+	    .words = IMAGE_FORMATS),
 	ROW("copy", P_BOOL, "false: leave it out", .dflt = "true"),
 	END
 };

@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "modules/lib/imgcheck.h"
+#include "modules/lib/imgforeign.h"
 #include "modules/lib/qemunbd.h"
 
 #include <errno.h>
@@ -242,6 +243,20 @@ struct disk *disk_open(const char *path, unsigned flags, struct err *e)
 	return &r->d;
 }
 
+/* Of another hypervisor: read only. */
+static struct disk *open_foreign(const char *path, const char *format, unsigned flags,
+				 struct err *e)
+{
+	AUTO_FREE char *real = realpath(path, NULL);
+	AUTO_IMG_FILES beside = { .count = 0 };
+
+	if (!real)
+		err_sys(e, "cannot open image '%s'", path);
+	if (!real || imgforeign_check(real, format, &beside, e) < 0)
+		return NULL;
+	return qemunbd_open_split(real, format, &beside, flags, e);
+}
+
 struct disk *disk_open_image(const char *path, const char *format, unsigned flags,
 			     struct err *e)
 {
@@ -249,6 +264,8 @@ struct disk *disk_open_image(const char *path, const char *format, unsigned flag
 
 	if (strcmp(format, "raw") == 0)
 		return disk_open(path, flags, e);
+	if (imgforeign_is(format) && !(flags & DISK_WRITE))
+		return open_foreign(path, format, flags, e);
 	if (strcmp(format, "qcow2") != 0) {
 		err_set(e, ERR_STEP, "cannot open image '%s': format '%s' is not "
 			"supported", path, format);

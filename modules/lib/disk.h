@@ -74,7 +74,8 @@ void disk_close_ptr(struct disk **d);
  * NULL with e: nothing there, or several. */
 char *disk_find(const char *name, const json_t *spec, struct err *e);
 /* What can be said without opening it for work: size, sector, block, mounted.
- * Read only; no program is run (a qcow2's size is read from its header). */
+ * Read only; a qcow2's size is read from its header, of other images a confined qemu-nbd is
+ * asked. */
 struct disk_info { uint64_t size, used; unsigned sector; bool block, mounted, busy; };
 int disk_info(const char *path, const char *format, struct disk_info *i,
 	      struct err *e);

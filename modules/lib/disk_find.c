@@ -7,6 +7,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "modules/lib/imgcheck.h"
+#include "modules/lib/imgforeign.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -202,6 +203,17 @@ static int block_info(int fd, const char *path, const struct stat *st,
 	return 0;
 }
 
+/* Only who reads such an image knows its size: a vpc's depends on who made it. */
+static int foreign_size(const char *path, const char *format, uint64_t *size, struct err *e)
+{
+	AUTO_DISK *d = disk_open_image(path, format, 0, e);
+
+	if (!d)
+		return -1;
+	*size = d->size;
+	return 0;
+}
+
 int disk_info(const char *path, const char *format, struct disk_info *i, struct err *e)
 {
 	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -220,6 +232,8 @@ int disk_info(const char *path, const char *format, struct disk_info *i, struct 
 		i->used = (uint64_t)st.st_blocks * 512;
 		i->busy = qemu_has_it(fd);
 	}
+	if (imgforeign_is(format) && foreign_size(path, format, &i->size, e) < 0)
+		return -1;
 	if (strcmp(format, "qcow2") == 0 && imgcheck_qcow2(path, &i->size, e) < 0)
 		return -1;
 	if (i->used > i->size)

@@ -81,9 +81,23 @@ static int socket_pair(int *listening, int *client, struct err *e)
 /* ---- the program --------------------------------------------------------- */
 
 struct argv {
-	const char *v[64];
+	const char *v[64 + 3 * IMG_EXTENTS_MAX];
 	size_t n;
+	char *owned[2 * IMG_EXTENTS_MAX + 1];	/* words that were made for it */
+	size_t owns;
 };
+#define AUTO_ARGV __attribute__((cleanup(argv_free))) struct argv
+
+static void argv_free(struct argv *a)
+{
+	for (size_t i = 0; i < a->owns; i++)
+		free(a->owned[i]);
+}
+
+static const char *own(struct argv *a, char *word)
+{
+	return a->owned[a->owns++] = word;
+}
 
 static void add(struct argv *a, const char *const *words)
 {
@@ -105,7 +119,7 @@ static bool bwrap_works(const char *bwrap)
 
 /* An overlay names its base by path: both keep their own. */
 static void add_sandbox(struct argv *a, const char *bwrap, const char *path,
-			const char *base, bool write)
+			const char *inside, const char *base, bool write)
 {
 	const char *words[] = { bwrap, "--unshare-all", "--as-pid-1", "--clearenv",
 		"--setenv", "LISTEN_FDS", "1", "--setenv", "LISTEN_PID", "1",
@@ -113,14 +127,27 @@ static void add_sandbox(struct argv *a, const char *bwrap, const char *path,
 		"--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64",
 		"--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache",
 		"--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp",
-		"--chdir", "/", write ? "--bind" : "--ro-bind", path, base ? path : "/image",
+		"--chdir", "/", write ? "--bind" : "--ro-bind", path, inside,
 		NULL };
 	const char *below[] = { "--ro-bind", base, base, NULL };
 
 	add(a, words);
 	if (base)
 		add(a, below);
-	add(a, (const char *[]){ "--", NULL });
+}
+
+/* Extents keep their names beside the image. */
+static void add_extents(struct argv *a, const char *path, const struct img_files *beside)
+{
+	int folder = (int)(strrchr(path, '/') - path);
+
+	for (size_t i = 0; i < beside->count; i++) {
+		const char *name = beside->names[i];
+		const char *from = own(a, mem_printf("%.*s/%s", folder, path, name));
+
+		add(a, (const char *[]){ "--ro-bind", from, own(a, mem_printf("/disk/%s", name)),
+					 NULL });
+	}
 }
 
 static void add_program(struct argv *a, const char *program, const char *path,
@@ -163,25 +190,47 @@ static void become(const struct argv *a, int listening, int noise, bool confine)
 	_exit(127);
 }
 
-static pid_t start(const char *path, const char *base, const char *format, unsigned flags,
-		   int listening, int noise, const char **sandbox, struct err *e)
+/* What is to be opened. */
+struct what {
+	const char *path;		/* absolute, no links in it */
+	const char *base;		/* of an overlay, or NULL */
+	const char *format;
+	unsigned flags;			/* DISK_WRITE, DISK_DIRECT */
+	const struct img_files *beside;	/* extents in its folder, or NULL */
+};
+
+/* Where the program finds it: an overlay names its base by path, both keep their own. */
+static char *place_inside(const struct what *w)
+{
+	if (w->base)
+		return mem_strdup(w->path);
+	return w->beside ? mem_printf("/disk%s", strrchr(w->path, '/')) : mem_strdup("/image");
+}
+
+static pid_t start(const struct what *w, int listening, int noise, const char **sandbox,
+		   struct err *e)
 {
 	AUTO_FREE char *program = proc_which("qemu-nbd");
 	AUTO_FREE char *bwrap = proc_which("bwrap");
-	struct argv a = { .n = 0 };
+	AUTO_FREE char *inside = place_inside(w);
+	AUTO_ARGV a = { .n = 0 };
 	bool wrapped = bwrap && bwrap_works(bwrap);
 	pid_t pid;
 
 	if (!program) {
 		err_set(e, ERR_STEP, "cannot open image '%s': qemu-nbd is not installed here",
-			path);
+			w->path);
 		err_hint(e, "apt install qemu-utils");
 		return -1;
 	}
 	*sandbox = wrapped ? in_bwrap : geteuid() == 0 ? in_netns : in_nothing;
 	if (wrapped)
-		add_sandbox(&a, bwrap, path, base, flags & DISK_WRITE);
-	add_program(&a, program, wrapped && !base ? "/image" : path, format, flags);
+		add_sandbox(&a, bwrap, w->path, inside, w->base, w->flags & DISK_WRITE);
+	if (wrapped && w->beside)
+		add_extents(&a, w->path, w->beside);
+	if (wrapped)
+		add(&a, (const char *[]){ "--", NULL });
+	add_program(&a, program, wrapped ? inside : w->path, w->format, w->flags);
 	pid = fork();
 	if (pid == 0)
 		become(&a, listening, noise, !wrapped);
@@ -286,8 +335,7 @@ static void explain(const char *path, int noise, struct err *e)
 		said ? said : why.what ? why.what : "qemu-nbd ended");
 }
 
-static struct disk *open_image(const char *path, const char *base, const char *format,
-			       unsigned flags, struct err *e)
+static struct disk *open_image(const char *path, struct what w, struct err *e)
 {
 	AUTO_FREE char *real = realpath(path, NULL);
 	int listening = -1, client = -1, noise[2] = { -1, -1 };
@@ -299,10 +347,11 @@ static struct disk *open_image(const char *path, const char *base, const char *f
 		err_sys(e, "cannot open image '%s'", path);
 		return NULL;
 	}
+	w.path = real;
 	if (pipe2(noise, O_CLOEXEC) < 0)
 		err_sys(e, "cannot make a pipe");
 	else if (socket_pair(&listening, &client, e) == 0)
-		pid = start(real, base, format, flags, listening, noise[1], &sandbox, e);
+		pid = start(&w, listening, noise[1], &sandbox, e);
 	mem_close_fd(&listening);
 	mem_close_fd(&noise[1]);
 	if (pid < 0) {
@@ -323,14 +372,24 @@ static struct disk *open_image(const char *path, const char *base, const char *f
 	}
 	q->d = (struct disk){ .ops = &ops, .path = mem_strdup(path),
 		.size = nbd_size(q->nbd), .sector = 512,
-		.direct = flags & DISK_DIRECT, .sandbox = sandbox };
+		.direct = w.flags & DISK_DIRECT, .sandbox = sandbox };
 	return &q->d;
 }
 
 struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
 			  struct err *e)
 {
-	return open_image(path, NULL, format, flags, e);
+	return open_image(path, (struct what){ .format = format, .flags = flags }, e);
+}
+
+struct disk *qemunbd_open_split(const char *path, const char *format,
+				const struct img_files *beside, unsigned flags,
+				struct err *e)
+{
+	struct what w = { .format = format, .flags = flags & ~DISK_WRITE,
+			  .beside = beside->count ? beside : NULL };
+
+	return open_image(path, w, e);
 }
 
 struct disk *qemunbd_open_overlay(const char *path, const char *base, unsigned flags,
@@ -342,5 +401,5 @@ struct disk *qemunbd_open_overlay(const char *path, const char *base, unsigned f
 		err_sys(e, "cannot open base '%s'", base);
 		return NULL;
 	}
-	return open_image(path, real, "qcow2", flags, e);
+	return open_image(path, (struct what){ .base = real, .format = "qcow2", .flags = flags }, e);
 }

@@ -9,12 +9,19 @@
 #define DROVER_QEMUNBD_H
 
 #include "modules/lib/disk.h"
+#include "modules/lib/imgforeign.h"
 
 /* The header must have been checked (imgcheck.h). flags as disk_open(); DISK_DIRECT
  * gives cache=none. disk->sandbox says how it is confined. disk_close() flushes
  * nothing: call flush first; it waits for the program's end. */
 struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
 			  struct err *e);
+
+/* The same of an image whose extents `beside` lie in its folder: these are within reach
+ * too, and nothing else of it. Read only. */
+struct disk *qemunbd_open_split(const char *path, const char *format,
+				const struct img_files *beside, unsigned flags,
+				struct err *e);
 
 /* An overlay that we made on a base of ours (overlay.h): both are within reach, the
  * base read only. */

@@ -87,7 +87,6 @@ machines:
   c: { source: { host: here, vcenter: { vm: c } } }
   d: { source: { host: here, disks: [/dev/sda], power: { ipmi: { host: bmc } } } }
   e: { source: { host: here, disks: [/dev/sdb], power: { redfish: {} } } }
-  g: { source: { host: here, images: [/srv/g.vmdk] } }
 --- run check plan.yaml
 --- status 2
 --- stderr
@@ -111,11 +110,7 @@ plan.yaml:9:58: 'redfish' is not supported yet
     9 |   e: { source: { host: here, disks: [/dev/sdb], power: { redfish: {} } } }
       |                                                          ^
   use `command` with curl, or a script of yours
-plan.yaml:10:39: images of format vmdk are not supported yet
-   10 |   g: { source: { host: here, images: [/srv/g.vmdk] } }
-      |                                       ^
-  make a qcow2 of it: qemu-img convert -O qcow2 /srv/g.vmdk ...; or say its format: { path: ..., format: raw }
-6 errors
+5 errors
 
 === no name, no machines
 --- file plan.yaml
