@@ -276,8 +276,7 @@ static void on_log(struct screen *s, const json_t *ev)
 	} else {
 		begin_line(s, ev);
 		if (jstr(ev, "machine", NULL)) {
-			add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
-			str_add(&s->line, "  ");
+			add_name(s, jstr(ev, "machine", ""), s->name_columns, hang(s));
 		}
 	}
 	add_text(s, jstr(ev, "text", ""), jstr(ev, "machine", NULL) ? hang(s) : TIME_COLUMNS);
@@ -294,8 +293,8 @@ static void on_serves(struct screen *s, const json_t *ev)
 	if (s->preview || (!news && s->o.verbose < 1))
 		return;
 	begin_line(s, ev);
-	add_cell(&s->line, v->name, s->name_columns, false);
-	str_addf(&s->line, "  serves: %s", paint(s, P_BOLD));
+	add_name(s, v->name, s->name_columns, hang(s));
+	str_addf(&s->line, "serves: %s", paint(s, P_BOLD));
 	str_add_safe(&s->line, who);
 	str_add(&s->line, paint(s, P_OFF));
 	end_line(s);
@@ -307,8 +306,8 @@ static void on_lost(struct screen *s, const json_t *ev)
 	if (s->preview)
 		return;
 	begin_line(s, ev);
-	add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
-	str_addf(&s->line, "  %sLOST%s: ", paint(s, P_YELLOW), paint(s, P_OFF));
+	add_name(s, jstr(ev, "machine", ""), s->name_columns, hang(s));
+	str_addf(&s->line, "%sLOST%s: ", paint(s, P_YELLOW), paint(s, P_OFF));
 	add_text(s, jstr(ev, "text", ""), hang(s));
 	end_line(s);
 }

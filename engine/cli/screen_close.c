@@ -47,8 +47,7 @@ static void add_row(struct screen *s, const struct view *v, size_t names)
 {
 	char took[24] = "-";
 
-	add_cell(&s->line, v->name, names, false);
-	str_add(&s->line, "  ");
+	add_name(s, v->name, names, names + 2);
 	for (int p = 0; p < PHASE_COUNT; p++) {
 		enum mark m = v->busy && v->phase == p && v->marks[p] != MARK_FAILED ?
 			MARK_BUSY : v->marks[p];
@@ -99,14 +98,9 @@ static void add_head(struct screen *s, size_t names)
 void close_page(struct screen *s, const json_t *end)
 {
 	int64_t status = jint(end, "status", 0), bytes = jint(end, "bytes", 0);
-	size_t names = 7;
+	size_t names = s->name_columns;
 	char text[24];
 
-	for (size_t i = 0; i < s->view_count; i++) {
-		size_t n = text_columns(s->views[i]->name);
-
-		names = n > names ? n : names;
-	}
 	if (s->view_count)
 		add_head(s, names);
 	for (size_t i = 0; i < s->view_count; i++)

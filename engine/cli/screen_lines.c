@@ -39,8 +39,7 @@ void begin_step_line(struct screen *s, const json_t *ev)
 	AUTO_FREE char *full = phase ? mem_printf("%s.%s", phase, step) : mem_strdup(step);
 
 	begin_line(s, ev);
-	add_cell(&s->line, jstr(ev, "machine", ""), s->name_columns, false);
-	str_add(&s->line, "  ");
+	add_name(s, jstr(ev, "machine", ""), s->name_columns, hang(s));
 	add_cell(&s->line, full, 20, false);
 	str_add(&s->line, "  ");
 }

@@ -42,8 +42,7 @@ void preview_finding(struct screen *s, const json_t *f, size_t names)
 	str_add(&s->line, paint(s, waived ? P_DIM : p));
 	add_cell(&s->line, waived ? "accepted" : blocker ? "BLOCKER" : severity, 9, false);
 	str_add(&s->line, paint(s, P_OFF));
-	add_cell(&s->line, jstr(f, "machine", ""), names, false);
-	str_add(&s->line, "  ");
+	add_name(s, jstr(f, "machine", ""), names, indent);
 	add_text(s, jstr(f, "code", ""), indent);
 	str_add(&s->line, ": ");
 	add_text(s, jstr(f, "text", ""), indent);

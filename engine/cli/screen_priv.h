@@ -81,6 +81,9 @@ void step_line(struct screen *s, const json_t *ev, enum paint p, const char *wor
 	       uint64_t took_ms);
 /* The event's error, what to do, and its place; a host's being down is told once. */
 void add_step_error(struct screen *s, const json_t *ev, size_t indent);
+/* A machine's name in its column and two blanks; what does not fit there has a line of
+ * its own, and the text after it begins behind `indent` blanks in the next. */
+void add_name(struct screen *s, const char *name, size_t columns, size_t indent);
 /* "Next: ..." of an end event, if it has one. */
 void add_next(struct screen *s, const json_t *end);
 /* One line for each machine at work; screen_live.c */

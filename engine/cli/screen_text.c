@@ -25,6 +25,15 @@ void add_cell(struct str *b, const char *t, size_t columns, bool cut)
 		str_addc(b, ' ');
 }
 
+void add_name(struct screen *s, const char *name, size_t columns, size_t indent)
+{
+	add_cell(&s->line, name, columns, false);
+	if (text_columns(name) > columns)
+		str_addf(&s->line, "\n%*s", (int)indent, "");
+	else
+		str_add(&s->line, "  ");
+}
+
 size_t line_column(const struct screen *s)
 {
 	const char *p = s->line.s ? strrchr(s->line.s, '\n') : NULL;

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* "drover run PLAN" -> "drover run erp.yaml"; NULL when it says no such thing. */
-static char *name_plan(const char *hint, const char *file)
+char *run_name_plan(const char *hint, const char *file)
 {
 	static const char word[] = " PLAN";
 	AUTO_STR out = { 0 };
@@ -42,7 +41,7 @@ void run_err_final(const struct plan *p, struct err *e)
 	char *hint;
 
 	plan_redact_err(p, e);
-	hint = name_plan(e->hint, p->file);
+	hint = run_name_plan(e->hint, p->file);
 	if (!hint)
 		return;
 	free(e->hint);
@@ -56,7 +55,7 @@ static bool is_check(const struct op *o)
 
 static json_t *with_hint(const struct run *r, json_t *result)
 {
-	AUTO_FREE char *hint = name_plan(jstr(result, "error.hint", NULL), r->plan->file);
+	AUTO_FREE char *hint = run_name_plan(jstr(result, "error.hint", NULL), r->plan->file);
 	json_t *out;
 
 	if (!hint)

@@ -113,7 +113,7 @@ static void refuse(struct job *j, const struct op *o, const json_t *result)
 		text = mem_printf("cannot switch '%s' off: nobody can tell whether it still "
 				  "stands still: %s", j->m->name,
 				  jstr(result, "error.text", "no answer"));
-	job_fail_text(j, "failed", text, "drover cutover begins it anew; the `hold` of quiesce "
+	job_fail_text(j, "failed", text, "drover cutover PLAN begins it anew; the `hold` of quiesce "
 		      "says how long a freeze may last");
 }
 
@@ -166,7 +166,7 @@ bool held_too_long(struct job *j)
 		return false;
 	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': it is off, "
 		"but that took longer than it was sure to stand still", j->m->name);
-	job_fail_text(j, "failed", text, "drover cutover begins it anew; the `hold` of quiesce "
+	job_fail_text(j, "failed", text, "drover cutover PLAN begins it anew; the `hold` of quiesce "
 		      "says how long a freeze may last");
 	return true;
 }
@@ -179,7 +179,7 @@ bool held_was_on_again(struct job *j)
 		"was switched on again after the last pass", j->m->name);
 	job_fail_text(j, "failed", text, j->m->serving ? "both may serve: stop one of them; drover "
 		      "rollback PLAN --to cutover --discard-target-writes ends the target" :
-		      "drover cutover begins it anew");
+		      "drover cutover PLAN begins it anew");
 	return true;
 }
 

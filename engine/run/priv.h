@@ -438,6 +438,8 @@ struct run {
 
 /* The nodes of this run; free_run as in sched.h. New. */
 struct sched *run_sched(struct run *r, bool free_run);
+/* "drover run PLAN" -> "drover run erp.yaml"; new, or NULL when it says no such thing. */
+char *run_name_plan(const char *hint, const char *file);
 /* "convert.disks"; new. */
 char *step_key(const struct plan_step *s);
 bool run_is_preview(const struct run *r);

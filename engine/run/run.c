@@ -91,6 +91,8 @@ static void forget(struct run *r)
 		json_decref(m->facts);
 		json_decref(m->findings);
 		m->facts = m->findings = NULL;
+		free(m->absent);
+		m->absent = NULL;
 		m->failed = m->blocked = false;
 	}
 	for (uint32_t i = 0; i < r->graph->node_count; i++) {
@@ -112,8 +114,6 @@ static void run_free(struct run *r)
 	hook_pool_free(r->pool);
 	sched_free(r->sched);
 	free(r->waits);
-	for (uint32_t i = 0; i < r->plan->machine_count; i++)
-		free(r->machines[i].absent);
 	free(r->machines);
 	free(r->known);
 	json_decref(r->counts);

@@ -17,6 +17,12 @@
 static void ask(struct job *j);
 static void judge(struct job *j);
 
+static const char *goes_on(const struct job *j)
+{
+	return j->r->kind == RUN_CUTOVER ? "drover cutover PLAN goes on with it" :
+		"drover run PLAN goes on with it";
+}
+
 /* ---- apply and what follows ---------------------------------------------------------------- */
 
 static void again(void *arg)
@@ -85,7 +91,7 @@ static void on_after(struct op *o, const json_t *result, void *arg)
 	}
 	AUTO_FREE char *text = mem_printf("cannot finish '%s': it ran without an error, "
 		"but asked again it says '%s'", j->key, jstr(result, "state", "nothing"));
-	job_fail_text(j, "failed", text, "drover run goes on with it");
+	job_fail_text(j, "failed", text, goes_on(j));
 }
 
 static void on_applied(struct op *o, const json_t *result, void *arg)
@@ -272,7 +278,7 @@ static void ask(struct job *j)
 
 	if (run_stopping(r)) {
 		job_fail_text(j, "cancelled", "stopped before it began",
-			  "drover run goes on with it");
+			  goes_on(j));
 		return;
 	}
 	if (j->s->when) {
@@ -333,7 +339,7 @@ void step_begin(struct run *r, uint32_t node)
 		ask(j);
 	else if (run_stopping(r))
 		job_fail_text(j, "cancelled", "stopped before it began",
-			  "drover run goes on with it");
+			  goes_on(j));
 	else
 		phase_enter(r, j->m, (int)j->s->phase, entered, j);
 }

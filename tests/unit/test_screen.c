@@ -287,6 +287,33 @@ static void a_run_without_a_terminal_is_plain_lines(void **state)
 		"Next: drover run erp.yaml\n");
 }
 
+static void a_name_that_is_too_wide_has_a_line_of_its_own(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"run\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"the-machine-of-a-department-with-a-long-name\",\"b\"],\"hosts\":[]}",
+		"{\"t\":\"step\",\"machine\":\"the-machine-of-a-department-with-a-long-name\",\"phase\":\"convert\",\"step\":\"x\",\"state\":\"done\"}",
+		"{\"t\":\"step\",\"machine\":\"b\",\"phase\":\"convert\",\"step\":\"x\",\"state\":\"done\"}",
+		"{\"t\":\"finding\",\"machine\":\"the-machine-of-a-department-with-a-long-name\",\"severity\":\"warning\",\"code\":\"net.mtu\",\"text\":\"9000 here\"}",
+		"{\"t\":\"end\",\"status\":0,\"ms\":5}", NULL });
+	expect_end(r,
+		"p  run  p.yaml  2 machines, 0 hosts\n"
+		"10:00:03  the-machine-of-a-department-with-a-long-name\n"
+		"                   convert.x             done\n"
+		"10:00:03  b        convert.x             done\n"
+		"10:00:03  warning  the-machine-of-a-department-with-a-long-name\n"
+		"                            net.mtu: 9000 here\n"
+		"\n"
+		"machine  convert  serves   took\n"
+		"the-machine-of-a-department-with-a-long-name\n"
+		"         done     -        -\n"
+		"b        done     -        -\n"
+		"\n"
+		"run: done, 5ms\n");
+}
+
 static void a_host_that_stays_down_is_told_once(void **state)
 {
 	struct rig *r = rig_new(false);
@@ -375,6 +402,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(control_characters_of_hosts_are_shown),
 		cmocka_unit_test(long_lines_are_wrapped_and_no_path_or_command_is_broken),
 		cmocka_unit_test(a_run_without_a_terminal_is_plain_lines),
+		cmocka_unit_test(a_name_that_is_too_wide_has_a_line_of_its_own),
 		cmocka_unit_test(a_host_that_stays_down_is_told_once),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(colours_are_there_when_asked_for),
