@@ -273,11 +273,15 @@ static char *ask_line(struct cli *c, const char *question, const char *word)
 	size_t cap = 0;
 	ssize_t n;
 
-	fprintf(c->out, "\n%s\n  only '%s' is accepted: ", question, word);
+	fputc('\n', c->out);
+	cli_say(c, 0, "%s", question);
+	fprintf(c->out, "  only '%s' is accepted: ", word);
 	fflush(c->out);
 	n = getline(&line, &cap, c->in);
-	if (n < 0)
+	if (n < 0) {
+		fputc('\n', c->out);	/* the end of the input has not moved the cursor */
 		return NULL;
+	}
 	while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
 		line[--n] = '\0';
 	return mem_strdup(line);

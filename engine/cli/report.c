@@ -86,11 +86,10 @@ static void on_tick(void *arg)
 
 static void show_question(struct session *s)
 {
-	AUTO_STR safe = {0};
-
 	screen_hide(s->screen);
-	str_add_safe(&safe, s->questions->text);
-	fprintf(s->c->out, "\n%s\n  only 'yes' is accepted: ", safe.s ? safe.s : "");
+	fputc('\n', s->c->out);
+	cli_say(s->c, 0, "%s", s->questions->text);
+	fputs("  only 'yes' is accepted: ", s->c->out);
 	fflush(s->c->out);
 }
 

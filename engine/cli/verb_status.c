@@ -42,8 +42,15 @@ static const char *status_word(const char *status, bool held)
 /* Failed before unknown before under way: the step a person must hear of. */
 static int urgency(const char *status)
 {
-	return !strcmp(status, "failed") ? 3 : !strcmp(status, "unknown") ? 2 :
-		is_under_way(status) ? 1 : 0;
+	static const struct { const char *status; int rank; } rows[] = {
+		{ "failed", 4 }, { "stale", 3 }, { "unknown", 3 }, { "waiting", 2 },
+		{ "stopped", 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (!strcmp(rows[i].status, status))
+			return rows[i].rank;
+	return is_under_way(status);
 }
 
 static void take_step(struct row *r, const char *key, const json_t *step)

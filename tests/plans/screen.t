@@ -92,3 +92,67 @@ machine  serves  phase  done  step now  last error
 one      source  -       0/1  -         -
 
 Next: drover run plan.yaml
+
+=== a step that asked again is not done is told with what goes on with it
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new }
+    convert:
+      - command: { argv: ["true"], probe: [test, -e, "${plan_dir}/done"] }
+--- sh
+drover run plan.yaml >/dev/null
+--- status 1
+--- stderr
+plan.yaml:8:9: step one convert.command: cannot finish 'convert.command': it ran without an error, but asked again it says 'absent'
+    8 |       - command: { argv: ["true"], probe: [test, -e, "${plan_dir}/done"] }
+      |         ^
+  drover run plan.yaml goes on with it
+
+=== two interrupts cancel the step, and status names it
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new }
+    convert:
+      - command: { argv: [sh, "${plan_dir}/stop"], probe: [test, -e, "${plan_dir}/done"] }
+--- file stop
+cd "${0%/*}"
+until [ -s pid ]; do sleep 0.1; done
+read -r pid <pid
+kill -INT "$pid"
+kill -TERM "$pid"
+exec sleep 60
+--- sh
+drover run plan.yaml >out 2>&1 &
+echo $! >pid.new
+mv pid.new pid
+wait $!
+echo "status $?"
+sed 's/ in [0-9][0-9]*s:/:/; s/[0-9][0-9]*m\?s$/TIME/' out
+drover status plan.yaml --state .drover | sed '1d; s/(20[^)]*)/(NOW)/'
+--- stdout
+status 3
+small  run  plan.yaml  run ID  1 machine, 1 host
+NOW       stopping: running steps go on to a safe point; interrupt again to
+          cancel them
+NOW       one      convert.command       stopped: 'any.command' was stopped
+                   the step stands at plan.yaml:8:9
+
+machine  convert  serves   took
+one      stopped  source   TIME
+
+run: stopped; the same command goes on with it, TIME
+Next: drover run plan.yaml
+
+machine  serves  phase    done  step now                 last error
+one      source  convert   0/1  convert.command stopped  'any.command' was stopped
+
+one convert.command (NOW): 'any.command' was stopped
+Next: drover run plan.yaml
