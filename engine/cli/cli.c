@@ -8,6 +8,7 @@
 #include "engine/host/host.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -150,14 +151,15 @@ static size_t plans_in(const char *dir, char **names, size_t max)
 void cli_hint_plan(struct err_list *errors, const char *file)
 {
 	char *names[64];
-	struct stat st;
-	bool there = stat(file, &st) == 0, folder = there && S_ISDIR(st.st_mode);
+	struct stat st = {0};
+	bool missing = stat(file, &st) < 0 && errno == ENOENT;
+	bool folder = !missing && S_ISDIR(st.st_mode);
 	AUTO_FREE char *copy = mem_strdup(file);
 	const char *slash = strrchr(file, '/'), *near;
 	struct err *e = errors->v;
 	size_t n;
 
-	if (errors->count != 1 || e->hint || (there && !folder))
+	if (errors->count != 1 || e->hint || (!missing && !folder))
 		return;
 	if (!folder)
 		*(slash ? copy + (slash - file) + 1 : copy) = '\0';

@@ -318,7 +318,7 @@ void copy_say_later(struct ctx *c, const char *name, const char *what)
 				    "%s %s, once it is copied", name, what);
 			return;
 		}
-	ctx_change(c, '?', "%s %s, once it is copied", name, what);
+	ctx_unknown(c, "changes", 1, "%s %s, once it is copied", name, what);
 }
 
 json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t)

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 [ "$(id -u)" = 0 ] || { echo "the demo needs root for its namespace"; exit 77; }
 out=$(mktemp /tmp/drover-test.XXXXXX)
 trap 'rm -f "$out"' EXIT
-examples/demo/demo >"$out" 2>&1 || { cat "$out"; exit 1; }
+COLUMNS=1000 examples/demo/demo >"$out" 2>&1 || { cat "$out"; exit 1; }
 for line in "the new server answers: 2 lines, nothing lost" "the old server serves again: 2 lines" \
 	"asked again and equal" "[KM]iB was written there and would be lost"; do
 	grep -qE "$line" "$out" || { cat "$out"; echo "FAIL: nothing says '$line'"; exit 1; }

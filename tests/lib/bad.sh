@@ -11,7 +11,6 @@
 # UPDATE=1 writes what was said into the script: read the diff.
 
 bad_failed=0
-export COLUMNS=1000	# lines are not broken: where would depend on the length of LAB
 case $0 in /*) bad_script=$0 ;; *) bad_script=$PWD/$0 ;; esac
 
 _bad_plain() {

@@ -13,6 +13,8 @@
 #                       once FILE holds KIB: what is then under way stays so, at any speed.
 #                       gate_shut: true once it is; gate_open: everything passes again.
 
+export COLUMNS=1000	# lines are not broken: where would depend on the length of LAB
+
 lab_enter() {
 	if [ -z "${LAB:-}" ]; then
 		[ "$(id -u)" = 0 ] || { echo "the lab needs root for its namespaces"; exit 77; }

@@ -14,6 +14,14 @@ mkdir plan.yaml
 drover: cannot read 'plan.yaml': Is a directory
   a plan is a YAML file that begins with plan: NAME
 
+=== a plan that leads to itself
+--- make
+ln -s plan.yaml plan.yaml
+--- run check plan.yaml
+--- status 2
+--- stderr
+drover: cannot read 'plan.yaml': Too many levels of symbolic links
+
 === an empty plan
 --- file plan.yaml
 --- run check plan.yaml
