@@ -238,7 +238,6 @@ erp  here -> b, serves: source
                         read 28.6 MiB, send 28.6 MiB, write 28.6 MiB
   validate     disks    ? root read back whole, once it is copied, at most 96.0 MiB to read
 
-
 1 machine:  + 1  ~ 0  - 0  ? 1   28.6 MiB to send
 1 blocker: a run will refuse
 Next: mend what blocks, then drover preview plan.yaml

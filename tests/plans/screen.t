@@ -26,7 +26,8 @@ machines:
     convert:
       - command: { argv: [/nowhere/at/all], probe: [test, -e, "${plan_dir}/done"] }
 --- sh
-COLUMNS=200 drover run plan.yaml 2>&1 | sed 's/[0-9][0-9]*m\?s$/NOW/'
+export COLUMNS=200
+drover run plan.yaml 2>&1 | sed 's/ in [0-9][0-9]*s:/:/; s/[0-9][0-9]*m\?s$/NOW/'
 exit ${PIPESTATUS[0]}
 --- status 1
 --- stdout
@@ -130,7 +131,7 @@ kill -INT "$pid"
 kill -TERM "$pid"
 exec sleep 60
 --- sh
-drover run plan.yaml >out 2>&1 &
+COLUMNS=200 drover run plan.yaml >out 2>&1 &
 echo $! >pid.new
 mv pid.new pid
 wait $!
@@ -140,8 +141,7 @@ drover status plan.yaml --state .drover | sed '1d; s/(20[^)]*)/(NOW)/'
 --- stdout
 status 3
 small  run  plan.yaml  run ID  1 machine, 1 host
-NOW       stopping: running steps go on to a safe point; interrupt again to
-          cancel them
+NOW       stopping: running steps go on to a safe point; interrupt again to cancel them
 NOW       one      convert.command       stopped: 'any.command' was stopped
                    the step stands at plan.yaml:8:9
 
