@@ -115,7 +115,7 @@ static void on_child_frame(struct step *s, struct frame *f)
 static int read_child(struct step *s)
 {
 	AUTO_ERR e = { 0 };
-	char buf[65536];
+	char buf[4096];		/* small: a page used here costs a fault after every fork */
 	struct frame f;
 	ssize_t n = read(s->fd, buf, sizeof(buf));
 	int rc;
