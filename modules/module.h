@@ -71,6 +71,8 @@ enum module_place {
 #define MOD_NO_RETURN	0x04	/* after it the target serves */
 #define MOD_LONG	0x08	/* minutes or more: progress is shown */
 #define MOD_SOURCE_HELD	0x10	/* between it and source-off the source is quiesced */
+#define MOD_TOGETHER	0x20	/* short, and apply leaves nothing behind in its process:
+				   the probe after it may be asked there, at once */
 
 enum probe_state {
 	STATE_ABSENT,	/* nothing of it is there: apply would do all */

@@ -34,23 +34,41 @@ void ctx_on_term(int sig)
 	told_to_stop = 1;
 }
 
-struct ctx *ctx_new(int fd, uint32_t step, const json_t *input, int stream)
+static struct ctx *ctx_make(int fd, uint32_t step, const json_t *input, const json_t *kept)
 {
 	struct ctx *c = mem_alloc(sizeof(*c));
-	json_t *kept = jget(input, "kept");
 
-	told_to_stop = 0;
 	c->fd = fd;
 	c->step = step;
-	c->stream = stream;
+	c->stream = -1;
 	c->input = input ? json_incref((json_t *)input) : json_object();
-	c->kept = json_is_object(kept) ? json_copy(kept) : json_object();
+	c->kept = json_is_object(kept) ? json_copy((json_t *)kept) : json_object();
 	c->changes = json_array();
 	c->findings = json_array();
 	c->facts = json_object();
 	c->stable = json_object();
 	c->volatile_part = json_object();
 	return c;
+}
+
+struct ctx *ctx_new(int fd, uint32_t step, const json_t *input, int stream)
+{
+	struct ctx *c = ctx_make(fd, step, input, jget(input, "kept"));
+
+	told_to_stop = 0;
+	c->stream = stream;
+	return c;
+}
+
+struct ctx *ctx_next(const struct ctx *c)
+{
+	struct ctx *next = ctx_make(c->fd, c->step, c->input, c->kept);
+
+	next->agent = c->agent;
+	next->pace = c->pace;
+	next->acks = c->acks;
+	next->gone = c->gone;
+	return next;
 }
 
 void ctx_free(struct ctx *c)

@@ -41,6 +41,9 @@ struct ctx {
 
 /* `input` may be NULL. Never fails. */
 struct ctx *ctx_new(int fd, uint32_t step, const json_t *input, int stream);
+/* For a call that follows on `c` in the same process: the same given, and what was kept
+ * meanwhile; nothing said yet. A stop that came stays. */
+struct ctx *ctx_next(const struct ctx *c);
 void ctx_free(struct ctx *c);
 /* Set the failure unless there is one: kind is an error kind of host.h. */
 int ctx_set_failure(struct ctx *c, const char *kind, int sys, const char *text);

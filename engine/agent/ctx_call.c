@@ -40,12 +40,46 @@ static int run_op(struct ctx *c, const struct module *m, const char *op,
 	return no_such(c, m, op);
 }
 
+/* What the probe says now that an apply ended well. NULL: the engine has to ask, with the
+ * facts that were told or after what went wrong. */
+static json_t *probe_after(const struct ctx *c, const struct module *m)
+{
+	struct ctx *next;
+	const char *state = NULL;
+	json_t *result = NULL;
+
+	if (strcmp(jstr(c->input, "then", ""), "probe") || json_object_size(c->facts) > 0)
+		return NULL;
+	next = ctx_next(c);
+	if (run_op(next, m, "probe", &state) == 0 && !ctx_cancelled(next))
+		result = ctx_result(next, true, state);
+	ctx_free(next);
+	return result;
+}
+
+/* The RESULT to the agent; one that does not fit is an error, but for the want of what
+ * the engine can ask for itself. */
+static int tell(const struct ctx *c, json_t *result)
+{
+	AUTO_JSON *error = NULL;
+	AUTO_ERR e = { 0 };
+
+	if (frame_write_fd(c->fd, FRAME_RESULT, c->step, result, NULL) == 0)
+		return 0;
+	json_object_del(result, "after");
+	if (frame_write_fd(c->fd, FRAME_RESULT, c->step, result, &e) == 0)
+		return 0;
+	error = ctx_result_error("failed", e.what, NULL);
+	frame_write_fd(c->fd, FRAME_RESULT, c->step, error, NULL);
+	return -1;
+}
+
 int ctx_call(struct ctx *c, const char *module, const char *op)
 {
 	const struct module *m = module_named(module);
 	const char *state = NULL;
 	AUTO_JSON *result = NULL;
-	AUTO_ERR e = { 0 };
+	json_t *after = NULL;
 	int rc;
 
 	if (m)
@@ -56,11 +90,9 @@ int ctx_call(struct ctx *c, const char *module, const char *op)
 	if (rc < 0 && !c->text && ctx_cancelled(c))
 		ctx_set_failure(c, "cancelled", 0, "stopped");
 	result = ctx_result(c, rc == 0, state);
-	if (frame_write_fd(c->fd, FRAME_RESULT, c->step, result, &e) < 0) {
-		json_decref(result);
-		result = ctx_result_error("failed", e.what, NULL);
-		frame_write_fd(c->fd, FRAME_RESULT, c->step, result, NULL);
-		rc = -1;
-	}
-	return rc < 0 ? -1 : 0;
+	if (rc == 0 && strcmp(op, "apply") == 0)
+		after = probe_after(c, m);
+	if (after)
+		jset(result, "after", after);
+	return tell(c, result) < 0 || rc < 0 ? -1 : 0;
 }

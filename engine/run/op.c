@@ -230,6 +230,9 @@ static int prepare(struct op *o, struct err *e)
 		end->call.input = input_make(o, where[k].role, args, e);
 		if (!end->call.input)
 			return -1;
+		if (n == 1 && end->host != UINT32_MAX && !strcmp(o->name, "apply") &&
+		    (o->module->flags & MOD_TOGETHER))
+			jset_str(end->call.input, "then", "probe");
 	}
 	return 0;
 }

@@ -56,13 +56,12 @@ static void absorb_both(struct job *j, const json_t *result)
 		findings_report(j->r, j->m, j->key);
 }
 
-static void on_after(struct op *o, const json_t *result, void *arg)
+/* What the probe says after an apply. */
+static void after(struct job *j, const json_t *result)
 {
-	struct job *j = arg;
 	bool done = result_ok(result) && !strcmp(jstr(result, "state", ""), "done");
 
 	known_set(j->r, j->m, j->node, result, NULL);
-	job_evidence(j, o->evidence);
 	if (!result_ok(j->applied)) {
 		bool lost = !strcmp(result_kind(j->applied), "lost");
 
@@ -94,6 +93,14 @@ static void on_after(struct op *o, const json_t *result, void *arg)
 	job_fail_text(j, "failed", text, goes_on(j));
 }
 
+static void on_after(struct op *o, const json_t *result, void *arg)
+{
+	struct job *j = arg;
+
+	job_evidence(j, o->evidence);
+	after(j, result);
+}
+
 static void on_applied(struct op *o, const json_t *result, void *arg)
 {
 	struct job *j = arg;
@@ -104,7 +111,10 @@ static void on_applied(struct op *o, const json_t *result, void *arg)
 	if (result_ok(result))	/* the probe that follows may want what was just told */
 		job_facts(j, result);
 	j->m->world_gen++;
-	op_start(j->r, j->m, j->node, "probe", on_after, j)->quiet = true;
+	if (result_ok(result) && result_ok(json_object_get(result, "after")))
+		after(j, json_object_get(result, "after"));
+	else
+		op_start(j->r, j->m, j->node, "probe", on_after, j)->quiet = true;
 }
 
 static void intent_durable(void *arg, struct err *e)

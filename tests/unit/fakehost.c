@@ -228,6 +228,12 @@ static int64_t kept_value(struct fake_call *k)
 	return strtol(jstr(k->c->input, "kept.old.text", "0"), NULL, 10);
 }
 
+/* As an agent: the probe's answer comes with that of the apply, when it is wanted. */
+static json_t *then_probe(struct fake_call *k)
+{
+	return jget(k->c->input, "then") && !k->rule->ran ? probe_result(k) : NULL;
+}
+
 /* Apply: keep what was, half the change, the rest of it. A boundary before each. */
 static void step_apply(struct fake_call *k)
 {
@@ -282,8 +288,10 @@ static void step_apply(struct fake_call *k)
 		}
 		/* fall through */
 	default:
-		end_call(k, r->by_fact && mine(k) ? json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts",
-			r->fact, "stable", "pass", r->to) : json_pack("{s:b}", "ok", 1));
+		end_call(k, r->by_fact && mine(k) ?
+			json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts", r->fact, "stable",
+				  "pass", r->to) :
+			json_pack("{s:b, s:o*}", "ok", 1, "after", then_probe(k)));
 	}
 }
 

@@ -36,7 +36,8 @@ static int never_probe(struct ctx *c, enum probe_state *s)
 		.probe = never_probe, __VA_ARGS__ }
 
 MODULE(fake_look, "assess.look", ON_SOURCE, MOD_READ_ONLY, .apply = NULL);
-MODULE(fake_image, "backup.image", ON_TARGET, MOD_REVERSIBLE, .apply = never, .undo = never);
+MODULE(fake_image, "backup.image", ON_TARGET, MOD_REVERSIBLE | MOD_TOGETHER,
+       .apply = never, .undo = never);
 MODULE(fake_disks, "convert.disks", ON_BOTH, MOD_REVERSIBLE | MOD_LONG, .apply = never,
        .undo = never);
 MODULE(fake_guest, "reconfigure.guest", ON_TARGET, MOD_REVERSIBLE, .apply = never,

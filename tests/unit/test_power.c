@@ -559,6 +559,38 @@ static void command_without_a_probe_is_done_once_it_ran(void **state)
 	state_is(w, "any.command", "done");
 }
 
+/* One call for both, where the engine wants that. */
+static void command_is_probed_in_the_call_that_ran_it(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *r = NULL, *alone = NULL, *twice = NULL;
+
+	set_args(w, json_pack("{s:o,s:o}", "argv", sh("echo off > %s", w->power), "probe",
+			      sh("grep -q off %s", w->power)));
+	alone = modtest_call("any.command", "apply", w->input, NULL);
+	assert_null(json_object_get(alone, "after"));
+	jset_str(w->input, "then", "probe");
+	r = modtest_call("any.command", "apply", w->input, NULL);
+	assert_true(jbool(r, "after.ok", false));
+	assert_string_equal(jstr(r, "after.state", ""), "done");
+	assert_true(jbool(r, "after.stable.done", false));
+	set_args(w, json_pack("{s:[s]}", "argv", "true"));	/* known by what was kept just now */
+	twice = modtest_call("any.command", "apply", w->input, NULL);
+	assert_string_equal(jstr(twice, "after.state", ""), "done");
+}
+
+static void what_cannot_be_probed_at_once_is_left_to_the_engine(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *r = NULL;
+
+	set_args(w, json_pack("{s:[s],s:o}", "argv", "true", "probe", sh("exit 2")));
+	jset_str(w->input, "then", "probe");
+	r = modtest_call("any.command", "apply", w->input, NULL);
+	assert_true(jbool(r, "ok", false));
+	assert_null(json_object_get(r, "after"));
+}
+
 static void command_that_fails_says_how(void **state)
 {
 	struct world *w = *state;
@@ -602,6 +634,8 @@ int main(void)
 		T(start_is_not_undone_by_a_unit_whose_machine_still_runs),
 		T(command_asks_its_probe_and_can_be_undone),
 		T(command_without_a_probe_is_done_once_it_ran),
+		T(command_is_probed_in_the_call_that_ran_it),
+		T(what_cannot_be_probed_at_once_is_left_to_the_engine),
 		T(command_that_fails_says_how),
 	};
 
