@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DONE_MARK "passed"	/* kept once a plain check was applied */
+#define DONE_MARK "passed"	/* kept once a plain check was applied; with what it asked */
 #define UNDONE_MARK "undone"	/* kept once it was undone: it is to be asked again */
 
 static const char *job_str(const struct check *ck, const char *key, const char *dflt)
@@ -159,9 +159,15 @@ static void say(struct check *ck, const char *e, const char *name, const char *t
 
 /* ---- plain checks -------------------------------------------------------- */
 
+/* A check that is changed, or asks for something else, has not passed yet. Owned. */
+static char *done_mark(const struct check *ck)
+{
+	return mem_printf("%s-%s", DONE_MARK, job_str(ck, "asked", ""));
+}
+
 static json_t *run_plain(struct check *ck)
 {
-	AUTO_FREE char *error = NULL;
+	AUTO_FREE char *error = NULL, *mark = done_mark(ck);
 
 	if (load(ck, &error) < 0)
 		return broken(ck, error);
@@ -172,7 +178,7 @@ static json_t *run_plain(struct check *ck)
 			add_change(ck, "=", ck->message);
 		return result_new(ck, "done");
 	}
-	say(ck, "keep", DONE_MARK, ck->message ? ck->message : "ok");
+	say(ck, "keep", mark, ck->message ? ck->message : "ok");
 	if (ck->message)
 		say(ck, "log", NULL, ck->message);
 	return result_new(ck, "done");
@@ -187,7 +193,8 @@ static json_t *undo_plain(struct check *ck)
 static json_t *probe_plain(struct check *ck)
 {
 	const json_t *kept = json_object_get(ck->job, "kept");
-	const json_t *passed = json_object_get(kept, DONE_MARK);
+	AUTO_FREE char *mark = done_mark(ck);
+	const json_t *passed = json_object_get(kept, mark);
 
 	if (passed && !json_object_get(kept, UNDONE_MARK)) {
 		add_change(ck, "=", jstr(passed, "text", "ok"));

@@ -353,6 +353,16 @@ static void start_child(struct hook *h)
 }
 
 /* What the child is told; NULL with e when the file cannot be had. */
+static void set_asked(json_t *job, const char *args_hash, const char *text)
+{
+	AUTO_FREE char *both = mem_printf("%s %s", args_hash, text);
+	char hash[SHA256_HEX];
+
+	sha256_hex(both, strlen(both), hash);
+	hash[16] = '\0';
+	jset_str(job, "asked", hash);
+}
+
 static json_t *make_job(struct hook *h, struct err *e)
 {
 	const json_t *in = h->c->input, *args = jget(in, "args");
@@ -363,6 +373,7 @@ static json_t *make_job(struct hook *h, struct err *e)
 		return NULL;
 	job = json_object();
 	jset_str(job, "op", h->c->op);
+	set_asked(job, jstr(in, "run.asked", ""), text);
 	jset_str(job, "name", h->name);
 	jset_str(job, "label", jstr(args, "use", h->name));
 	jset(job, "text", json_string(text));

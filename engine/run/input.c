@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * input - what a call is given: arguments, machine, facts, what was kept.
  */
+#include "engine/base/io.h"
 #include "engine/run/priv.h"
 
 #include <ctype.h>
@@ -187,8 +188,10 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	AUTO_FREE char *key = step_key(o->step);
 	AUTO_JSON *facts = o->bare ? facts_of_others(o->m, key) :
 			   json_incref(o->m->facts);
+	AUTO_FREE char *asked = json_canonical(args);
 	AUTO_JSON *filled = NULL;
-	json_t *in;
+	char hash[SHA256_HEX];
+	json_t *in, *run;
 
 	if (!spec) {
 		err_set(e, ERR_PLAN, "cannot describe machine '%s'", o->m->name);
@@ -205,6 +208,9 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 				       mod->wants ? mod->wants : none));
 	jset(in, "kept", o->bare ? json_object() : kept_get(o->r, o->m, key));
 	jset_str(in, "role", role);
-	jset(in, "run", input_run(o->r, key));
+	run = input_run(o->r, key);
+	sha256_hex(asked ? asked : "", asked ? strlen(asked) : 0, hash);
+	jset_str(run, "asked", hash);	/* of references, never of secrets */
+	jset(in, "run", run);
 	return in;
 }

@@ -410,21 +410,49 @@ static void a_probe_in_assess_reads_but_does_not_run(void **state)
 	rig_free(r);
 }
 
+/* What a check with this text leaves when it passed, asked with these arguments. */
+static char *passed_mark(const char *args_hash, const char *text)
+{
+	AUTO_FREE char *both = mem_printf("%s %s", args_hash, text);
+	char hash[SHA256_HEX];
+
+	sha256_hex(both, strlen(both), hash);
+	return mem_printf("passed-%.16s", hash);
+}
+
 static void a_plain_check_that_passed_is_done(void **state)
 {
-	struct rig *r = rig_new("drover.fail('must not run')\n");
+	static const char lua[] = "drover.fail('must not run')\n";
+	struct rig *r = rig_new(lua);
+	AUTO_FREE char *mark = passed_mark("", lua);
 
 	(void)state;
 	r->call.op = "probe";
-	jset(r->call.input, "kept", json_pack("{s:{s:s}}", "passed", "text", "fine"));
+	jset(r->call.input, "kept", json_pack("{s:{s:s}}", mark, "text", "fine"));
 	rig_run(r);
 	assert_string_equal(jstr(r->result, "state", ""), "done");
 	assert_string_equal(jstr(json_array_get(jget(r->result, "changes"), 0), "text", ""), "fine");
 	rig_free(r);
 }
 
+static void a_check_that_asks_for_something_else_now_has_not_passed(void **state)
+{
+	struct rig *r = rig_new("drover.ok()");
+	AUTO_FREE char *mark = passed_mark("other arguments", "drover.ok()");
+	AUTO_FREE char *text = passed_mark("", "drover.ok('other text')");
+
+	(void)state;
+	r->call.op = "probe";
+	jset(r->call.input, "kept", json_pack("{s:{s:s}, s:{s:s}}", mark, "text", "fine",
+					      text, "text", "fine"));
+	rig_run(r);
+	assert_string_equal(jstr(r->result, "state", ""), "unknown");
+	rig_free(r);
+}
+
 static void a_plain_check_that_was_undone_is_asked_again(void **state)
 {
+	AUTO_FREE char *mark = passed_mark("", "drover.ok()");
 	struct rig *r = rig_new("drover.fail('must not run')\n");
 
 	(void)state;
@@ -435,7 +463,7 @@ static void a_plain_check_that_was_undone_is_asked_again(void **state)
 	rig_free(r);
 	r = rig_new("drover.ok()");
 	r->call.op = "probe";
-	jset(r->call.input, "kept", json_pack("{s:{s:s}, s:{s:s}}", "passed", "text", "fine",
+	jset(r->call.input, "kept", json_pack("{s:{s:s}, s:{s:s}}", mark, "text", "fine",
 					      "undone", "text", "yes"));
 	rig_run(r);
 	assert_string_equal(jstr(r->result, "state", ""), "unknown");
@@ -729,6 +757,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_probe_says_what_a_plain_check_will_do_and_asks_nothing),
 		cmocka_unit_test(a_probe_in_assess_reads_but_does_not_run),
 		cmocka_unit_test(a_plain_check_that_passed_is_done),
+		cmocka_unit_test(a_check_that_asks_for_something_else_now_has_not_passed),
 		cmocka_unit_test(a_plain_check_that_was_undone_is_asked_again),
 		cmocka_unit_test(a_check_may_have_probe_apply_and_undo),
 		cmocka_unit_test(a_check_is_asked_again_while_retry_lasts),
