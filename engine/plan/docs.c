@@ -91,7 +91,7 @@ char *schema_markdown(void)
 
 static json_t *type_schema(const struct param *p)
 {
-	json_t *o = json_object(), *words;
+	json_t *o = json_object(), *words, *properties;
 
 	switch (p->type) {
 	case P_BOOL:
@@ -119,6 +119,17 @@ static json_t *type_schema(const struct param *p)
 		break;
 	case P_MAP:
 		jset_str(o, "type", "object");
+		if (!p->words || strcmp(p->words, PARAM_SECRET) == 0)
+			break;
+		properties = json_object();
+		for (const char *at = p->words; *at; at += strcspn(at, "|"), at += *at == '|') {
+			AUTO_FREE char *name = mem_strndup(at, strcspn(at, "|"));
+			struct param field = { .name = name, .type = P_SIZE };
+
+			jset(properties, name, type_schema(&field));
+		}
+		jset(o, "properties", properties);
+		jset_bool(o, "additionalProperties", false);
 		break;
 	case P_ANY:
 		break;

@@ -194,6 +194,23 @@ static bool any_value(struct loader *l, const struct param *p,
 		      const struct yaml_node *n, unsigned scope, json_t **out);
 static bool name_is_plain(struct loader *l, const struct yaml_node *key);
 
+/* A key of a map whose keys are known. */
+static bool field_value(struct loader *l, const struct param *p,
+			const struct yaml_pair *pair, unsigned scope, json_t **out)
+{
+	struct param field = { .name = pair->key->text, .type = P_SIZE };
+	AUTO_FREE char *all = NULL;
+
+	if (types_has_word(p->words, pair->key->text))
+		return schema_param(l, &field, pair->value, scope, out);
+	all = mem_strdup(p->words);
+	for (char *bar = all; (bar = strchr(bar, '|')); )
+		*bar = ' ';
+	err_hint(load_error(l, pair->key, "the key '%s' is not known in '%s'",
+			    pair->key->text, p->name), "known here: %s", all);
+	return false;
+}
+
 static bool map_value(struct loader *l, const struct param *p,
 		      const struct yaml_node *n, unsigned scope, json_t **out)
 {
@@ -212,7 +229,9 @@ static bool map_value(struct loader *l, const struct param *p,
 			continue;	/* told when it was parsed */
 		}
 		ok &= name_is_plain(l, pair->key);
-		if (p->type == P_ANY)
+		if (p->type == P_MAP && p->words && strcmp(p->words, PARAM_SECRET))
+			ok &= field_value(l, p, pair, scope, out ? &v : NULL);
+		else if (p->type == P_ANY)
 			ok &= any_value(l, &item, pair->value, scope, out ? &v : NULL);
 		else if (yaml_is_scalar(pair->value))
 			ok &= any_scalar(l, &item, pair->value, scope, out ? &v : NULL);

@@ -9,6 +9,7 @@
 #include "modules/lib/grow.h"
 #include "modules/lib/space.h"
 #include "modules/lib/track.h"
+#include "modules/lib/warm.h"
 
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
@@ -16,9 +17,14 @@
 
 #include <string.h>
 
+#define PASSES_MAX 30		/* of `until`, when the plan says no `passes` */
+
 static const struct param params[] = {
-	{ "passes", P_INT, false, "1", NULL,
-	  "copy so many times; later passes send only what changed", 1, 100 },
+	{ "passes", P_INT, false, NULL, NULL,
+	  "copy so many times; later passes send only what changed; default 1, with `until` 30",
+	  1, 100 },
+	{ "until", P_MAP, false, NULL, "changed",
+	  "{changed: 64MiB}: go on until a pass changed no more than this", 0, 0 },
 	{ "freeze", P_ENUM, false, "none", "none|last",
 	  "hold the source's file systems still during the last pass", 0, 0 },
 	{ "changes", P_ENUM, false, "auto", "auto|trace|digest",
@@ -34,7 +40,7 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", "target.host", NULL };
+static const char *const wants[] = { "machine", "disks", "warm", "target.host", NULL };
 static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
 
 struct seen {
@@ -48,6 +54,20 @@ struct seen {
 static bool at_source(const struct ctx *c)
 {
 	return strcmp(ctx_role(c), "source") == 0;
+}
+
+static unsigned passes_of(const struct ctx *c)
+{
+	bool open = jint(ctx_args(c), "until.changed", 0) > 0;
+
+	return (unsigned)jint(ctx_args(c), "passes", open ? PASSES_MAX : 1);
+}
+
+/* All passes were made, or enough of them. */
+static bool is_over(const struct ctx *c, const struct map_state *s)
+{
+	return s->complete &&
+		(s->pass >= passes_of(c) || jbool(ctx_fact(c, "warm"), "enough", false));
 }
 
 /* The disk as assess.machine saw it; NULL when it did not. */
@@ -81,8 +101,7 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 	uint64_t size = (uint64_t)jint(seen, "size", 0);
 	const json_t *all = json_object_get(ctx_fact(s->c, "machine"), "used");
 	uint64_t used = (uint64_t)jint(all, name, (int64_t)size);
-	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
-	bool complete = t->state.complete && t->state.pass >= passes;
+	bool complete = is_over(s->c, &t->state);
 	char sz[24] = "", wanted[24] = "";
 	AUTO_FREE char *dims = NULL, *to = NULL;
 
@@ -132,9 +151,24 @@ static int check_base(struct ctx *c, const char *name, const struct layout_disk 
 	return err_hint(e, "what is there: lsblk on the target");
 }
 
+/* What was recorded stays: passes that came after this step tell of themselves. */
+static json_t *fact_of(const struct ctx *c, const char *name, const struct layout_disk *d,
+		       const struct copy_there *t)
+{
+	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
+	json_t *now = copy_fact(d, t);
+
+	if (was && jint(was, "pass", 0) < (int64_t)t->state.pass && is_over(c, &t->state) &&
+	    jint(was, "pass", 0) >= 1 && jint(was, "size", 0) == (int64_t)t->size &&
+	    strcmp(jstr(was, "path", ""), d->base) == 0) {
+		jset_int(now, "pass", jint(was, "pass", 0));
+		jset_str(now, "digest", jstr(was, "digest", NULL));
+	}
+	return now;
+}
+
 static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 {
-	unsigned passes = (unsigned)jint(ctx_args(s->c), "passes", 1);
 	const json_t *seen = described(s->c, name);
 	uint64_t source = (uint64_t)jint(seen, "size", 0);
 	AUTO_LAYOUT_DISK d = { 0 };
@@ -156,14 +190,14 @@ static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 	}
 	s->all++;
 	s->begun += t.map;
-	s->done += whole && t.state.pass >= passes;
+	s->done += whole && is_over(s->c, &t.state);
 	jset_str(st, "path", d.base);
 	jset_str(st, "format", d.format);
 	jset_int(st, "size", (int64_t)t.size);
 	jset_bool(st, "exists", t.map && t.base);
 	jset(s->stable, name, st);
 	if (whole)
-		jset(s->fact, name, copy_fact(&d, &t));
+		jset(s->fact, name, fact_of(s->c, name, &d, &t));
 	say_change(s, name, spec, &d, &t);
 	if (d.moved)	/* no failure: rollback asks too */
 		ctx_finding(s->c, "blocker", "target.moved", COPY_MOVED_HINT, COPY_MOVED, name,
@@ -243,6 +277,24 @@ static int must_trace(struct ctx *c)
 	return 0;
 }
 
+/* The machine writes faster than passes bring it over. */
+static void judge_downtime(struct ctx *c)
+{
+	int64_t allowed = jint(ctx_machine(c), "downtime_ms", 0);
+	char last[24], most[24], dirty[24];
+	struct warm_forecast f;
+
+	if (allowed <= 0 || !warm_forecast(jget(ctx_fact(c, "warm"), "passes"), &f) ||
+	    f.p50_ms <= (uint64_t)allowed)
+		return;
+	text_duration(f.p50_ms, last);
+	text_duration((uint64_t)allowed, most);
+	text_size(f.dirty, dirty);
+	ctx_finding(c, "blocker", "convert.downtime", "quieten what writes there, allow more "
+		    "`downtime`, or copy over a faster link", "the last pass would take %s, the "
+		    "plan's downtime is %s: %s/s become dirty", last, most, dirty);
+}
+
 static int probe(struct ctx *c, enum probe_state *state)
 {
 	if (!at_source(c))
@@ -251,6 +303,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (copy_probe_source(c) < 0 || must_trace(c) < 0)
 		return -1;
 	copy_probe_changes(c, changes_of(c));
+	judge_downtime(c);
 	return 0;
 }
 
@@ -258,7 +311,8 @@ static int apply(struct ctx *c)
 {
 	struct copy_how h = { .fact = "disks", .changes = changes_of(c),
 		.track_ms = (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS),
-		.passes = (unsigned)jint(ctx_args(c), "passes", 1),
+		.passes = passes_of(c), .warm = true,
+		.until = (uint64_t)jint(ctx_args(c), "until.changed", 0),
 		.freeze_last = strcmp(jstr(ctx_args(c), "freeze", "none"), "last") == 0 };
 
 	if (copy_args(c, &h) < 0)

@@ -6,17 +6,21 @@
 #include "modules/lib/proof.h"
 
 static const struct param params[] = { { .name = NULL } };
-static const char *const wants[] = { "machine", "disks", "pass", "proof", "final", NULL };
+static const char *const wants[] = { "machine", "disks", "pass", "proof", "sync", "final",
+				     NULL };
+static const char *const proven[] = { "proof", "sync", NULL };
+static const struct proof_how how = { .proven = proven, .digests = "pass", .last = true,
+				      .out = "final", .evidence = true };
 static const char *const tools[] = { "qemu-nbd", NULL };
 
 static int probe(struct ctx *c, enum probe_state *state)
 {
-	return proof_probe(c, "proof", "final", state);
+	return proof_probe(c, &how, state);
 }
 
 static int apply(struct ctx *c)
 {
-	return proof_run(c, "proof", "pass", "final");
+	return proof_run(c, &how);
 }
 
 const struct module module_cutover_proof = {

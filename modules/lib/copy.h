@@ -2,6 +2,8 @@
  * copy - passes of a machine's disks from its source to the base images at its
  * target: what convert.disks and cutover.pass share.
  *
+ * The source tells fact `warm` (warm.h), what its passes measured.
+ *
  * The source's end sends, the target's end receives; the map beside each base says
  * what is there. Both ends take the machine from ctx.
  */
@@ -25,11 +27,13 @@ struct copy_how {
 	enum stream_zip zip;
 	uint32_t chunk;
 	unsigned passes;	/* go on until this pass is whole; at least one is made */
+	uint64_t until;		/* or until a pass changed no more bytes; 0: does not count */
 	bool freeze_last;	/* the last pass under a freeze of the source */
+	bool warm;		/* go on with fact `warm`, and tell it */
 	bool held;		/* the source stands still: by another step, until the end */
 	enum copy_changes changes;
 	uint64_t track_ms;	/* a tracker ends when nobody asked it for so long */
-	const char *fact;	/* what the target tells its result as */
+	const char *fact;	/* what the target tells its result as; NULL: nothing */
 };
 
 /* Parameters of the same meaning in every module that copies. */
@@ -54,6 +58,10 @@ int copy_args(struct ctx *c, struct copy_how *h);
 
 /* Is this disk of source.disks among those that the step works on? */
 bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk);
+
+/* The disk, opened; without its free space where nothing uses it. Takes d over. */
+struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec,
+			       struct disk *d);
 
 /* apply, at either end; all errors are told. */
 int copy_send(struct ctx *c, const struct copy_how *h);

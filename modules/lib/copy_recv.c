@@ -280,7 +280,8 @@ int copy_receive(struct ctx *c, const struct copy_how *h)
 		;
 	if (rc < 0)
 		return failed(&x, &e);
-	ctx_set_fact(c, h->fact, json_incref(fact), json_incref(loose));
+	if (h->fact)
+		ctx_set_fact(c, h->fact, json_incref(fact), json_incref(loose));
 	return 0;
 }
 

@@ -244,10 +244,23 @@ static void leave_evidence(struct ctx *c, const json_t *out)
 	ctx_evidence(c, "digests", text, strlen(text));
 }
 
-int proof_run(struct ctx *c, const char *fact_in, const char *digests, const char *fact_out)
+/* What was proven of a disk last, by any of these facts. */
+static const json_t *newest(const struct ctx *c, const char *const *proven, const char *name)
+{
+	const json_t *best = NULL;
+
+	for (; proven && *proven; proven++) {
+		const json_t *one = json_object_get(ctx_fact(c, *proven), name);
+
+		if (one && (!best || jint(one, "generation", 0) > jint(best, "generation", 0)))
+			best = one;
+	}
+	return best;
+}
+
+int proof_run(struct ctx *c, const struct proof_how *h)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	const json_t *before = fact_in ? ctx_fact(c, fact_in) : NULL;
 	AUTO_JSON *out = json_object(), *loose = json_object();
 	struct proven all = { out, loose };
 	AUTO_ERR e = { 0 };
@@ -256,11 +269,12 @@ int proof_run(struct ctx *c, const char *fact_in, const char *digests, const cha
 
 	json_object_foreach((json_t *)disks, name, spec)
 		if (layout_copies(spec) &&
-		    prove_disk(c, name, json_object_get(before, name), fact_in != NULL,
-			       json_object_get(ctx_fact(c, digests), name), &all, &e) < 0)
+		    prove_disk(c, name, newest(c, h->proven, name), h->last,
+			       json_object_get(ctx_fact(c, h->digests), name), &all, &e) < 0)
 			return ctx_fail_err(c, &e);
-	leave_evidence(c, out);
-	ctx_set_fact(c, fact_out, json_incref(out), json_incref(loose));
+	if (h->evidence)
+		leave_evidence(c, out);
+	ctx_set_fact(c, h->out, json_incref(out), json_incref(loose));
 	return 0;
 }
 
@@ -289,12 +303,10 @@ static int still_holds(struct ctx *c, const char *name, const json_t *was,
 	return holds;
 }
 
-int proof_probe(struct ctx *c, const char *fact_in, const char *fact_out,
-		enum probe_state *state)
+int proof_probe(struct ctx *c, const struct proof_how *h, enum probe_state *state)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	const json_t *out = ctx_fact(c, fact_out);
-	const json_t *before = fact_in ? ctx_fact(c, fact_in) : NULL;
+	const json_t *out = ctx_fact(c, h->out);
 	const char *name;
 	json_t *spec;
 
@@ -306,7 +318,7 @@ int proof_probe(struct ctx *c, const char *fact_in, const char *fact_out,
 		if (!layout_copies(spec))
 			continue;
 		holds = still_holds(c, name, json_object_get(out, name),
-				    json_object_get(before, name), &e);
+				    newest(c, h->proven, name), &e);
 		if (holds < 0)
 			return ctx_fail_err(c, &e);
 		if (!holds)

@@ -14,16 +14,21 @@
 
 #include <stdint.h>
 
-/* Prove all disks of the machine at its target. `fact_in` is the fact with what was
- * proven before (NULL: read everything), `digests` the fact whose digests must be
- * met, `fact_out` what the proof is told as: {DISK: {pass, copy, generation, digest}}.
- * After an earlier proof (`fact_in`) the map must hold the very pass that `digests` names.
- * 0, or -1 (told; a mismatch names offset and length). */
-int proof_run(struct ctx *c, const char *fact_in, const char *digests,
-	      const char *fact_out);
-/* probe: done when fact `fact_out` holds for what the maps say now; the changes say
+struct proof_how {
+	/* Facts with what was proven before, NULL-terminated; the newest counts. NULL:
+	 * everything is read. */
+	const char *const *proven;
+	const char *digests;	/* the fact whose digests must be met */
+	bool last;		/* the map must hold the very pass that `digests` names */
+	const char *out;	/* it is told as: {DISK: {pass, copy, generation, digest}} */
+	bool evidence;		/* and put on record */
+};
+
+/* Prove all disks of the machine at its target. 0, or -1 (told; a mismatch names offset
+ * and length). */
+int proof_run(struct ctx *c, const struct proof_how *h);
+/* probe: done when fact `out` holds for what the maps say now; the changes say
  * what would be read. */
-int proof_probe(struct ctx *c, const char *fact_in, const char *fact_out,
-		enum probe_state *state);
+int proof_probe(struct ctx *c, const struct proof_how *h, enum probe_state *state);
 
 #endif

@@ -8,15 +8,16 @@
 static const struct param params[] = { { .name = NULL } };
 static const char *const wants[] = { "machine", "disks", "proof", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
+static const struct proof_how how = { .digests = "disks", .out = "proof", .evidence = true };
 
 static int probe(struct ctx *c, enum probe_state *state)
 {
-	return proof_probe(c, NULL, "proof", state);
+	return proof_probe(c, &how, state);
 }
 
 static int apply(struct ctx *c)
 {
-	return proof_run(c, NULL, "disks", "proof");
+	return proof_run(c, &how);
 }
 
 const struct module module_validate_disks = {

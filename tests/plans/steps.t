@@ -354,3 +354,29 @@ mine.yaml:4:5: the phase convert has no verb 'dsks'
       |     ^
   did you mean 'disks'?
 2 errors
+
+=== the end of passes is a size, under a key that is known
+--- file plan.yaml
+plan: until
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    convert: [ disks: { until: { changd: 64MiB } } ]
+  two:
+    source: { host: here, images: [/srv/two.raw] }
+    target: { host: here, dir: /srv/new }
+    convert: [ disks: { until: { changed: little } } ]
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:7:34: the key 'changd' is not known in 'until'
+    7 |     convert: [ disks: { until: { changd: 64MiB } } ]
+      |                                  ^
+  known here: changed
+plan.yaml:11:43: 'changed' is not a size: 'little'
+   11 |     convert: [ disks: { until: { changed: little } } ]
+      |                                           ^
+  sizes look like 512MiB, 40GiB or 1TB
+2 errors

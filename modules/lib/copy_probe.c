@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * copy_probe - passes of a machine's disks: what the plan asks for, and what can be
+ * said at the source before anything is read.
+ */
+#include "modules/lib/copy.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+#include "modules/lib/freespace.h"
+#include "modules/lib/imgcheck.h"
+#include "modules/lib/track.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+/* ---- arguments ------------------------------------------------------------- */
+
+bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk)
+{
+	const json_t *only = json_object_get(ctx_args(c), "disks"), *name;
+	size_t i;
+
+	if (!layout_copies(source_disk))
+		return false;
+	if (!json_is_array(only) || json_array_size(only) == 0)
+		return true;
+	json_array_foreach(only, i, name)
+		if (json_is_string(name) && strcmp(json_string_value(name), disk) == 0)
+			return true;
+	return false;
+}
+
+static int check_names(struct ctx *c)
+{
+	const json_t *only = json_object_get(ctx_args(c), "disks"), *name;
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	size_t i;
+
+	json_array_foreach(only, i, name) {
+		const char *s = json_string_value(name);
+
+		if (s && json_object_get(disks, s))
+			continue;
+		ctx_hint(c, "the machine's disks are the keys of source.disks");
+		return ctx_fail(c, "cannot copy disk '%s': the machine has none of that name",
+				s ? s : "?");
+	}
+	return 0;
+}
+
+int copy_args(struct ctx *c, struct copy_how *h)
+{
+	const char *zip = jstr(ctx_args(c), "compress", "auto");
+	int64_t chunk = jint(ctx_args(c), "chunk", 1 << 20);
+
+	h->zip = strcmp(zip, "none") == 0 ? ZIP_NONE :
+		strcmp(zip, "zstd") == 0 ? ZIP_ZSTD : ZIP_AUTO;
+	h->chunk = (uint32_t)chunk;
+	if (chunk < STREAM_CHUNK_MIN || chunk > STREAM_CHUNK_MAX || chunk % DISK_ALIGN) {
+		ctx_hint(c, "from 64KiB to 4MiB");
+		return ctx_fail(c, "cannot copy in chunks of %lld bytes: it is no multiple of "
+				"4096 that is allowed", (long long)chunk);
+	}
+	return check_names(c);
+}
+
+/* ---- probe --------------------------------------------------------------- */
+
+/* Does nothing use it, in any mount namespace? The kernel lends a device in use to nobody. */
+static bool is_quiet(const char *name, const json_t *spec)
+{
+	AUTO_FREE char *path = disk_find(name, spec, NULL);
+	struct disk_info info;
+
+	if (!path || disk_info(path, jstr(spec, "format", "raw"), &info, NULL) < 0)
+		return false;
+	AUTO_FD fd = info.block ? open(path, O_RDONLY | O_EXCL | O_CLOEXEC) : -1;
+
+	return info.block ? fd >= 0 : !info.busy;
+}
+
+/* Of one that something uses free space may be taken into use while we read. */
+struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec,
+			       struct disk *d)
+{
+	AUTO_FREESPACE f = { 0 };
+
+	if (strcmp(jstr(ctx_args(c), "free", "skip"), "skip") != 0 || !is_quiet(name, spec))
+		return d;
+	freespace_find(d, &f);
+	if (f.said.len)
+		ctx_log(c, "%s: %s", name, f.said.s);
+	return f.count > 0 ? freespace_skip(d, &f) : d;
+}
+
+static void look_at_use(struct ctx *c, const char *name, const char *path,
+			const struct disk_info *i)
+{
+	const char *like = i->block ? NULL : imgcheck_looks_like(path);
+
+	if (i->busy && !ctx_fact(c, "machine"))		/* else assess told it: disk.busy */
+		ctx_finding(c, "info", "disk.serving", "the cutover stops the machine, then "
+			    "copies once more what changed", "disk '%s' is in use by a "
+			    "running machine: '%s'", name, path);
+	if (like)
+		ctx_finding(c, "warning", "disk.format", "say the image's format in the plan",
+			    "disk '%s' is copied as raw but looks like %s: '%s'", name, like,
+			    path);
+}
+
+/* Bytes that a first pass will read: all but holes and free space. An image that is not raw
+ * is not opened for it: what its file takes is near enough. */
+static uint64_t to_read(struct ctx *c, const char *name, const json_t *spec,
+			const struct disk_info *i)
+{
+	bool raw = strcmp(jstr(spec, "format", "raw"), "raw") == 0, hole;
+	AUTO_DISK *d = raw ? disk_open_source(name, spec, 0, NULL) : NULL;
+	uint64_t sum = 0, len;
+
+	if (!d)
+		return i->used ? i->used : i->size;
+	d = copy_without_free(c, name, spec, d);
+	for (uint64_t at = 0; at < d->size; at += len) {
+		if (d->ops->extent(d, at, &len, &hole, NULL) < 0)
+			return i->size;
+		sum += hole ? 0 : len;
+	}
+	return sum;
+}
+
+static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
+{
+	AUTO_ERR e = { 0 };
+	AUTO_FREE char *path = disk_find(name, spec, &e);
+	const char *format = jstr(spec, "format", "raw");
+	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
+	const json_t *row = json_object_get(jget(ctx_machine(c), "target.disks"), name);
+	struct disk_info info;
+	uint64_t used;
+
+	if (!path || disk_info(path, format, &info, &e) < 0)
+		return ctx_fail_err(c, &e);
+	if (was && (uint64_t)jint(was, "size", 0) != info.size) {
+		ctx_hint(c, "drover rollback PLAN --to convert, then drover run PLAN");
+		return ctx_fail(c, "cannot go on with disk '%s': it has %llu bytes now, the "
+				"copy was begun with %lld", name,
+				(unsigned long long)info.size,
+				(long long)jint(was, "size", 0));
+	}
+	if (copy_check_size(name, (uint64_t)jint(row, "size", 0), info.size, &e) < 0)
+		return ctx_fail_err(c, &e);
+	if (strcmp(format, "raw") == 0)
+		look_at_use(c, name, path, &info);
+	if (!was) {
+		used = to_read(c, name, spec, &info);
+		ctx_cost(c, used, used, 0, 0);
+	}
+	return 0;
+}
+
+/* With `auto` the way is not known before it was tried. */
+static void tell_way(struct ctx *c)
+{
+	const char *way = jstr(ctx_machine(c), "stream", "auto");
+
+	if (strcmp(way, "direct") == 0)
+		ctx_change(c, '=', "the data goes straight from host to host, or not at all");
+	else if (strcmp(way, "relay") == 0)
+		ctx_change(c, '=', "the data goes through drover");
+}
+
+int copy_probe_source(struct ctx *c)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	const char *name;
+	json_t *spec;
+	size_t n = 0;
+
+	if (check_names(c) < 0)
+		return -1;
+	json_object_foreach((json_t *)disks, name, spec) {
+		if (!copy_wants(c, name, spec))
+			continue;
+		n++;
+		if (probe_disk(c, name, spec) < 0)
+			return -1;
+	}
+	if (n > 0) {
+		tell_way(c);
+		return 0;
+	}
+	ctx_hint(c, "name its disks in the plan: source: { disks: { root: ... } }");
+	return ctx_fail(c, "cannot copy '%s': it has no disk to copy", ctx_machine_name(c));
+}
+
+static const char *why_no_trace(const char *path, const json_t *spec)
+{
+	return strcmp(jstr(spec, "format", "raw"), "raw") != 0 ?
+		"it is an image of a format" : track_why_not(path);
+}
+
+static void say_changes(struct ctx *c, enum copy_changes how, const char *name,
+			const json_t *spec)
+{
+	AUTO_FREE char *path = disk_find(name, spec, NULL);
+	const char *why = "it is out of sight";
+
+	if (path && how != CHANGES_DIGEST && track_follows(c, name, path)) {
+		ctx_change(c, '=', "%s: its writes are traced; a pass reads what was written",
+			   name);
+		return;
+	}
+	if (how == CHANGES_DIGEST)
+		why = "the plan says so";
+	else if (how == CHANGES_KNOWN || json_object_get(ctx_fact(c, "disks"), name))
+		why = "its writes were not traced since the last one";
+	else if (path)
+		why = why_no_trace(path, spec);
+	if (why)
+		ctx_change(c, '.', "%s: the next pass reads all of it and compares digests: %s",
+			   name, why);
+	else
+		ctx_change(c, '+', "%s: its writes are traced, later passes read what was "
+			   "written", name);
+}
+
+void copy_probe_changes(struct ctx *c, enum copy_changes how)
+{
+	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	const char *name;
+	json_t *spec;
+
+	json_object_foreach((json_t *)disks, name, spec)
+		if (copy_wants(c, name, spec))
+			say_changes(c, how, name, spec);
+}

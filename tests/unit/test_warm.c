@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The forecast from measured passes.
+ */
+#include "engine/base/mem.h"
+#include "modules/lib/warm.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB (1ull << 20)
+
+static void add(json_t *passes, int64_t at, uint64_t ms, uint64_t changed)
+{
+	struct warm_pass p = { .pass = (uint32_t)json_array_size(passes) + 1, .at = at,
+		.ms = ms, .read = changed, .changed = changed, .wire = changed };
+
+	warm_add(passes, &p);
+}
+
+static void one_pass_tells_nothing(void **s)
+{
+	AUTO_JSON *passes = json_array();
+	struct warm_forecast f;
+
+	(void)s;
+	assert_false(warm_forecast(passes, &f));
+	add(passes, 1000, 60000, 6000 * MIB);
+	assert_false(warm_forecast(passes, &f));
+	assert_null(warm_text(passes));
+}
+
+/* 2 MiB/s become dirty, 100 MiB/s are carried, a pass takes 500 ms at least. */
+static void a_steady_writer_is_forecast_from_its_rate(void **s)
+{
+	AUTO_JSON *passes = json_array();
+	struct warm_forecast f;
+
+	(void)s;
+	add(passes, 0, 60000, 6000 * MIB);
+	add(passes, 60000, 1700, 120 * MIB);
+	add(passes, 70000, 700, 20 * MIB);
+	add(passes, 80000, 500, 20 * MIB);
+	assert_true(warm_forecast(passes, &f));
+	assert_int_equal(f.dirty, 2 * MIB);
+	/* 500 ms, and 1 MiB written in them at 102400 bytes a millisecond */
+	assert_in_range(f.p50_ms, 509, 511);
+	assert_in_range(f.p90_ms, 509, 511);
+	assert_false(f.shrinking);
+}
+
+static void a_burst_shows_in_the_ninth_of_ten(void **s)
+{
+	AUTO_JSON *passes = json_array();
+	struct warm_forecast f;
+
+	(void)s;
+	add(passes, 0, 10000, 1000 * MIB);
+	for (int i = 1; i <= 10; i++)
+		add(passes, 10000 * i, 1000, i == 5 || i == 7 ? 100 * MIB : 10 * MIB);
+	assert_true(warm_forecast(passes, &f));
+	assert_int_equal(f.dirty, MIB);
+	assert_in_range(f.p50_ms, 1009, 1011);
+	assert_in_range(f.p90_ms, 1099, 1101);
+}
+
+static void a_clock_that_went_back_divides_by_nothing(void **s)
+{
+	AUTO_JSON *passes = json_array();
+	AUTO_FREE char *text = NULL;
+	struct warm_forecast f;
+
+	(void)s;
+	add(passes, 50000, 0, 0);
+	add(passes, 40000, 0, 0);
+	assert_true(warm_forecast(passes, &f));
+	assert_int_equal(f.p50_ms, 0);
+	text = warm_text(passes);
+	assert_non_null(strstr(text, "pass 2: 0 B read"));
+}
+
+static void the_oldest_passes_are_forgotten(void **s)
+{
+	AUTO_JSON *passes = json_array();
+
+	(void)s;
+	for (int i = 0; i < 100; i++)
+		add(passes, i, 1, 1);
+	assert_int_equal(json_array_size(passes), 32);
+	assert_int_equal(jint(json_array_get(passes, 0), "at", -1), 68);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_pass_tells_nothing),
+		cmocka_unit_test(a_steady_writer_is_forecast_from_its_rate),
+		cmocka_unit_test(a_burst_shows_in_the_ninth_of_ten),
+		cmocka_unit_test(a_clock_that_went_back_divides_by_nothing),
+		cmocka_unit_test(the_oldest_passes_are_forgotten),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
