@@ -31,7 +31,7 @@ enum opt {
 	OPT_VERBOSE, OPT_YES, OPT_HELP, OPT_VERSION,
 	/* a verb takes these when its row says so */
 	OPT_OUTPUT, OPT_DETAILED, OPT_PREVIEW, OPT_EXPAND, OPT_DIFF, OPT_DISCARD,
-	OPT_TO, OPT_CONFIRM, OPT_LIMIT, OPT_MAN, OPT_PIN, OPT_KEEP, OPT_SAMPLE,
+	OPT_TO, OPT_CONFIRM, OPT_LIMIT, OPT_MAN, OPT_PIN, OPT_KEEP, OPT_GO_ON, OPT_SAMPLE,
 	OPT_COUNT
 };
 #define OPT_SHARED_COUNT OPT_OUTPUT	/* the shared ones come first */
@@ -171,6 +171,7 @@ int verb_version(struct cli *c);
 int verb_check(struct cli *c);
 int verb_preview(struct cli *c);
 int verb_run(struct cli *c);
+int verb_sync(struct cli *c);
 int verb_cutover(struct cli *c);
 int verb_rollback(struct cli *c);
 int verb_cleanup(struct cli *c);

@@ -40,16 +40,23 @@ static int bad_verb(const char *word, struct err *e)
 }
 
 /* "machine", "m", with n the length before '='; OPT_COUNT when there is none. */
-static enum opt find_option(const char *name, size_t n)
+/* Two verbs may give a name different meanings: the verb's own comes first. */
+static enum opt find_option(const struct verb *v, const char *name, size_t n)
 {
+	enum opt found = OPT_COUNT;
+
 	for (int o = 0; o < OPT_COUNT; o++) {
 		const struct option_row *r = &option_rows[o];
 
-		if ((n == 1 && r->letter == name[0]) ||
-		    (strlen(r->name) == n && memcmp(r->name, name, n) == 0))
+		if (!(n == 1 && r->letter == name[0]) &&
+		    !(strlen(r->name) == n && memcmp(r->name, name, n) == 0))
+			continue;
+		if (v && verb_takes(v, (enum opt)o))
 			return (enum opt)o;
+		if (found == OPT_COUNT)
+			found = (enum opt)o;
 	}
-	return OPT_COUNT;
+	return found;
 }
 
 static int bad_option(const struct verb *v, const char *arg, const char *name,
@@ -123,7 +130,7 @@ static int take_option(struct cli *c, char **argv, struct err *e)
 	const char *arg = argv[0], *name = arg + (arg[1] == '-' ? 2 : 1);
 	const char *eq = strchr(name, '=');
 	size_t n = eq ? (size_t)(eq - name) : strlen(name);
-	enum opt o = find_option(name, n);
+	enum opt o = find_option(c->verb, name, n);
 
 	if (o == OPT_COUNT && n > 1 && strspn(name, "v") == n) {
 		c->verbose += (int)n;

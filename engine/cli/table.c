@@ -40,6 +40,7 @@ const struct option_row option_rows[OPT_COUNT] = {
 	[OPT_PIN] = { "pin", 0, "HOST", NULL,
 		"show the key of this host and, once confirmed, trust it from now on" },
 	[OPT_KEEP] = { "keep", 0, "COUNT", NULL, "how many of each machine's newest backups stay" },
+	[OPT_GO_ON] = { "keep", 0, NULL, NULL, "go on, pass after pass, until Ctrl-C" },
 	[OPT_SAMPLE] = { "sample", 0, NULL, NULL, "look at one chunk in twenty only" },
 };
 
@@ -71,6 +72,13 @@ const struct verb verbs[] = {
 	  "drover run erp.yaml\ndrover run erp.preview\ndrover run erp.yaml --machine erp-db "
 	  "--until convert",
 	  { OPT_DIFF }, verb_run },
+	{ "sync", "PLAN", 1, 1, "a further pass while the source serves",
+	  "Copies what changed since the last pass, reads back what that wrote, and records the "
+	  "digest of the whole disk. The fewer changes are left, the shorter the last pass of the "
+	  "cutover; after each pass it is said how long that one would take now.\n\n"
+	  "Where the source's writes are traced only what was written is read; else all of it is, "
+	  "and digests are compared.",
+	  "drover sync erp.yaml\ndrover sync erp.yaml --keep", { OPT_GO_ON }, verb_sync },
 	{ "cutover", "PLAN|PREVIEW", 1, 1, "the last pass and the switch to the target",
 	  "Drains, quiesces, copies what changed, proves the copy, stops the source and proves "
 	  "that it is off, starts the target, and runs the checks. Up to the moment the target "

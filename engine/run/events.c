@@ -178,7 +178,10 @@ static void on_evidence(struct op_end *end, const json_t *ev)
 	if (!o->r->writes || !strcmp(o->name, "probe"))
 		return;
 	rec_init(&c, o->r, o->m);
-	rec_evidence(&c, o->node, o->evidence);
+	if (o->as)
+		rec_evidence_as(&c, o->as, o->evidence);
+	else
+		rec_evidence(&c, o->node, o->evidence);
 	json_object_clear(o->evidence);
 	journal(end, &c, "note", 0);
 }

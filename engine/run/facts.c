@@ -36,13 +36,12 @@ json_t *facts_merged(const json_t *facts, const char *const *names)
 	return out;
 }
 
-static bool take_fact(struct mach *m, const struct plan_step *s, const char *name,
+static bool take_fact(struct mach *m, enum phase phase, const char *key, const char *name,
 		      const json_t *told)
 {
 	json_t *old = json_object_get(m->facts, name);
 	json_t *stable = json_object_get(told, "stable");
 	json_t *loose = json_object_get(told, "volatile");
-	AUTO_FREE char *key = step_key(s);
 	json_t *fact = json_object();
 	bool changed = !old || !json_equal(json_object_get(old, "stable"), stable) ||
 		       !json_equal(json_object_get(old, "volatile"), loose);
@@ -50,26 +49,34 @@ static bool take_fact(struct mach *m, const struct plan_step *s, const char *nam
 	jset(fact, "stable", stable ? json_incref(stable) : json_object());
 	if (json_is_object(loose))
 		json_object_set(fact, "volatile", loose);
-	jset_str(fact, "phase", phase_names[s->phase]);
+	jset_str(fact, "phase", phase_names[phase]);
 	jset_str(fact, "step", key);
 	jset(m->facts, name, fact);
 	return changed;
 }
 
-json_t *facts_absorb(struct mach *m, uint32_t node, const json_t *result)
+json_t *facts_absorb_as(struct mach *m, enum phase phase, const char *key,
+			const json_t *result)
 {
-	const struct plan_step *s = m->r->graph->nodes[node].step;
 	json_t *names = json_array(), *told;
 	const char *name;
 	bool changed = false;
 
 	json_object_foreach(json_object_get(result, "facts"), name, told) {
-		changed = take_fact(m, s, name, told) || changed;
+		changed = take_fact(m, phase, key, name, told) || changed;
 		jadd(names, json_string(name));
 	}
 	if (changed)
 		m->facts_gen++;
 	return names;
+}
+
+json_t *facts_absorb(struct mach *m, uint32_t node, const json_t *result)
+{
+	const struct plan_step *s = m->r->graph->nodes[node].step;
+	AUTO_FREE char *key = step_key(s);
+
+	return facts_absorb_as(m, s->phase, key, result);
 }
 
 /* ---- findings -------------------------------------------------------------------- */

@@ -320,6 +320,17 @@ struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *na
 	return begin(op_new(r, m, node, name, on_done, arg));
 }
 
+struct op *op_apply_as(struct run *r, struct mach *m, uint32_t node,
+		       const struct module *module, const char *as,
+		       void (*on_done)(struct op *, const json_t *, void *), void *arg)
+{
+	struct op *o = op_new(r, m, node, "apply", on_done, arg);
+
+	o->module = module;
+	o->as = as;
+	return begin(o);
+}
+
 struct op *op_probe_bare(struct run *r, struct mach *m, uint32_t node,
 			 void (*on_done)(struct op *, const json_t *, void *), void *arg)
 {

@@ -24,6 +24,7 @@
  *   estimate.c  how long it will take
  *   bound.c     what a line marked '?' admits
  *   saved.c     a preview as a document; does the world still fit it
+ *   sync.c      further passes while the source serves
  *   cleanup.c   the ledger's temporary things; finalize
  *   report.c    what leaves as events
  *
@@ -126,6 +127,8 @@ struct op {
 	uint32_t node;
 	const struct plan_step *step;
 	const char *name;		/* "probe" "apply" "undo" "hold" */
+	const char *as;			/* in whose name it leaves evidence, when not the
+					   step's; borrowed */
 	const struct module *module;
 	struct op_end end[2];
 	int ends;
@@ -158,6 +161,11 @@ struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *na
  * with the undo's record. Quiet. */
 struct op *op_probe_bare(struct run *r, struct mach *m, uint32_t node,
 			 void (*on_done)(struct op *, const json_t *, void *), void *arg);
+/* Another module's apply in the place of the node's, with its arguments; `as` is the
+ * name in which it leaves evidence. */
+struct op *op_apply_as(struct run *r, struct mach *m, uint32_t node,
+		       const struct module *module, const char *as,
+		       void (*on_done)(struct op *, const json_t *, void *), void *arg);
 void op_stop(struct op *o);
 void op_unlink_free(struct op *o);	/* once finished and without acks */
 void op_event(struct op_end *end, const json_t *event);		/* events.c */
@@ -201,6 +209,9 @@ uint64_t budget_bandwidth(const struct run *r);
 json_t *facts_merged(const json_t *facts, const char *const *names); /* NULL: all; new */
 /* Take the facts of a result. Returns the names that came, new array. */
 json_t *facts_absorb(struct mach *m, uint32_t node, const json_t *result);
+/* The same, told by something that is no step of the plan. */
+json_t *facts_absorb_as(struct mach *m, enum phase phase, const char *key,
+			const json_t *result);
 /* Replace what the step had found; true when that is something else. */
 bool findings_absorb(struct run *r, struct mach *m, const char *step_key,
 		     const json_t *result);
@@ -230,6 +241,8 @@ void rec_result(struct rec *c, uint32_t node, const json_t *result);
 void rec_facts(struct rec *c, const json_t *names);
 void rec_findings(struct rec *c);
 void rec_evidence(struct rec *c, uint32_t node, const json_t *evidence);
+/* In the name of something that is no step of the plan. */
+void rec_evidence_as(struct rec *c, const char *key, const json_t *evidence);
 /* Take away what a step left in the tree except its result. */
 void rec_drop_step(struct rec *c, uint32_t node, bool evidence);
 void rec_serves(struct rec *c, const char *who);
@@ -381,6 +394,9 @@ void estimate_learn(struct rec *c, const struct job *j);
 
 /* ---- the rest -------------------------------------------------------------------- */
 
+void sync_begin(struct run *r);
+/* The machine's first step from `node` on that copied disks; UINT32_MAX: none. */
+uint32_t sync_next(const struct run *r, const struct mach *m, uint32_t node);
 void cleanup_begin(struct run *r);
 void finalize_begin(struct run *r);
 

@@ -243,6 +243,7 @@ static void edit_meta(struct rebuild *b, struct rec *c)
 		rec_meta(c, field, loose);
 	}
 	rec_meta(c, "findings", json_deep_copy(b->m->findings));
+	rec_meta(c, "sync", json_null());
 	rec_meta(c, "phase", last_begun(b));
 	rec_serves(c, "source");
 }
@@ -348,6 +349,8 @@ static void restore_facts(struct rebuild *b)
 			continue;
 		fact = json_object();
 		jset(fact, "stable", stable);
+		/* some phase before this one: going back further looks there again */
+		jset_str(fact, "phase", phase_names[b->phase > 0 ? b->phase - 1 : 0]);
 		jset(b->m->facts, json_string_value(n), fact);
 	}
 	b->m->facts_gen++;

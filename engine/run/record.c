@@ -130,9 +130,8 @@ void rec_findings(struct rec *c)
 	rec_meta(c, "findings", json_deep_copy(c->m->findings));
 }
 
-void rec_evidence(struct rec *c, uint32_t node, const json_t *evidence)
+void rec_evidence_as(struct rec *c, const char *key, const json_t *evidence)
 {
-	AUTO_FREE char *key = step_key(c->r->graph->nodes[node].step);
 	const char *name;
 	json_t *text;
 
@@ -143,6 +142,13 @@ void rec_evidence(struct rec *c, uint32_t node, const json_t *evidence)
 						  strrchr(kept, '/') + 1);
 		json_object_set(c->set, path, text);
 	}
+}
+
+void rec_evidence(struct rec *c, uint32_t node, const json_t *evidence)
+{
+	AUTO_FREE char *key = step_key(c->r->graph->nodes[node].step);
+
+	rec_evidence_as(c, key, evidence);
 }
 
 void rec_drop_step(struct rec *c, uint32_t node, bool evidence)

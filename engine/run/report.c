@@ -11,6 +11,7 @@ static const char *const kind_names[] = {
 	[RUN_PREVIEW] = "preview", [RUN_GO] = "run", [RUN_CUTOVER] = "cutover",
 	[RUN_CUTOVER_PREVIEW] = "cutover-preview", [RUN_ROLLBACK] = "rollback",
 	[RUN_ROLLBACK_PREVIEW] = "rollback-preview", [RUN_CLEANUP] = "cleanup",
+	[RUN_SYNC] = "sync",
 	[RUN_FINALIZE] = "finalize",
 };
 

@@ -135,6 +135,18 @@ static int admit_cutover(struct run *r, struct mach *m, struct err *e)
 	return admit_after(r, m, PHASE_CUTOVER, "cut over", e);
 }
 
+static int admit_sync(struct run *r, struct mach *m, struct err *e)
+{
+	if (strcmp(meta_serves(r, m), "source"))
+		return leave_out(r, m, "its source does not serve");
+	if (sync_next(r, m, r->graph->first[m->index]) == UINT32_MAX) {
+		err_set(e, ERR_STEP, "cannot sync '%s': its disks were not copied yet", m->name);
+		return err_hint(e, "drover run %s --machine %s --until convert", r->plan->file,
+				m->name);
+	}
+	return admit_after(r, m, PHASE_RECONFIGURE, "sync", e);
+}
+
 static int admit_rollback(struct run *r, struct mach *m, struct err *e)
 {
 	const json_t *meta = meta_of(r, m);
@@ -174,6 +186,7 @@ static int admit(struct run *r, struct mach *m, struct err *e)
 	switch (r->kind) {
 	case RUN_GO:			return admit_go(r, m, e);
 	case RUN_CUTOVER:		return admit_cutover(r, m, e);
+	case RUN_SYNC:			return admit_sync(r, m, e);
 	case RUN_ROLLBACK:
 	case RUN_ROLLBACK_PREVIEW:	return admit_rollback(r, m, e);
 	case RUN_FINALIZE:		return admit_finalize(r, m, e);

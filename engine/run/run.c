@@ -212,7 +212,8 @@ static void heed_interrupts(struct run *r)
 	if (now != r->stops && r->stops == 0) {
 		report_log(r, NULL, NULL, "stopping: running steps go on to a safe point; "
 			   "interrupt again to cancel them");
-		run_status(r, ERR_STOPPED);
+		if (!r->o->keep)	/* which has no other end */
+			run_status(r, ERR_STOPPED);
 	}
 	r->stops = now;
 	for (struct op *o = now ? r->ops : NULL; o;) {
@@ -343,6 +344,10 @@ static void work(struct run *r, json_t **preview_out, struct err *e)
 		rollback_begin(r);
 		turn_until_over(r);
 		break;
+	case RUN_SYNC:
+		sync_begin(r);
+		turn_until_over(r);
+		break;
 	case RUN_CLEANUP:
 		cleanup_begin(r);
 		turn_until_over(r);
@@ -391,6 +396,9 @@ static void next_after_failure(struct run *r)
 		break;
 	case RUN_ROLLBACK:
 		run_next(r, "drover rollback %s", file);
+		break;
+	case RUN_SYNC:
+		run_next(r, "drover sync %s", file);
 		break;
 	case RUN_CLEANUP:
 		run_next(r, "drover cleanup %s", file);
@@ -453,6 +461,9 @@ static void say_next(struct run *r)
 	case RUN_ROLLBACK:
 		run_next(r, ledger_has_temporary(r) ? "drover cleanup %s" :
 			 "drover preview %s", file);
+		break;
+	case RUN_SYNC:
+		run_next(r, "drover cutover %s --preview", file);
 		break;
 	case RUN_CLEANUP:
 	case RUN_FINALIZE:

@@ -23,6 +23,7 @@ enum run_kind {
 	RUN_CUTOVER_PREVIEW,
 	RUN_ROLLBACK,		/* to before `phase` (PHASE_ASSESS: the start) */
 	RUN_ROLLBACK_PREVIEW,
+	RUN_SYNC,		/* further passes while the source serves */
 	RUN_CLEANUP,		/* remove what the ledger calls temporary */
 	RUN_FINALIZE,		/* merge overlays, drop undo material */
 };
@@ -55,6 +56,7 @@ struct run_options {
 	int only, until;		/* phases, or -1 */
 	int phase;			/* rollback to before this phase */
 	bool discard_target_writes;
+	bool keep;			/* sync goes on until it is interrupted */
 	const json_t *saved;		/* the saved preview to hold the run to, or NULL */
 };
 

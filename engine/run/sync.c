@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * sync - further passes while the source serves: each machine's disks once more, by the
+ * steps that copied them, and what was written read back. Each pass is an intent, an
+ * outcome and a commit; with `keep` the next one follows after a pause.
+ *
+ * What it tells belongs to the cutover, as if it came before its first step: going back
+ * to an earlier phase finds the tree as that phase left it.
+ */
+#include "engine/base/text.h"
+#include "engine/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY "cutover.sync"
+#define PAUSE_MIN_MS 2000u		/* between two passes */
+#define PAUSE_MAX_MS 60000u
+
+struct herd;
+
+struct sync {
+	struct herd *herd;
+	struct mach *m;
+	uint32_t node;			/* the step whose disks are under way */
+	int attempt;
+	uint64_t began_ms;		/* this pass */
+	json_t *names;			/* facts to record; owned */
+	char *summary;			/* of this pass; owned or NULL */
+	bool waiting;			/* for its turn */
+	struct sync *next;		/* in herd->all */
+};
+
+/* All machines of the run: limits.convert counts their passes. */
+struct herd {
+	struct run *r;
+	uint32_t running;
+	uint32_t left;			/* who holds it: machines not over, and who looks */
+	struct sync *all;
+};
+
+uint32_t sync_next(const struct run *r, const struct mach *m, uint32_t node)
+{
+	for (; node < r->graph->first[m->index + 1]; node++)
+		if (!strcmp(r->graph->nodes[node].step->module->name, "convert.disks") &&
+		    meta_finished(r, m, node) && strcmp(meta_status(r, m, node), "skipped"))
+			return node;
+	return UINT32_MAX;
+}
+
+/* ---- turns ------------------------------------------------------------------------- */
+
+static void pass_begin(struct sync *s);
+
+static void whose_turn(struct herd *h)
+{
+	uint32_t limit = h->r->plan->limits.phase[PHASE_CONVERT];
+
+	for (struct sync *s = h->all; s && (!limit || h->running < limit); s = s->next)
+		if (s->waiting) {
+			s->waiting = false;
+			h->running++;
+			pass_begin(s);
+		}
+}
+
+/* One that held it no longer does. */
+static void let_go(struct herd *h)
+{
+	if (--h->left > 0)
+		return;
+	while (h->all) {
+		struct sync *s = h->all;
+
+		h->all = s->next;
+		json_decref(s->names);
+		free(s->summary);
+		free(s);
+	}
+	free(h);
+}
+
+static void over(struct sync *s)
+{
+	s->herd->r->jobs--;
+	let_go(s->herd);
+}
+
+static void wait_for_turn(void *arg)
+{
+	struct sync *s = arg;
+
+	if (run_stopping(s->herd->r)) {
+		over(s);
+		return;
+	}
+	s->waiting = true;
+	whose_turn(s->herd);
+}
+
+/* The pass is over; the next machine may begin, and this one again later. */
+static void pass_over(struct sync *s, bool ok)
+{
+	struct herd *h = s->herd;
+	uint64_t took = loop_now(h->r->loop) - s->began_ms;
+	bool again = ok && !s->m->failed && h->r->o->keep && !run_stopping(h->r);
+
+	h->running--;
+	h->left++;		/* the herd stays while we look at it */
+	if (!again)
+		over(s);
+	else
+		run_later(h->r, took < PAUSE_MIN_MS ? PAUSE_MIN_MS :
+			  took > PAUSE_MAX_MS ? PAUSE_MAX_MS : took, wait_for_turn, s);
+	whose_turn(h);
+	let_go(h);
+}
+
+/* ---- the records --------------------------------------------------------------------- */
+
+static void note(struct sync *s, struct rec *c, const char *status)
+{
+	json_t *row = json_object();
+	char iso[21];
+
+	clock_iso(run_wall(s->herd->r), iso);
+	jset_str(row, "status", status);
+	jset_str(row, "at", iso);
+	jset_str(row, "run", state_run_id(s->herd->r->state));
+	rec_meta(c, "sync", row);
+}
+
+static void outcome_durable(void *arg, struct err *e)
+{
+	struct sync *s = arg;
+
+	if (e)
+		run_error(s->herd->r, e);
+	pass_over(s, !e);
+}
+
+/* "sync: pass 4, 12.0 MiB changed, digest 5f0c2a118d00" */
+static char *subject_of(const struct sync *s)
+{
+	const json_t *passes = jget(json_object_get(s->m->facts, "warm"), "volatile.passes");
+	const json_t *proven = jget(json_object_get(s->m->facts, "sync"), "stable"), *one;
+	const json_t *last = json_array_get(passes, json_array_size(passes) - 1);
+	AUTO_STR text = { 0 };
+	char changed[24];
+	const char *disk;
+
+	text_size((uint64_t)jint(last, "changed", 0), changed);
+	str_addf(&text, "sync: pass %lld, %s changed", (long long)jint(last, "pass", 0), changed);
+	json_object_foreach((json_t *)proven, disk, one)
+		str_addf(&text, ", %s %.12s", disk, jstr(one, "digest", ""));
+	return str_take(&text);
+}
+
+static void succeed(struct sync *s)
+{
+	struct run *r = s->herd->r;
+	AUTO_FREE char *subject = subject_of(s);
+	char duration[24];
+	struct rec c;
+
+	if (s->summary)
+		report_log(r, s->m, NULL, "%s", s->summary);
+	rec_init(&c, r, s->m);
+	rec_facts(&c, s->names);
+	note(s, &c, "done");
+	text_duration(loop_now(r->loop) - s->began_ms, duration);
+	jset_str(c.trailers, "Took", duration);
+	count_add(r, "done", 1);
+	rec_send(&c, "outcome", NULL, subject, outcome_durable, s);
+}
+
+static void fail(struct sync *s, const json_t *result)
+{
+	struct run *r = s->herd->r;
+	bool stopped = !strcmp(result_kind(result), "cancelled");
+	const char *text = jstr(result, "error.text", "no reason given");
+	AUTO_FREE char *subject = mem_printf("sync: %s: %s", stopped ? "stopped" : "failed", text);
+	AUTO_FREE char *where = mem_printf("%s sync", s->m->name);
+	AUTO_ERR e = { 0 };
+	struct rec c;
+
+	err_set(&e, stopped ? ERR_STOPPED : ERR_STEP, "%s", text);
+	if (jstr(result, "error.hint", NULL))
+		err_hint(&e, "%s", jstr(result, "error.hint", ""));
+	err_step(&e, where, s->attempt > 1 ? s->attempt : 0, s->attempt > 1 ? ATTEMPTS : 0);
+	report_step(r, s->m, s->node, "failed", s->attempt, loop_now(r->loop) - s->began_ms,
+		    result);
+	if (!stopped || !r->o->keep)	/* which ends no other way */
+		run_error(r, &e);
+	rec_init(&c, r, s->m);
+	note(s, &c, stopped ? "stopped" : "failed");
+	rec_send(&c, "outcome", NULL, subject, outcome_durable, s);
+	s->m->failed = true;
+}
+
+/* ---- a pass ---------------------------------------------------------------------------- */
+
+static void go(void *arg);
+
+static void on_applied(struct op *o, const json_t *result, void *arg)
+{
+	struct sync *s = arg;
+	struct run *r = s->herd->r;
+	AUTO_JSON *names = NULL;
+
+	(void)o;
+	if (!result_ok(result)) {
+		if (strcmp(result_kind(result), "lost") || s->attempt >= ATTEMPTS ||
+		    run_stopping(r)) {
+			fail(s, result);
+			return;
+		}
+		report_step(r, s->m, s->node, "waiting", s->attempt, 0, result);
+		run_later(r, (uint64_t)BACKOFF_MS << (s->attempt++ - 1), go, s);
+		return;
+	}
+	names = facts_absorb_as(s->m, PHASE_CUTOVER, KEY, result);
+	json_array_extend(s->names, names);
+	if (jstr(result, "volatile.source.summary", NULL)) {
+		free(s->summary);
+		s->summary = mem_strdup(jstr(result, "volatile.source.summary", ""));
+	}
+	report_step(r, s->m, s->node, "done", s->attempt, loop_now(r->loop) - s->began_ms, NULL);
+	s->node = sync_next(r, s->m, s->node + 1);
+	if (s->node == UINT32_MAX)
+		succeed(s);
+	else
+		go(s);
+}
+
+static void go(void *arg)
+{
+	struct sync *s = arg;
+	struct run *r = s->herd->r;
+
+	report_step(r, s->m, s->node, "running", s->attempt, 0, NULL);
+	op_apply_as(r, s->m, s->node, module_named("call.sync"), KEY, on_applied, s);
+}
+
+static void intent_durable(void *arg, struct err *e)
+{
+	struct sync *s = arg;
+
+	if (!e) {
+		go(s);
+		return;
+	}
+	run_error(s->herd->r, e);
+	pass_over(s, false);
+}
+
+static void pass_begin(struct sync *s)
+{
+	struct run *r = s->herd->r;
+	struct rec c;
+
+	s->node = sync_next(r, s->m, r->graph->first[s->m->index]);
+	s->attempt = 1;
+	s->began_ms = loop_now(r->loop);
+	json_array_clear(s->names);
+	rec_init(&c, r, s->m);
+	note(s, &c, "intent");
+	rec_send(&c, "intent", NULL, NULL, intent_durable, s);
+}
+
+void sync_begin(struct run *r)
+{
+	struct herd *h = mem_alloc(sizeof(*h));
+
+	h->r = r;
+	h->left = 1;		/* it stays while we fill it */
+	for (uint32_t i = r->plan->machine_count; i-- > 0;) {
+		struct sync *s;
+
+		if (!r->machines[i].in)
+			continue;
+		s = mem_alloc(sizeof(*s));
+		*s = (struct sync){ .herd = h, .m = &r->machines[i], .names = json_array(),
+				    .waiting = true, .next = h->all };
+		h->all = s;
+		h->left++;
+		r->jobs++;
+	}
+	whose_turn(h);
+	let_go(h);
+}

@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A serving file system on a block device: passes by its traced writes, drover sync, a last
+# pass under a freeze, and what is left behind of all that: nothing.
+. "$(dirname "$0")/../lib/lab.sh"
+lab_enter "$0" "$@"
+lab_host a 10.66.0.11
+cd "$LAB" || exit 1
+mkdir -p images tracefs
+mount -t tracefs none tracefs || { echo "no tracefs here"; exit 77; }
+
+truncate -s 96M disk.raw
+mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0,nodiscard disk.raw
+dev=$(losetup -f --show disk.raw) || fail "no loop device"
+# what a killed run left before is not ours to count
+ls tracefs/instances >before.list
+ours() { ls tracefs/instances | grep '^drover-data-' | grep -vxFf before.list; }
+leave() {
+	pkill drover-track	# of this pid namespace
+	wait_for 10 eval '! pgrep drover-track'
+	ours | (cd tracefs/instances && xargs -r rmdir)
+	lab_on a umount /srv/data
+	losetup -d "$dev"
+}
+trap leave EXIT
+lab_on a mkdir /srv/data
+lab_on a mount "$dev" /srv/data
+book() { lab_on a bash -c "head -c $1 /dev/urandom >/srv/data/book && sync -f /srv/data/book"; }
+book 3M
+
+cat >plan.yaml <<END
+plan: warm
+hosts:
+  a: { ssh: root@10.66.0.11, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+  here: { local: true }
+machines:
+  data:
+    source: { host: a, disks: { root: { path: $dev } } }
+    target: { host: here, dir: "$LAB/images", format: raw }
+    downtime: 5m
+    assess:  [ machine: {} ]
+    convert: [ disks: { passes: 4, until: { changed: 16MiB } } ]
+    validate: [ disks: {} ]
+    cutover: [ quiesce: { mode: freeze }, pass: {}, proof: {} ]
+accept: [ { finding: guest.no-root, machine: data, until: 2099-01-01, reason: "only data" } ]
+END
+# the screen wraps its lines
+tells() { tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" || fail "nothing tells '$1'"; }
+trackers() { pgrep -c drover-track; }
+nothing_left() {
+	[ "$(trackers)" = 0 ] || fail "$1 left a tracker"
+	[ -z "$(ours)" ] || fail "$1 left a tracefs instance"
+}
+state() { git -C .drover show "refs/heads/warm/data/main:$1"; }
+
+expect 0 "$DROVER" preview plan.yaml
+said 'root: its writes are traced'
+[ "$(trackers)" = 0 ] || fail "a preview started a tracker"
+expect 1 "$DROVER" sync plan.yaml
+said "its disks were not copied yet"
+expect 0 "$DROVER" run plan.yaml -v
+tells 'root: pass 2, .* its traced writes were read'
+[ "$(trackers)" = 1 ] || fail "no tracker follows the disk"
+
+# a further pass brings what was written, reads it back and is in the history
+book 5M
+expect 0 "$DROVER" sync plan.yaml -v
+tells 'root: pass 3, .* its traced writes were read'
+tells 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
+tells 'read back and equal'
+state facts/sync.json >sync.json || fail "the digest is not in git"
+grep -q '"pass": 3' sync.json || fail "git knows another pass: $(cat sync.json)"
+expect 0 "$DROVER" log plan.yaml
+said 'sync: pass 3, .* changed, root [0-9a-f]{12}'
+
+# on and on, until it is told to stop
+"$DROVER" sync plan.yaml --keep >keep.out 2>&1 &
+keep=$!
+wait_for 60 grep -q 'pass 5:' keep.out || fail "sync --keep made no second pass: $(cat keep.out)"
+kill -INT $keep
+wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
+
+# what sync told is no obstacle on the way back
+expect 0 "$DROVER" rollback plan.yaml --to validate -y
+expect 0 "$DROVER" run plan.yaml
+[ "$(trackers)" = 1 ] || fail "the tracker is gone"
+
+# the last pass: what was written until the freeze
+book 4M
+lab_on a cat /srv/data/book >book.want
+expect 0 "$DROVER" cutover plan.yaml -y -v
+tells 'its traced writes were read'
+debugfs -R "dump /book $LAB/book.got" images/data/root.base.raw 2>/dev/null
+cmp book.want book.got || fail "the target lacks what was written before the freeze"
+
+expect 0 "$DROVER" rollback plan.yaml -y
+nothing_left rollback
+[ -z "$(find images -type f)" ] || fail "rollback left files at the target"
+
+# cleanup ends the tracker: the next pass reads everything once, and says so
+expect 0 "$DROVER" run plan.yaml
+expect 0 "$DROVER" cleanup plan.yaml
+nothing_left cleanup
+expect 0 "$DROVER" sync plan.yaml -v
+tells 'all of it was read: its writes are followed from now on'
+expect 0 "$DROVER" rollback plan.yaml -y
+nothing_left "the last rollback"
