@@ -200,7 +200,18 @@ bool held_unproven(struct job *j)
 	return true;
 }
 
-/* No freeze survives its machine: nothing is left there to be taken away. */
+/* What ends with the power of the machine: its freeze, and the tracker of a server that
+ * is its own source host. */
+static bool ends_with(const struct job *j, const json_t *entry)
+{
+	const char *kind = jstr(entry, "kind", "");
+	bool live = jbool(json_object_get(j->m->facts, "machine"), "stable.live", false);
+
+	return strcmp(jstr(entry, "machine", ""), j->m->name) == 0 &&
+	       (!strcmp(kind, "freeze") || (live && !strcmp(kind, "tracker")));
+}
+
+/* Nothing of that is left to be taken away. */
 void held_off(const struct job *j, struct rec *c)
 {
 	const json_t *ledger = json_object_get(state_meta(j->r->state), "ledger");
@@ -213,8 +224,7 @@ void held_off(const struct job *j, struct rec *c)
 		json_object_foreach(things, key, entry) {
 			AUTO_FREE char *path = mem_printf("ledger/%s/%s", host, key);
 
-			if (!strcmp(jstr(entry, "kind", ""), "freeze") &&
-			    !strcmp(jstr(entry, "machine", ""), j->m->name))
+			if (ends_with(j, entry))
 				jset(c->meta, path, json_null());
 		}
 }

@@ -220,6 +220,8 @@ static json_t *probe_result(struct fake_call *k)
 	if (r->fact && !r->by_fact && done && !unknown)
 		jset(o, "facts", json_pack("{s:{s:{s:i}, s:{s:i}}}", r->fact, "stable",
 			"cpus", 2, "volatile", "free", k->f->w->boundaries));
+	if (r->live)
+		jset_bool(jget(o, "facts.machine.stable"), "live", true);
 	return o;
 }
 

@@ -31,6 +31,7 @@ struct fake_rule {
 	const char *finding;	/* a blocker of this code, always */
 	const char *ledger;	/* a temporary thing of this name, while it runs */
 	const char *leaves;	/* the kind of that thing, when it stays behind */
+	bool live;		/* fact machine says that the source runs from its own disk */
 	bool by_fact;		/* done only while it is given the fact it told */
 	bool evidence;
 	bool ask;		/* asks a person before it does anything */

@@ -18,6 +18,12 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_whole(void **state)
+{
+	*state = migration_new();
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	migration_free(*state);
@@ -195,6 +201,32 @@ static void a_freeze_leaves_the_ledger_with_its_machine(void **state)
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
 }
 
+static void a_server_takes_its_tracker_with_it(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "cutover.quiesce")->ledger = "drover-erp-1";
+	migration_rule(g, "cutover.quiesce")->leaves = "tracker";
+	migration_rule(g, "assess.look")->live = true;
+	assert_int_equal(migration_run(g, RUN_GO), 0);
+	assert_cutover(g, 0);
+	g->f->w->down[0] = true;
+	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
+}
+
+static void the_tracker_at_a_host_that_stays_is_for_cleanup(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "cutover.quiesce")->ledger = "drover-erp-1";
+	migration_rule(g, "cutover.quiesce")->leaves = "tracker";
+	assert_int_equal(migration_run(g, RUN_GO), 0);
+	assert_cutover(g, 0);
+	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
+}
+
 static void the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over(void **state)
 {
 	struct migration *g = *state;
@@ -306,6 +338,7 @@ static void who_died_in_the_cut_does_not_go_on_when_the_hold_is_over(void **stat
 	migration_free(g);
 }
 
+#define WHOLE(name) cmocka_unit_test_setup_teardown(name, setup_whole, teardown)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -319,6 +352,8 @@ int main(void)
 		TEST(a_target_that_somebody_else_started_serves_too),
 		TEST(a_power_cut_that_outlasts_the_hold_goes_back),
 		TEST(a_freeze_leaves_the_ledger_with_its_machine),
+		WHOLE(a_server_takes_its_tracker_with_it),
+		WHOLE(the_tracker_at_a_host_that_stays_is_for_cleanup),
 		TEST(the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over),
 		cmocka_unit_test(a_pass_of_an_earlier_instant_is_made_anew),
 		cmocka_unit_test(a_pass_of_a_source_that_is_still_held_stands),
