@@ -71,9 +71,14 @@ expect 0 "$DROVER" rollback plan.yaml -y
 lab_on kvm1 sh -c '[ -z "$(find /srv/images -type f)" ]' || fail "rollback left files at the target"
 wait_for 300 takes_writes || fail "the source does not take writes"
 
-# and for good
+# and for good: passes by traced writes while it serves, the last one under the freeze
+tells() { tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" || fail "nothing tells '$1'"; }
 expect 0 "$DROVER" run plan.yaml
-expect 0 "$DROVER" cutover plan.yaml -y
+expect 0 "$DROVER" sync plan.yaml -v
+tells 'root: pass 3, .* its traced writes were read'
+tells 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
+expect 0 "$DROVER" cutover plan.yaml -y -v
+tells 'root: pass 4, .* its traced writes were read'
 kill $writer
 wait $writer 2>/dev/null
 cp "$LAB/acked" "$LAB/acked.all"
