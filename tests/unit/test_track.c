@@ -35,6 +35,7 @@
 struct rig {
 	char dir[64];
 	char *img, *loop, *mnt, *file, *target, *base;
+	char lineage[33];	/* of this rig alone: a tracker's name is the host's */
 	char *tracker;		/* its name, once the ledger has it */
 	json_t *facts, *args;
 	const char *by;		/* how the last pass of the source found what changed */
@@ -109,6 +110,10 @@ static int set_up(void **state)
 		return 0;
 	strcpy(r->dir, "/var/tmp/drover-test.track.XXXXXX");
 	assert_non_null(mkdtemp(r->dir));
+	unsigned char random[16];
+
+	io_random(random, sizeof(random));
+	io_hex(random, sizeof(random), r->lineage);
 	r->img = mem_printf("%s/src.raw", r->dir);
 	r->mnt = mem_printf("%s/mnt", r->dir);
 	r->file = mem_printf("%s/file", r->mnt);
@@ -162,7 +167,7 @@ static json_t *input(struct rig *r, const char *role)
 			 "target", "host", "b", "dir", r->target, "format", "raw", "replace", 0,
 			 "disks",
 			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
-			 "lineage", "0123456789abcdef0123456789abcdef", "step", "convert.disks",
+			 "lineage", r->lineage, "step", "convert.disks",
 			 "preview", 0);
 }
 
