@@ -22,6 +22,10 @@
 #include <unistd.h>
 
 #define CMDLINE_MAX (1u << 20)
+#define EXEC_MS 5000
+
+/* What comes back of a start; one field of each word is set. */
+struct word { pid_t pid; int failed; };
 
 void task_sleep_ms(unsigned ms)
 {
@@ -31,8 +35,9 @@ void task_sleep_ms(unsigned ms)
 }
 
 static _Noreturn void become(const char *program, const char *const *argv, int out,
-			     int netns_fd, int failed)
+			     int netns_fd, int told)
 {
+	struct word w = { 0 };
 	static const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
 					   "HOME=/", NULL };
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -46,33 +51,56 @@ static _Noreturn void become(const char *program, const char *const *argv, int o
 	    (netns_fd < 0 || setns(netns_fd, CLONE_NEWNET) == 0) && chdir("/") == 0)
 		execve(program, (char *const *)(uintptr_t)argv,
 		       (char *const *)(uintptr_t)env);
-	io_write_full(failed, &errno, sizeof(errno));
+	w.failed = errno;
+	io_write_full(told, &w, sizeof(w));
 	_exit(127);
 }
 
 /* Twice forked: its parent is whoever takes orphans. */
 static void detach(const char *program, const char *const *argv, int out, int netns_fd,
-		   int failed)
+		   int told)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		struct word w = { 0 };
+
 		prctl(PR_SET_PDEATHSIG, 0);
 		setsid();
-		pid = fork();
-		if (pid == 0)
-			become(program, argv, out, netns_fd, failed);
+		w.pid = fork();
+		if (w.pid == 0)
+			become(program, argv, out, netns_fd, told);
+		if (w.pid < 0)
+			w = (struct word){ .failed = errno };
+		io_write_full(told, &w, sizeof(w));
 		_exit(0);
 	}
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 }
 
+/* In the midst of its exec a process has no arguments yet, and is not found by any. */
+static void await_arguments(pid_t pid)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%d/cmdline", (int)pid);
+	uint64_t until = clock_real.mono_ms(NULL) + EXEC_MS;
+
+	while (clock_real.mono_ms(NULL) < until) {
+		size_t n = 0;
+		AUTO_FREE char *line = io_read_file(AT_FDCWD, path, CMDLINE_MAX, &n);
+
+		if (!line || n > 0)
+			return;		/* it is gone again, or all there */
+		task_sleep_ms(1);
+	}
+}
+
 int task_start(const char *const *argv, const char *log, int netns_fd, struct err *e)
 {
 	AUTO_FREE char *program = proc_which(argv[0]);
 	AUTO_FD out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int pipes[2], failed = 0;
+	struct word w, all = { 0 };
+	int pipes[2];
 
 	if (!program)
 		errno = ENOENT;
@@ -80,11 +108,15 @@ int task_start(const char *const *argv, const char *log, int netns_fd, struct er
 		return err_sys(e, "cannot start '%s'", argv[0]);
 	detach(program, argv, out, netns_fd, pipes[1]);
 	mem_close_fd(&pipes[1]);
-	if (io_read_full(pipes[0], &failed, sizeof(failed)) <= 0)
-		failed = 0;	/* the pipe closed with its exec */
+	while (io_read_full(pipes[0], &w, sizeof(w)) > 0) {	/* it closes with the exec */
+		all.pid += w.pid;
+		all.failed += w.failed;
+	}
 	mem_close_fd(&pipes[0]);
-	errno = failed;
-	return failed ? err_sys(e, "cannot start '%s'", program) : 0;
+	if (all.pid > 0 && !all.failed)
+		await_arguments(all.pid);
+	errno = all.failed;
+	return all.failed ? err_sys(e, "cannot start '%s'", program) : 0;
 }
 
 static bool has_argument(int proc, const char *pid, const char *marker)

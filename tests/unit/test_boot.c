@@ -310,6 +310,25 @@ static void boot_refuses_a_pattern_that_is_none(void **state)
 	nothing_is_left(w);
 }
 
+/* Between the exec and its arguments a process had none, and was taken for ended. */
+static void a_program_that_was_started_is_found_at_once(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *mark = mem_printf("%s/mark", w->dir), *log = mem_printf("%s/log", w->dir);
+	const char *argv[] = { "tail", "-f", "/dev/null", mark, NULL };
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(io_write_file(AT_FDCWD, mark, "", 0, 0600), 0);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(task_start(argv, log, -1, &e), 0);
+		assert_int_not_equal(task_find(mark), 0);
+		assert_true(task_end(mark, 5000));
+	}
+	argv[0] = "no-such-program";
+	assert_int_equal(task_start(argv, log, -1, &e), -1);
+	assert_string_equal(e.what, "cannot start 'no-such-program': No such file or directory");
+}
+
 static void boot_keeps_the_copy_for_checks_until_release(void **state)
 {
 	struct world *w = *state;
@@ -590,6 +609,7 @@ int main(void)
 		T(boot_ends_early_when_the_console_says_it_is_hopeless),
 		T(boot_gives_up_in_time_and_leaves_nothing),
 		T(boot_refuses_a_pattern_that_is_none),
+		T(a_program_that_was_started_is_found_at_once),
 		T(boot_keeps_the_copy_for_checks_until_release),
 		T(cleanup_takes_away_what_a_killed_boot_left),
 		T(start_runs_the_machine_and_undo_takes_it_away),
