@@ -5,23 +5,29 @@
 #include "modules/lib/testcopy.h"
 #include "modules/module.h"
 
+#define MARK "released"		/* kept once it has run */
+
 static const struct param params[] = { { .name = NULL } };
 static const char *const wants[] = { "definition", NULL };
 static const char *const tools[] = { "ip", NULL };
 
+/* That no copy is there says nothing before boot has kept one: having run is noted. */
 static int probe(struct ctx *c, enum probe_state *state)
 {
 	AUTO_TESTCOPY t = {0};
+	size_t n = 0;
 
-	*state = STATE_DONE;
-	if (!ctx_fact(c, "definition"))
-		return 0;
-	if (testcopy_of(c, &t) < 0)
-		return -1;
-	if (!testcopy_there(&t))
-		return 0;
-	ctx_change(c, '-', "the copy of %s behind the fence", ctx_machine_name(c));
 	*state = STATE_ABSENT;
+	if (ctx_fact(c, "definition")) {
+		if (testcopy_of(c, &t) < 0)
+			return -1;
+		if (ctx_kept(c, MARK, &n) && !testcopy_there(&t)) {
+			*state = STATE_DONE;
+			return 0;
+		}
+	}
+	ctx_change(c, '-', "the copy of %s that boot keeps behind the fence",
+		   ctx_machine_name(c));
 	return 0;
 }
 
@@ -29,7 +35,9 @@ static int apply(struct ctx *c)
 {
 	AUTO_TESTCOPY t = {0};
 
-	return testcopy_of(c, &t) < 0 ? -1 : testcopy_end(c, &t);
+	if (testcopy_of(c, &t) < 0 || testcopy_end(c, &t) < 0)
+		return -1;
+	return ctx_keep(c, MARK, "yes", 3);
 }
 
 static int undo(struct ctx *c)
