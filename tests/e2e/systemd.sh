@@ -32,17 +32,35 @@ tools="$(command -v qemu-img) $(command -v qemu-nbd)"	# Debian 12's, as the gues
 tar -chz $tools $(ldd $tools | grep -o '/[^ :]*$\|/[^ ]* (' | tr -d '( ') 2>/dev/null | on_guest 'tar -xz -C / --skip-old-files'
 truncate -s 4M tiny.raw
 echo tiny | dd of=tiny.raw conv=notrunc status=none
+cat >tiny-power <<'END'
+#!/bin/sh
+# The switch of a server that is a file.
+cd "$(dirname "$0")" || exit 1
+case $1 in
+on) : >tiny-is-on ;;
+off) rm -f tiny-is-on ;;
+status) if [ -e tiny-is-on ]; then echo on; else echo off; fi ;;
+esac
+END
+chmod +x tiny-power
+./tiny-power on
 cat >units.yaml <<END
 plan: units
 $hosts
 machines:
   tiny:
-    source: { host: here, images: { root: "$LAB/tiny.raw" }, firmware: bios, cpus: 1, memory: 64MiB }
+    source:
+      host: here
+      images: { root: "$LAB/tiny.raw" }
+      firmware: bios
+      cpus: 1
+      memory: 64MiB
+      power: { command: { on: ["$LAB/tiny-power", "on"], off: ["$LAB/tiny-power", "off"], status: ["$LAB/tiny-power", status] } }
     target: { host: db1, dir: /srv/images, format: raw, start: systemd, nics: { eth0: { network: br9 } } }
     assess: [ machine: {} ]
     convert: [ disks: {} ]
     reconfigure: [ machine: {} ]
-    cutover: [ replay: {}, start: { grace: 0s } ]
+    cutover: [ replay: {}, off: {}, start: { grace: 0s } ]
 accept: [ { finding: guest.no-root, machine: tiny, until: 2099-01-01, reason: its disk holds no system } ]
 END
 expect 0 "$DROVER" hosts units.yaml --pin db1 -y
@@ -50,6 +68,7 @@ expect 0 "$DROVER" run units.yaml
 expect 0 "$DROVER" cutover units.yaml --preview
 said 'machine tiny, started by systemd'
 expect 0 "$DROVER" cutover units.yaml -y
+[ ! -e tiny-is-on ] || fail "the source is on beside its target"
 expect 0 on_guest 'systemctl is-active drover-tiny && systemctl is-enabled drover-tiny && ls /sys/class/net/br9/brif'
 said '^active$'
 said '^enabled$'
@@ -59,6 +78,7 @@ expect 0 on_guest 'systemctl is-active drover-tiny'
 expect 1 "$DROVER" rollback units.yaml -y
 said 'discard-target-writes'
 expect 0 "$DROVER" rollback units.yaml -y --discard-target-writes
+[ -e tiny-is-on ] || fail "the source is not on again"
 expect 3 on_guest 'systemctl is-active drover-tiny'
 expect 0 on_guest '[ -z "$(find /etc/systemd/system -name "drover-*")$(ls /sys/class/net/br9/brif)$(find /srv/images -type f)" ]'
 
