@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # A physical server (a real Debian in QEMU, reached by SSH, written to all the time) is moved
 # to another host with a brief freeze; it boots there from virtio, answers at its old address,
-# and holds every write acknowledged before the freeze. Rolled back before it served, the
-# source goes on as before.
+# and holds every write acknowledged before the freeze. A check asks the copy behind its fence.
+# Rolled back before it served, the source goes on as before.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -42,6 +42,10 @@ machines:
       memory: 512MiB
       start: qemu
       nics: { ens192: { network: br20, mac: keep, address: 10.77.0.10/24, gateway: 10.77.0.1 } }
+    validate:
+      - boot: { keep: true }
+      - check: { id: behind, at: fence, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 10m }
+      - release
     cutover:
       - check: { id: answers, after: start, at: here, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 15m }
 END
@@ -62,6 +66,9 @@ expect 0 "$DROVER" check plan.yaml
 expect 0 "$DROVER" preview plan.yaml
 said '/etc/fstab'
 expect 0 "$DROVER" run plan.yaml
+said 'validate.behind +done'
+said 'validate.release +done'
+lab_on kvm1 sh -c '[ -z "$(ip netns list)" ] && ! pgrep qemu-system' || fail "the fenced copy is left"
 [ "$("$power" status "$LAB/old.raw")" = on ] || fail "the source must serve after run"
 
 # back before the target served: the source goes on as before
