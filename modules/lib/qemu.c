@@ -161,6 +161,19 @@ static int await_monitor(struct ctx *c, const json_t *def, const struct vm_run *
 	return told_why(c, log, jstr(def, "name", ""));
 }
 
+/* Whoever ends another machine may take an empty /run/drover away in between. */
+static int make_run_dir(const char *dir)
+{
+	int rc = -1;
+
+	for (int tries = 0; tries < 10 && rc < 0; tries++) {
+		rc = io_mkdirs("/run/drover", 0700) < 0 ? -1 : io_mkdirs(dir, 0700);
+		if (rc < 0 && errno != ENOENT)
+			return -1;
+	}
+	return rc;
+}
+
 int qemu_launch(struct ctx *c, const json_t *def, const struct vm_run *run, int netns_fd)
 {
 	AUTO_JSON *words = vm_argv(def, run);
@@ -171,7 +184,7 @@ int qemu_launch(struct ctx *c, const json_t *def, const struct vm_run *run, int 
 
 	if (!program)
 		return ctx_need_tool(c, argv[0]);
-	if (io_mkdirs("/run/drover", 0700) < 0 || io_mkdirs(run->dir, 0700) < 0)
+	if (make_run_dir(run->dir) < 0)
 		return ctx_fail_sys(c, "cannot make '%s'", run->dir);
 	if (make_vars(c, def, run) < 0)
 		return -1;
