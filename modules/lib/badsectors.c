@@ -4,6 +4,7 @@
 #include "modules/lib/badsectors.h"
 
 #include "engine/base/mem.h"
+#include "modules/lib/disk_over.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,8 +12,7 @@
 #include <string.h>
 
 struct tolerant {
-	struct disk d;
-	struct disk *under;	/* owned */
+	struct disk_over over;
 	pthread_mutex_t lock;	/* guards what `bad` points to */
 	struct badsectors *bad;
 };
@@ -59,7 +59,7 @@ static int read_pieces(struct tolerant *t, char *buf, size_t n, uint64_t at, str
 
 		part = DISK_ALIGN - (at + done) % DISK_ALIGN;
 		part = part < n - done ? part : n - done;
-		if (t->under->ops->read(t->under, buf + done, part, at + done, &one) == 0)
+		if (disk_over_read(&t->over.d, buf + done, part, at + done, &one) == 0)
 			continue;
 		if (!badsectors_is(&one)) {
 			if (e)
@@ -77,7 +77,7 @@ static int t_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *
 	struct tolerant *t = of(d);
 	AUTO_ERR first = { 0 };
 
-	if (t->under->ops->read(t->under, buf, n, at, &first) == 0)
+	if (disk_over_read(d, buf, n, at, &first) == 0)
 		return 0;
 	if (badsectors_is(&first))
 		return read_pieces(t, buf, n, at, e);
@@ -86,49 +86,23 @@ static int t_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *
 	return -1;
 }
 
-static int t_write(struct disk *d, const void *buf, size_t n, uint64_t at, struct err *e)
-{
-	return of(d)->under->ops->write(of(d)->under, buf, n, at, e);
-}
-
-static int t_zero(struct disk *d, uint64_t at, uint64_t n, struct err *e)
-{
-	return of(d)->under->ops->zero(of(d)->under, at, n, e);
-}
-
-static int t_flush(struct disk *d, struct err *e)
-{
-	return of(d)->under->ops->flush(of(d)->under, e);
-}
-
-static int t_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole, struct err *e)
-{
-	return of(d)->under->ops->extent(of(d)->under, at, len, hole, e);
-}
-
 static int t_close(struct disk *d, struct err *e)
 {
-	struct tolerant *t = of(d);
-	int rc = disk_close(&t->under, e);
-
-	pthread_mutex_destroy(&t->lock);
-	free(t);
-	return rc;
+	pthread_mutex_destroy(&of(d)->lock);
+	return disk_over_close(d, e);
 }
 
 static const struct disk_ops ops = {
-	.read = t_read, .write = t_write, .zero = t_zero,
-	.flush = t_flush, .extent = t_extent, .close = t_close,
+	.read = t_read, .write = disk_over_write, .zero = disk_over_zero,
+	.flush = disk_over_flush, .extent = disk_over_extent, .close = t_close,
 };
 
 struct disk *badsectors_zero(struct disk *d, struct badsectors *b)
 {
 	struct tolerant *t = mem_alloc(sizeof(*t));
 
-	t->d = *d;		/* the path is borrowed from the one below */
-	t->d.ops = &ops;
-	t->under = d;
+	disk_over_init(&t->over, &ops, d);
 	t->bad = b;
 	pthread_mutex_init(&t->lock, NULL);
-	return &t->d;
+	return &t->over.d;
 }

@@ -4,6 +4,7 @@
 #include "modules/lib/freespace.h"
 
 #include "engine/base/text.h"
+#include "modules/lib/disk_over.h"
 #include "modules/lib/gtree_ext.h"
 #include "modules/lib/parttab.h"
 
@@ -213,8 +214,7 @@ void freespace_find(struct disk *d, struct freespace *f)
 /* ---- leaving it out ------------------------------------------------------------------ */
 
 struct skipping {
-	struct disk d;
-	struct disk *under;	/* owned */
+	struct disk_over over;
 	struct freespace f;
 };
 
@@ -249,7 +249,7 @@ static int stretch(struct skipping *s, uint64_t at, uint64_t *len, bool *hole, s
 		*len = r->at + r->len - at;
 		return 0;
 	}
-	if (s->under->ops->extent(s->under, at, len, hole, e) < 0)
+	if (disk_over_extent(&s->over.d, at, len, hole, e) < 0)
 		return -1;
 	if (r && *len > r->at - at)
 		*len = r->at - at;
@@ -274,49 +274,23 @@ static int s_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole, stru
 	return 0;
 }
 
-static int s_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
-{
-	return of(d)->under->ops->read(of(d)->under, buf, n, at, e);
-}
-
-static int s_write(struct disk *d, const void *buf, size_t n, uint64_t at, struct err *e)
-{
-	return of(d)->under->ops->write(of(d)->under, buf, n, at, e);
-}
-
-static int s_zero(struct disk *d, uint64_t at, uint64_t n, struct err *e)
-{
-	return of(d)->under->ops->zero(of(d)->under, at, n, e);
-}
-
-static int s_flush(struct disk *d, struct err *e)
-{
-	return of(d)->under->ops->flush(of(d)->under, e);
-}
-
 static int s_close(struct disk *d, struct err *e)
 {
-	struct skipping *s = of(d);
-	int rc = disk_close(&s->under, e);
-
-	freespace_free(&s->f);
-	free(s);
-	return rc;
+	freespace_free(&of(d)->f);
+	return disk_over_close(d, e);
 }
 
 static const struct disk_ops ops = {
-	.read = s_read, .write = s_write, .zero = s_zero,
-	.flush = s_flush, .extent = s_extent, .close = s_close,
+	.read = disk_over_read, .write = disk_over_write, .zero = disk_over_zero,
+	.flush = disk_over_flush, .extent = s_extent, .close = s_close,
 };
 
 struct disk *freespace_skip(struct disk *d, struct freespace *f)
 {
 	struct skipping *s = mem_alloc(sizeof(*s));
 
-	s->d = *d;		/* the path is borrowed from the one below */
-	s->d.ops = &ops;
-	s->under = d;
+	disk_over_init(&s->over, &ops, d);
 	s->f = *f;
 	*f = (struct freespace){ 0 };
-	return &s->d;
+	return &s->over.d;
 }
