@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * copy_disk - one pass of one disk: the source's end.
+ */
+#include "modules/lib/copy_impl.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+#include "modules/lib/badsectors.h"
+#include "modules/lib/track.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void on_tick(void *arg, const struct stream_stat *st)
+{
+	struct sending *s = arg;
+
+	ctx_progress(s->c, s->before + st->scanned, s->total, "bytes", s->disk);
+}
+
+static bool on_cancelled(void *arg)
+{
+	return ctx_cancelled(((struct sending *)arg)->c);
+}
+
+static uint64_t on_send_rate(void *arg)
+{
+	return ctx_send_rate(((struct sending *)arg)->c);
+}
+
+static uint64_t on_read_rate(void *arg)
+{
+	return ctx_read_rate(((struct sending *)arg)->c);
+}
+
+/* `why` all of it was read, or NULL. */
+static void note_pass(struct sending *s, const struct stream_stat *st, const char *why)
+{
+	json_t *list = json_object_get(s->report, s->disk), *one = json_object();
+	char size[24], sent[24], got[24];
+
+	if (!list) {
+		list = json_array();
+		jset(s->report, s->disk, list);
+	}
+	jset_int(one, "pass", st->pass);
+	jset_int(one, "data", (int64_t)st->data);
+	jset_int(one, "wire", (int64_t)st->wire);
+	jset_int(one, "zero", (int64_t)st->zero);
+	jset_int(one, "same", (int64_t)st->same);
+	jset_int(one, "read", (int64_t)st->read);
+	jset_int(one, "ms", (int64_t)st->ms);
+	jset_str(one, "by", st->partly ? "trace" : "digest");
+	jadd(list, one);
+	text_size(st->size, size);
+	text_size(st->data, sent);
+	text_size(st->read, got);
+	if (st->partly)
+		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; its traced writes were "
+			"read: %s", s->disk, st->pass, sent, size, (unsigned long long)st->ms,
+			got);
+	else
+		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; all of it was read: %s",
+			s->disk, st->pass, sent, size, (unsigned long long)st->ms,
+			why ? why : "the target's copy is not the one that was followed");
+}
+
+/* What is to be read: NULL with *t filled, or why all of it is; "" with e. */
+static const char *find_changes(struct sending *s, const char *name, const json_t *spec,
+				struct track_changes *t, struct err *e)
+{
+	AUTO_FREE char *path = disk_find(name, spec, e);
+
+	/* What the page cache holds is no write of the device yet. */
+	if (!path || (s->held && track_settle(path, e) < 0))
+		return "";
+	if (s->how->changes == CHANGES_DIGEST)
+		return "digests are compared";
+	return track_take(s->c, name, path, s->how->track_ms, t);
+}
+
+static bool zero_bad(struct ctx *c)
+{
+	return strcmp(jstr(ctx_args(c), "bad_sectors", "fail"), "zero") == 0;
+}
+
+/* What could not be read, for people: the first stretches, and all of it in evidence. */
+static void tell_bad(struct sending *s, const char *name, const struct badsectors *b)
+{
+	AUTO_FREE char *file = mem_printf("%s.bad-sectors", name);
+	AUTO_STR all = { 0 };
+	char size[24], places[40] = "";
+
+	if (b->count == 0)
+		return;
+	for (size_t i = 0; i < b->count; i++)
+		str_addf(&all, "byte %llu, length %llu\n", (unsigned long long)b->v[i].at,
+			 (unsigned long long)b->v[i].len);
+	text_size(b->bytes, size);
+	if (b->count > 1)
+		snprintf(places, sizeof(places), " on in %zu places", b->count);
+	ctx_evidence(s->c, file, all.s, all.len);
+	ctx_finding(s->c, "warning", "disk.bad_sectors", "find out which files lie there before "
+		    "you cut over; the evidence names every place", "%s of disk '%s' cannot be "
+		    "read, from byte %llu%s: zeros were copied", size, name,
+		    (unsigned long long)b->v[0].at, places);
+}
+
+static uint32_t failed(struct ctx *c, const char *name, struct err *e)
+{
+	if (badsectors_is(e) && !zero_bad(c))
+		err_hint(e, "the disk cannot be read there; `bad_sectors: zero` in this step and "
+			 "in the cutover's pass copies zeros in its place");
+	err_wrap(e, "cannot copy disk '%s'", name);
+	return 0;
+}
+
+uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
+			struct err *e)
+{
+	struct stream st = { .fd = ctx_stream(s->c), .zip = s->how->zip, .tick = on_tick,
+		.cancelled = on_cancelled, .send_rate = on_send_rate,
+		.read_rate = on_read_rate, .arg = s };
+	struct stream_open o = { .disk = name, .chunk = s->how->chunk };
+	struct stream_stat stat = { 0 };
+	AUTO_BADSECTORS bad = { 0 };
+	AUTO_CHANGES changes = { 0 };
+	const char *why = find_changes(s, name, spec, &changes, e);
+	AUTO_DISK *d = err_is(e) ? NULL : disk_open_source(name, spec, 0, e);
+
+	s->disk = name;
+	o.changes = why ? NULL : &changes;
+	if (!d) {
+		stream_fail(&st, e);
+		return 0;
+	}
+	if (d->sandbox)
+		ctx_log(s->c, "%s: qemu-nbd runs with %s", name, d->sandbox);
+	/* Zeros in the place of a bitmap would be free space: that is looked at first. */
+	d = copy_without_free(s->c, name, spec, d);
+	if (zero_bad(s->c))
+		d = badsectors_zero(d, &bad);
+	if (stream_send(&st, d, &o, &stat, e) < 0)
+		return failed(s->c, name, e);
+	if (s->how->changes != CHANGES_DIGEST)
+		track_confirm(s->c, name, stat.root, s->how->track_ms);
+	s->before += stat.size;
+	s->pass.read += stat.read;
+	s->pass.changed += stat.data + stat.zero;
+	s->pass.wire += stat.wire;
+	note_pass(s, &stat, why);
+	tell_bad(s, name, &bad);
+	return stat.pass ? stat.pass : 1;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * copy_impl - what the two files of the source's end of a copy share.
+ */
+#ifndef DROVER_COPY_IMPL_H
+#define DROVER_COPY_IMPL_H
+
+#include "modules/lib/copy.h"
+#include "modules/lib/warm.h"
+
+struct sending {
+	struct ctx *c;
+	const struct copy_how *how;
+	uint64_t before, total;	/* bytes of this pass: disks that are done, all */
+	const char *disk;
+	bool held;		/* the source stands still in this pass */
+	json_t *report;		/* disk -> list of passes */
+	struct warm_pass pass;	/* what this pass sums up to, all disks */
+	json_t *passes;		/* of fact `warm`; owned */
+};
+
+/* One disk, one pass; adds to s->before, s->report and s->pass. The pass it was, or 0 with e,
+ * which the other end was told. */
+uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
+			struct err *e);
+
+#endif
