@@ -32,6 +32,7 @@ enum opt {
 	/* a verb takes these when its row says so */
 	OPT_OUTPUT, OPT_DETAILED, OPT_PREVIEW, OPT_EXPAND, OPT_DIFF, OPT_DISCARD,
 	OPT_TO, OPT_CONFIRM, OPT_LIMIT, OPT_MAN, OPT_PIN, OPT_KEEP, OPT_GO_ON, OPT_SAMPLE,
+	OPT_WAIT,
 	OPT_COUNT
 };
 #define OPT_SHARED_COUNT OPT_OUTPUT	/* the shared ones come first */
@@ -112,6 +113,8 @@ int cli_errors(struct cli *c, const struct err_list *l);
 int cli_build_graph(struct cli *c);	/* c->graph of c->plan */
 /* c->state: --state, else ".drover" beside the plan. Makes c->loop if needed. */
 int cli_open_state(struct cli *c, enum state_mode mode);
+/* The same, to write; one that a `sync --keep` holds is taken over from it (handover.c). */
+int cli_take_state(struct cli *c);
 char *cli_state_dir(const struct cli *c);	/* caller frees */
 /* True when the state knows nothing of the plan, told with what to type next, and
  * *status is set; also when it cannot be read. The state is closed again. */

@@ -40,7 +40,9 @@ const struct option_row option_rows[OPT_COUNT] = {
 	[OPT_PIN] = { "pin", 0, "HOST", NULL,
 		"show the key of this host and, once confirmed, trust it from now on" },
 	[OPT_KEEP] = { "keep", 0, "COUNT", NULL, "how many of each machine's newest backups stay" },
-	[OPT_GO_ON] = { "keep", 0, NULL, NULL, "go on, pass after pass, until Ctrl-C" },
+	[OPT_GO_ON] = { "keep", 0, NULL, NULL, "go on, pass after pass, until Ctrl-C or a cutover" },
+	[OPT_WAIT] = { "wait", 0, "DURATION", NULL,
+		"how long a sync --keep may take to end its pass (default: 10m)" },
 	[OPT_SAMPLE] = { "sample", 0, NULL, NULL, "look at one chunk in twenty only" },
 };
 
@@ -84,9 +86,11 @@ const struct verb verbs[] = {
 	  "that it is off, starts the target, and runs the checks. Up to the moment the target "
 	  "serves, `drover rollback` brings the source back.\n\n"
 	  "The preview says how long nobody will serve, an estimate like those of "
-	  "`drover preview`, beside what the plan's `downtime` allows.",
+	  "`drover preview`, beside what the plan's `downtime` allows.\n\n"
+	  "A `drover sync --keep` that holds the same state is asked to end when its pass is "
+	  "over; the cutover waits for that and takes over, the writes still traced.",
 	  "drover cutover erp.yaml --preview\ndrover cutover erp.yaml --machine erp-db",
-	  { OPT_PREVIEW, OPT_OUTPUT, OPT_DIFF }, verb_cutover },
+	  { OPT_PREVIEW, OPT_OUTPUT, OPT_DIFF, OPT_WAIT }, verb_cutover },
 	{ "rollback", "PLAN", 1, 1, "back to the start, or to before a phase",
 	  "Undoes the steps in reverse order, asks the probes again and compares what they "
 	  "say with what was recorded before. Once the target has served it refuses: "

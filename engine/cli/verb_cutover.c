@@ -60,6 +60,8 @@ int verb_cutover(struct cli *c)
 	if (!preview && (status = cli_confirm(c, "Cut over %s: the source stops serving, the "
 					      "target starts.", names)))
 		return status;
+	if (!preview && (status = cli_take_state(c)))
+		return status;
 	status = cli_run(c, &o, &out);
 	if (status == 0 && c->opt[OPT_OUTPUT] && out)
 		status = report_save(c, c->opt[OPT_OUTPUT], out);

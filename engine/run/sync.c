@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sync - further passes while the source serves: each machine's disks once more, by the
  * steps that copied them, and what was written read back. Each pass is an intent, an
- * outcome and a commit; with `keep` the next one follows after a pause.
+ * outcome and a commit; with `keep` the next one follows after a pause, until a person or
+ * a cutover that waits for the state ends it: after the pass under way.
  *
  * What it tells belongs to the cutover, as if it came before its first step: going back
  * to an earlier phase finds the tree as that phase left it.
@@ -15,6 +16,7 @@
 #define KEY "cutover.sync"
 #define PAUSE_MIN_MS 2000u		/* between two passes */
 #define PAUSE_MAX_MS 60000u
+#define LOOK_MS 200u			/* how often it is asked whether to go on */
 
 struct herd;
 
@@ -27,6 +29,7 @@ struct sync {
 	json_t *names;			/* facts to record; owned */
 	char *summary;			/* of this pass; owned or NULL */
 	bool waiting;			/* for its turn */
+	uint64_t rests_until;		/* between two passes; 0: it does not rest */
 	struct sync *next;		/* in herd->all */
 };
 
@@ -36,6 +39,8 @@ struct herd {
 	uint32_t running;
 	uint32_t left;			/* who holds it: machines not over, and who looks */
 	struct sync *all;
+	struct loop_timer *look;	/* with `keep` */
+	bool wanted;			/* another drover waits for the state */
 };
 
 uint32_t sync_next(const struct run *r, const struct mach *m, uint32_t node)
@@ -51,16 +56,9 @@ uint32_t sync_next(const struct run *r, const struct mach *m, uint32_t node)
 
 static void pass_begin(struct sync *s);
 
-static void whose_turn(struct herd *h)
+static bool ending(const struct herd *h)
 {
-	uint32_t limit = h->r->plan->limits.phase[PHASE_CONVERT];
-
-	for (struct sync *s = h->all; s && (!limit || h->running < limit); s = s->next)
-		if (s->waiting) {
-			s->waiting = false;
-			h->running++;
-			pass_begin(s);
-		}
+	return h->wanted || run_stopping(h->r);
 }
 
 /* One that held it no longer does. */
@@ -68,6 +66,7 @@ static void let_go(struct herd *h)
 {
 	if (--h->left > 0)
 		return;
+	loop_timer_del(h->look);
 	while (h->all) {
 		struct sync *s = h->all;
 
@@ -85,16 +84,47 @@ static void over(struct sync *s)
 	let_go(s->herd);
 }
 
-static void wait_for_turn(void *arg)
+/* The caller holds the herd. */
+static void whose_turn(struct herd *h)
 {
-	struct sync *s = arg;
+	uint32_t limit = h->r->plan->limits.phase[PHASE_CONVERT];
 
-	if (run_stopping(s->herd->r)) {
-		over(s);
-		return;
+	for (struct sync *s = h->all; s; s = s->next) {
+		if (!s->waiting || (!ending(h) && limit && h->running >= limit))
+			continue;
+		s->waiting = false;
+		if (ending(h)) {
+			over(s);
+		} else {
+			h->running++;
+			pass_begin(s);
+		}
 	}
-	s->waiting = true;
-	whose_turn(s->herd);
+}
+
+static void see_whether_wanted(struct herd *h)
+{
+	if (h->wanted || !state_wanted(h->r->state))
+		return;
+	h->wanted = true;
+	report_log(h->r, NULL, NULL, "a cutover waits for the state: this ends %s",
+		   h->running ? "when the pass under way is over" : "now");
+}
+
+static void look(void *arg)
+{
+	struct herd *h = arg;
+
+	h->left++;
+	see_whether_wanted(h);
+	for (struct sync *s = h->all; s; s = s->next)
+		if (s->rests_until && (ending(h) || loop_now(h->r->loop) >= s->rests_until)) {
+			s->rests_until = 0;
+			s->waiting = true;
+		}
+	h->look = loop_timer_add(h->r->loop, LOOK_MS, look, h);
+	whose_turn(h);
+	let_go(h);
 }
 
 /* The pass is over; the next machine may begin, and this one again later. */
@@ -102,15 +132,15 @@ static void pass_over(struct sync *s, bool ok)
 {
 	struct herd *h = s->herd;
 	uint64_t took = loop_now(h->r->loop) - s->began_ms;
-	bool again = ok && !s->m->failed && h->r->o->keep && !run_stopping(h->r);
 
 	h->running--;
 	h->left++;		/* the herd stays while we look at it */
-	if (!again)
-		over(s);
+	if (ok && !s->m->failed && h->r->o->keep && !ending(h))
+		s->rests_until = loop_now(h->r->loop) +
+			(took < PAUSE_MIN_MS ? PAUSE_MIN_MS :
+			 took > PAUSE_MAX_MS ? PAUSE_MAX_MS : took);
 	else
-		run_later(h->r, took < PAUSE_MIN_MS ? PAUSE_MIN_MS :
-			  took > PAUSE_MAX_MS ? PAUSE_MAX_MS : took, wait_for_turn, s);
+		over(s);
 	whose_turn(h);
 	let_go(h);
 }
@@ -269,10 +299,17 @@ static void pass_begin(struct sync *s)
 
 void sync_begin(struct run *r)
 {
-	struct herd *h = mem_alloc(sizeof(*h));
+	struct herd *h;
+	AUTO_ERR e = { 0 };
 
-	h->r = r;
-	h->left = 1;		/* it stays while we fill it */
+	if (r->o->keep && state_offer(r->state, &e) < 0) {
+		run_error(r, &e);
+		return;
+	}
+	h = mem_alloc(sizeof(*h));
+	*h = (struct herd){ .r = r, .left = 1 };	/* it stays while we fill it */
+	if (r->o->keep)
+		h->look = loop_timer_add(r->loop, LOOK_MS, look, h);
 	for (uint32_t i = r->plan->machine_count; i-- > 0;) {
 		struct sync *s;
 

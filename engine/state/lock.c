@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #define INFO_MAX 4096
+#define ASKING "next"		/* who asks has a lock on it; many may at once */
+#define OFFERED "yields"
 
 static void set_file_line(json_t *o, const char *key, const char *path)
 {
@@ -127,6 +129,10 @@ static int held(const char *dir, const char *path, struct err *e)
 		who ? who : "another drover that is just starting");
 	if (!o)
 		return err_hint(e, "repeat the command in a moment");
+	if (jbool(o, OFFERED, false))
+		return err_hint(e, "it is a `drover sync --keep`: `drover cutover PLAN` takes over from "
+				"it, `kill %lld` on %s ends it",
+				(long long)jint(o, "pid", 0), jstr(o, "host", "?"));
 	return err_hint(e, "wait until that run ends; `drover status PLAN` shows it, "
 			"`kill %lld` on %s stops it at a safe point",
 			(long long)jint(o, "pid", 0), jstr(o, "host", "?"));
@@ -194,6 +200,51 @@ void lock_release(struct lock *l)
 		errno = 0;
 	mem_close_fd(&l->file);
 	mem_close_fd(&l->dir);
+}
+
+/* The text only grows: one write puts it in the place of the one before. */
+int lock_offer(struct lock *l, struct err *e)
+{
+	AUTO_FREE char *text = mem_alloc(INFO_MAX), *now = NULL;
+	ssize_t n = pread(l->file, text, INFO_MAX, 0);
+	AUTO_JSON *o = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
+
+	if (!o)
+		return err_sys(e, "cannot offer the state to others");
+	jset_bool(o, OFFERED, true);
+	now = json_pretty(o);
+	if (io_pwrite_full(l->file, now, strlen(now), 0) < 0)
+		return err_sys(e, "cannot offer the state to others");
+	return 0;
+}
+
+bool lock_offered(const char *dir)
+{
+	AUTO_FREE char *path = mem_printf("%s/lock", dir);
+	AUTO_JSON *o = info_read(path);
+
+	return jbool(o, OFFERED, false);
+}
+
+bool lock_wanted(const struct lock *l)
+{
+	AUTO_FD fd = openat(l->dir, ASKING, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	struct flock f = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &f) == 0 && f.l_type != F_UNLCK;
+}
+
+int lock_ask(const char *dir, struct err *e)
+{
+	AUTO_FREE char *path = mem_printf("%s/" ASKING, dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct flock f = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+
+	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &f) == 0)
+		return fd;
+	err_sys(e, "cannot ask for state '%s'", dir);
+	mem_close_fd(&fd);
+	return -1;
 }
 
 /* Asked of the text alone: trying the lock would make a start beside it fail. */

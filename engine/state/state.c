@@ -17,6 +17,10 @@ const char *state_lineage(const struct state *s) { return s->lineage; }
 const char *state_notice(const struct state *s) { return s->notice; }
 const json_t *state_meta(const struct state *s) { return s->meta; }
 char *state_holder(const char *dir) { return lock_holder(dir); }
+int state_offer(struct state *s, struct err *e) { return lock_offer(&s->lock, e); }
+bool state_wanted(const struct state *s) { return lock_wanted(&s->lock); }
+bool state_offered(const char *dir) { return lock_offered(dir); }
+int state_ask(const char *dir, struct err *e) { return lock_ask(dir, e); }
 
 bool state_is_empty(const struct state *s)
 {

@@ -51,6 +51,13 @@ bool state_is_empty(const struct state *s);
 /* Who holds the state directory now, a line for people; NULL: nobody. Caller
  * frees. */
 char *state_holder(const char *dir);
+/* Let others ask for it, as lock.h says: the holder looks whether it is wanted, and closes it
+ * when it can; others see whether it is offered, ask until the descriptor is closed, and
+ * open it meanwhile until that goes well. */
+int state_offer(struct state *s, struct err *e);
+bool state_wanted(const struct state *s);
+bool state_offered(const char *dir);
+int state_ask(const char *dir, struct err *e);
 /* 32 hex, of this state directory; of one that is missing: what it might get. */
 const char *state_lineage(const struct state *s);
 

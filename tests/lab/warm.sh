@@ -74,9 +74,13 @@ expect 0 "$DROVER" log plan.yaml
 said 'sync: pass 3, .* changed, root [0-9a-f]{12}'
 
 # on and on, until it is told to stop
-"$DROVER" sync plan.yaml --keep >keep.out 2>&1 &
-keep=$!
-wait_for 60 grep -q 'pass 5:' keep.out || fail "sync --keep made no second pass: $(cat keep.out)"
+made() { [ "$(grep -cE 'pass [0-9]+:' keep.out)" -ge "$1" ]; }
+on_and_on() {	# on_and_on COUNT: until so many passes are over
+	"$DROVER" sync plan.yaml --keep >keep.out 2>&1 &
+	keep=$!
+	wait_for 120 made "$1" || fail "sync --keep made no $1 passes: $(cat keep.out)"
+}
+on_and_on 2
 kill -INT $keep
 wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
 
@@ -85,10 +89,19 @@ expect 0 "$DROVER" rollback plan.yaml --to validate -y
 expect 0 "$DROVER" run plan.yaml
 [ "$(trackers)" = 1 ] || fail "the tracker is gone"
 
-# the last pass: what was written until the freeze
+# the last pass: what was written until the freeze; the cutover takes over from the passes
+on_and_on 1
+expect 4 "$DROVER" rollback plan.yaml -y
+tells '`drover cutover plan.yaml` takes over from it'
+kill -STOP $keep
+expect 4 "$DROVER" cutover plan.yaml -y --wait 1s
+tells 'has not ended within 1s'
+kill -CONT $keep
 book 4M
 lab_on a cat /srv/data/book >book.want
 expect 0 "$DROVER" cutover plan.yaml -y -v
+wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
+tells 'waiting until the sync --keep of pid [0-9]+'
 tells 'its traced writes were read'
 debugfs -R "dump /book $LAB/book.got" images/data/root.base.raw 2>/dev/null
 cmp book.want book.got || fail "the target lacks what was written before the freeze"

@@ -66,6 +66,7 @@ static const struct fake_rule rules[RULES] = {
 	  .by_fact = true },
 	{ .module = "cutover.off", .var = "a.power", .to = 0 },
 	{ .module = "cutover.start", .var = "b.serving", .to = 1 },
+	{ .module = "call.sync" },
 	{ .module = "call.cleanup" },
 	{ .module = "call.finalize" },
 };
