@@ -47,6 +47,7 @@ struct host {
 	struct loop *loop;
 	void *impl;			/* the transport's own */
 	bool ready;			/* the agent has said hello */
+	bool met;			/* who is there has proven to be it: long before that */
 	json_t *notes;			/* lines for people of what the way there does not
 					   do that they asked for; array or NULL */
 	json_t *hello;			/* {version, build, uname{}, pid, uid, memfd, ...} */

@@ -177,6 +177,7 @@ static void step_keys(struct sshost *s)
 		sshost_fail(s, &e);
 		return;
 	}
+	s->host->met = true;
 	s->state = SSH_AUTH;
 }
 

@@ -24,6 +24,17 @@ bool step_switches_off(const struct plan_step *s)
 	return s->phase == PHASE_CUTOVER && s->module->place == ON_POWER && s->module->apply;
 }
 
+static uint32_t source_host(const struct job *j)
+{
+	return j->r->plan->machines[j->m->index].source_host;
+}
+
+/* The machine is its own source host: where it is off, nobody answers. */
+static bool is_live(const struct job *j)
+{
+	return jbool(json_object_get(j->m->facts, "machine"), "stable.live", false);
+}
+
 /* ---- before the intent -------------------------------------------------------------------- */
 
 /* The source served until now: what was read of it while it stood still before is
@@ -52,16 +63,27 @@ static void forget_held(struct job *j, struct rec *c)
 	}
 }
 
-/* Wall time, in seconds: another run may have to read it. */
+static void boot_now(const struct job *j, char id[CLOCK_BOOT])
+{
+	const struct clock *c = loop_clock(j->r->loop);
+
+	c->boot(c->arg, id);
+}
+
+/* For another run, which may have to read it: how long the source stands still, by a
+ * clock that nobody sets, and which boot of it that was. */
 static json_t *window(const struct job *j)
 {
-	int64_t now = run_wall(j->r), left = 0;
-	uint64_t t = loop_now(j->r->loop);
+	json_t *o = json_object();
+	char boot[CLOCK_BOOT];
 
-	if (j->held_until > t)
-		left = (int64_t)(j->held_until - t) / 1000;
-	return json_pack("{s:I, s:I}", "from", (json_int_t)now, "until",
-			 (json_int_t)(now + left));
+	boot_now(j, boot);
+	jset_str(o, "source", hosts_boot(j->r, source_host(j)));
+	if (j->held_until && *boot) {
+		jset_str(o, "boot", boot);
+		jset_int(o, "until_ms", (int64_t)j->held_until);
+	}
+	return o;
 }
 
 void held_intend(struct job *j, struct rec *c)
@@ -69,7 +91,7 @@ void held_intend(struct job *j, struct rec *c)
 	if (takes_hold(j->s))
 		forget_held(j, c);
 	if (step_switches_off(j->s))
-		rec_meta(c, "held", j->held_until ? window(j) : json_null());
+		rec_meta(c, "held", window(j));
 }
 
 /* ---- asking ------------------------------------------------------------------------------- */
@@ -80,18 +102,21 @@ static bool is_off(const struct job *j)
 }
 
 /* The source does not answer, and an earlier run began to switch it off: that is what is
- * to be expected as long as the hold lasts for certain. */
+ * to be expected as long as the hold lasts for certain. Another machine, or this one after
+ * a reboot, has no clock that could tell: the one on the wall may have been set. */
 static bool lasts_by_the_clock(struct job *j, const json_t *result)
 {
 	const json_t *held = json_object_get(meta_of(j->r, j->m), "held");
 	const char *kind = result_kind(result);
-	int64_t now = run_wall(j->r), until = jint(held, "until", 0);
+	uint64_t until = (uint64_t)jint(held, "until_ms", 0);
+	char boot[CLOCK_BOOT];
 
+	boot_now(j, boot);
 	if ((strcmp(kind, "down") && strcmp(kind, "lost")) ||
-	    !meta_touched(j->r, j->m, j->node) || now < jint(held, "from", INT64_MAX) ||
-	    now >= until)
+	    !meta_touched(j->r, j->m, j->node) || !*boot ||
+	    strcmp(jstr(held, "boot", ""), boot) || loop_now(j->r->loop) >= until)
 		return false;
-	j->held_until = loop_now(j->r->loop) + (uint64_t)(until - now) * 1000;
+	j->held_until = until;
 	return true;
 }
 
@@ -131,8 +156,8 @@ static void on_held(struct op *o, const json_t *result, void *arg)
 	if (!holds && !lasts_by_the_clock(j, result))
 		refuse(j, o, result);
 	else if (is_off(j))
-		job_succeed(j, j->before, meta_touched(j->r, j->m, j->node) ? "done" :
-			    "unchanged", meta_touched(j->r, j->m, j->node));
+		held_succeed(j, j->before, meta_touched(j->r, j->m, j->node) ? "done" :
+			     "unchanged", meta_touched(j->r, j->m, j->node));
 	else
 		step_intend(j);
 }
@@ -173,7 +198,9 @@ bool held_too_long(struct job *j)
 
 bool held_was_on_again(struct job *j)
 {
-	if (!step_switches_off(j->s) || !meta_finished(j->r, j->m, j->node))
+	/* a person's word is of the run in which it was given: they are asked again */
+	if (!step_switches_off(j->s) || !meta_finished(j->r, j->m, j->node) ||
+	    !strcmp(jstr(j->before, "state", ""), "unknown"))
 		return false;
 	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': its source "
 		"was switched on again after the last pass", j->m->name);
@@ -181,6 +208,48 @@ bool held_was_on_again(struct job *j)
 		      "rollback PLAN --to cutover --discard-target-writes ends the target" :
 		      "drover cutover PLAN begins it anew");
 	return true;
+}
+
+/* How it answers, in words. */
+static char *how_alive(const struct job *j, enum alive how, const char *boot)
+{
+	const char *was = jstr(json_object_get(meta_of(j->r, j->m), "held"), "source", NULL);
+	const char *host = j->r->plan->hosts[source_host(j)].name;
+
+	if (how == ALIVE_KEY)
+		return mem_printf("the SSH server of '%s' still answers", host);
+	if (was && boot && strcmp(was, boot))
+		return mem_printf("'%s' answers, started anew since", host);
+	return mem_printf("'%s' still answers: it was never off", host);
+}
+
+static void on_alive(void *arg, enum alive how, const char *boot)
+{
+	struct job *j = arg;
+
+	if (how == ALIVE_SILENT) {
+		job_succeed(j, j->answer, j->status, j->touched);
+		return;
+	}
+	AUTO_FREE char *words = how_alive(j, how, boot);
+	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of '%s': its "
+		"source.power says that it is off, but %s", j->m->name, words);
+	job_fail_text(j, "failed", text, "does source.power switch, and ask, the machine that "
+		      "its host is? mend the plan, then drover cutover PLAN begins it anew");
+}
+
+/* A power facility may switch another machine. Once the target may serve, who answers at
+ * that address may be the target. */
+void held_succeed(struct job *j, const json_t *answer, const char *status, bool touched)
+{
+	if (!step_switches_off(j->s) || !is_live(j) || j->m->serving) {
+		job_succeed(j, answer, status, touched);
+		return;
+	}
+	j->answer = json_incref((json_t *)answer);
+	j->status = status;
+	j->touched = touched;
+	alive_ask(j->r, source_host(j), on_alive, j);
 }
 
 bool held_unproven(struct job *j)
@@ -205,10 +274,9 @@ bool held_unproven(struct job *j)
 static bool ends_with(const struct job *j, const json_t *entry)
 {
 	const char *kind = jstr(entry, "kind", "");
-	bool live = jbool(json_object_get(j->m->facts, "machine"), "stable.live", false);
 
 	return strcmp(jstr(entry, "machine", ""), j->m->name) == 0 &&
-	       (!strcmp(kind, "freeze") || (live && !strcmp(kind, "tracker")));
+	       (!strcmp(kind, "freeze") || (is_live(j) && !strcmp(kind, "tracker")));
 }
 
 /* Nothing of that is left to be taken away. */

@@ -23,6 +23,8 @@ struct run_host {
 	enum link_state state;
 	bool was_ready;			/* once in this run */
 	bool noted;			/* its notes were told */
+	bool met;			/* a connection that is over had proven who is there */
+	bool hoped_silent;		/* nothing is wrong with it when it does not answer */
 	bool patient;			/* this series of tries waits for a booting host */
 	int tries;			/* since it was last ready */
 	uint64_t since_ms;		/* the first of them */
@@ -164,21 +166,26 @@ static bool is_switched_off(const struct run_host *rh)
 	return false;
 }
 
+static void tell_down(struct run_host *rh)
+{
+	if (!rh->hoped_silent && (rh->wait_count > 0 || !is_switched_off(rh)))
+		tell(rh, "down", &rh->why);
+	else if (!rh->hoped_silent || rh->tries == 0)	/* once */
+		tell(rh, "off", NULL);
+}
+
 static void on_down(struct host *h, struct err *e, void *arg)
 {
 	struct run_host *rh = arg;
 	int shift;
 
-	(void)h;
 	if (rh->state == LINK_CLOSED)
 		return;
+	rh->met = rh->met || h->met;
 	err_clear(&rh->why);
 	err_move(&rh->why, e);
 	run_err_final(rh->r->plan, &rh->why);
-	if (rh->wait_count == 0 && is_switched_off(rh))
-		tell(rh, "off", NULL);
-	else
-		tell(rh, "down", &rh->why);
+	tell_down(rh);
 	if (rh->tries++ == 0)
 		rh->since_ms = loop_now(rh->r->loop);
 	if (rh->wait_count == 0) {
@@ -255,6 +262,37 @@ void hosts_start(struct run *r, uint32_t host, struct call *c)
 	} else if (rh->state == LINK_GONE) {
 		run_later(r, 0, fail_gone, rh);
 	}
+}
+
+bool hosts_up(const struct run *r, uint32_t host)
+{
+	return r->hosts[host].state == LINK_READY;
+}
+
+const char *hosts_boot(const struct run *r, uint32_t host)
+{
+	return hosts_up(r, host) ? jstr(r->hosts[host].h->hello, "boot", NULL) : NULL;
+}
+
+void hosts_hope_silent(struct run *r, uint32_t host, bool hope)
+{
+	struct run_host *rh = &r->hosts[host];
+
+	rh->hoped_silent = hope;
+	if (!hope)
+		return;
+	rh->met = false;
+	if (rh->state == LINK_GONE && rh->wait_count == 0) {
+		rh->state = LINK_IDLE;
+		rh->tries = 0;
+	}
+}
+
+bool hosts_met(const struct run *r, uint32_t host)
+{
+	const struct run_host *rh = &r->hosts[host];
+
+	return rh->met || (rh->state == LINK_OPENING && rh->h && rh->h->met);
 }
 
 void hosts_stop_call(struct run *r, uint32_t host, struct call *c)

@@ -11,6 +11,7 @@ void job_free(struct job *j)
 {
 	json_decref(j->before);
 	json_decref(j->applied);
+	json_decref(j->answer);
 	json_decref(j->evidence);
 	json_decref(j->fact_names);
 	free(j->key);

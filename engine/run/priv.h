@@ -15,6 +15,7 @@
  *   phase.c     entering a phase: all its steps are asked
  *   step.c      one step forward: probe, intent, apply, probe, outcome
  *   held.c      is the source sure to stand still until it is off
+ *   alive.c     does it still answer when it is said to be off
  *   outcome.c   how a step ends: recorded, reported, or back out of the cutover
  *   undo.c      one machine backward: rollback and the back-out of a cutover
  *   rebuild.c   a tree made of the probes' answers, compared with the one before
@@ -91,10 +92,31 @@ void hosts_start(struct run *r, uint32_t host, struct call *c);
 void hosts_stop_call(struct run *r, uint32_t host, struct call *c);
 /* How fast the call may send and read from now on; told to the host if it runs. */
 void hosts_pace(struct run *r, uint32_t host, struct call *c, struct pace_rates pace);
+/* Is it connected; and since which boot of its kernel (NULL: not, or it does not say)? */
+bool hosts_up(const struct run *r, uint32_t host);
+const char *hosts_boot(const struct run *r, uint32_t host);
+/* It is asked in the hope that nobody answers: even when it was given up it is tried anew,
+ * and that it is down is told as being off. Until told otherwise. */
+void hosts_hope_silent(struct run *r, uint32_t host, bool hope);
+/* Since then somebody there has proven to be it, whatever became of the connection. */
+bool hosts_met(const struct run *r, uint32_t host);
 void hosts_ack(struct run *r, uint32_t host, struct call *c, int64_t ack, bool answer);
 /* Close all; turns the loop until they are closed or five seconds are over. */
 void hosts_close(struct run *r);
 void hosts_free(struct run *r);
+
+/* ---- alive.c ------------------------------------------------------------------- */
+
+enum alive {
+	ALIVE_SILENT,		/* no answer, for some seconds */
+	ALIVE_KEY,		/* its SSH server is there */
+	ALIVE_AGENT,		/* an agent answers */
+};
+/* Ask the host once more; told() comes from the loop, in a few seconds at most, with the
+ * boot of the kernel that answered (NULL: not known). */
+void alive_ask(struct run *r, uint32_t host,
+	       void (*told)(void *arg, enum alive how, const char *boot), void *arg);
+void alive_free(struct run *r);		/* of a run that is over, after hosts_free() */
 
 /* ---- places -------------------------------------------------------------------- */
 
@@ -274,6 +296,9 @@ struct job {
 	const char *status;		/* "done" "unchanged" "skipped" */
 	const char *serves;		/* who does from now on, or NULL */
 	uint64_t took_ms;
+	/* what waits until the source was asked once more */
+	json_t *answer;			/* owned */
+	bool touched;
 };
 
 void step_begin(struct run *r, uint32_t node);	/* a node that sched gave */
@@ -294,6 +319,9 @@ bool held_too_long(struct job *j);
 bool held_was_on_again(struct job *j);
 /* True: the target would start, and no step before proved the source off; told. */
 bool held_unproven(struct job *j);
+/* The step has succeeded, unless it is the one that switches off a source that still
+ * answers: that one has failed. */
+void held_succeed(struct job *j, const json_t *answer, const char *status, bool touched);
 /* The source is off: its freezes leave the ledger. */
 void held_off(const struct job *j, struct rec *c);
 
@@ -438,6 +466,7 @@ struct run {
 	struct known *known;		/* by node */
 	struct run_host *hosts;
 	struct op *ops;			/* all that run */
+	struct asking *askings;		/* of alive.c */
 	struct hook_pool *pool;		/* of checks */
 	struct loop_timer *budget_timer;	/* until shares are looked at again, or NULL */
 	struct later *laters;		/* timers that have not fired */

@@ -110,6 +110,7 @@ static void run_free(struct run *r)
 		later_free(r->laters);
 	}
 	hosts_free(r);
+	alive_free(r);
 	forget(r);
 	hook_pool_free(r->pool);
 	sched_free(r->sched);

@@ -69,7 +69,7 @@ static void after(struct job *j, const json_t *result)
 			job_facts(j, result);
 			findings_absorb(j->r, j->m, j->key, result);
 			if (!held_too_long(j))
-				job_succeed(j, result, "done", true);
+				held_succeed(j, result, "done", true);
 		} else if (!step_try_again(j, j->applied)) {
 			job_fail(j, j->applied);
 		}
@@ -85,7 +85,7 @@ static void after(struct job *j, const json_t *result)
 	/* What no probe can tell, such as a check that just asks, is done by having run. */
 	if (done || !strcmp(jstr(result, "state", ""), "unknown")) {
 		if (!held_too_long(j))
-			job_succeed(j, result, "done", true);
+			held_succeed(j, result, "done", true);
 		return;
 	}
 	AUTO_FREE char *text = mem_printf("cannot finish '%s': it ran without an error, "
@@ -236,8 +236,8 @@ static void judge(struct job *j)
 				step_intend(j);
 			return;
 		}
-		job_succeed(j, result, touched && !meta_finished(r, j->m, j->node) ?
-			"done" : "unchanged", touched);
+		held_succeed(j, result, touched && !meta_finished(r, j->m, j->node) ?
+			     "done" : "unchanged", touched);
 		return;
 	}
 	if (held_was_on_again(j) || held_unproven(j) || own_blocker(j))

@@ -362,14 +362,18 @@ static void come_up(void *arg)
 {
 	struct host *h = arg;
 	struct fake_host *fh = h->impl;
+	AUTO_FREE char *var = NULL;
 	AUTO_ERR e = { 0 };
 
-	if (fh->f->w->down[h->name[0] - 'a']) {
+	h->met = !fh->f->w->down[h->name[0] - 'a'];
+	if (!h->met || fh->f->w->keyed[h->name[0] - 'a']) {
 		err_set(&e, ERR_SYSTEM, "connection refused");
 		e.sys = ECONNREFUSED;
 		h->on_down(h, &e, h->arg);
 		return;
 	}
+	var = mem_printf("%s.boot", h->name);
+	h->hello = json_pack("{s:o}", "boot", json_sprintf("boot %d", fake_get(fh->f, var)));
 	h->ready = true;
 	h->on_ready(h, h->arg);
 }
@@ -434,7 +438,8 @@ static void fake_start(struct host *h, struct call *c)
 	note(fh->f, c);
 	if (c->relay_end == 0)
 		fake_pace(h, c);
-	again(k);
+	if (!fh->f->w->mute[h->name[0] - 'a'])
+		again(k);
 }
 
 static void fake_ack(struct host *h, struct call *c, int64_t ack)
@@ -457,11 +462,10 @@ static void fake_stop(struct host *h, struct call *c)
 {
 	struct fake_call *k = c->impl;
 
-	(void)h;
 	if (!k)
 		return;
 	k->stop = true;
-	if (!k->timer)
+	if (!k->timer && !k->f->w->mute[h->name[0] - 'a'])
 		again(k);
 }
 
@@ -560,7 +564,10 @@ void fake_restart(struct fake *f)
 	loop_free(f->loop);
 	json_decref(f->events);
 	clock_fake_init(&f->clock);
-	f->clock.wall0_s = 1770000000 + f->later_s;
+	f->clock.wall0_s = 1770000000 + f->wall_s;
+	f->clock.now_ms += (uint64_t)f->later_s * 1000;
+	if (f->boot)
+		f->clock.boot = f->boot;
 	f->loop = loop_new(&f->clock.clock);
 	f->events = json_array();
 }

@@ -54,6 +54,8 @@ struct fake_world {
 	int countdown;			/* the fault strikes when this comes to 0 */
 	int boundaries;			/* passed so far */
 	bool down[8];			/* by first letter of the host's name, 'a' = 0 */
+	bool mute[8];			/* so too: it answers no call */
+	bool keyed[8];			/* a new connection gets no further than its key */
 	uint64_t paces[32];		/* told to sending ends, in order */
 	int pace_count;
 	char broken[200];		/* the first invariant that was broken */
@@ -67,6 +69,8 @@ struct fake {
 	struct json_t *events;		/* all report events, array */
 	bool boundary_at_reports;	/* the engine's own events count too */
 	int64_t later_s;		/* by so much the next engine begins later */
+	int64_t wall_s;			/* by so much its clock on the wall was set */
+	const char *boot;		/* of the engine's machine; NULL: always the same */
 	int answer;			/* to what is asked: 1, 0, -1 nobody */
 	/* Before each call begins: a test may turn the world. NULL: nobody does. */
 	void (*on_call)(struct fake *f, const char *module, const char *op);

@@ -69,6 +69,7 @@ static const struct fake_rule rules[RULES] = {
 	{ .module = "call.sync" },
 	{ .module = "call.cleanup" },
 	{ .module = "call.finalize" },
+	{ .module = "call.hello" },
 };
 
 static const struct fake_step steps[] = {

@@ -171,6 +171,28 @@ static void a_target_that_somebody_else_started_serves_too(void **state)
 	assert_int_equal(fake_get(g->f, "a.power"), 0);	/* not both of them */
 }
 
+static void fail_start(struct fake *f, const char *module, const char *op)
+{
+	if (!strcmp(module, "cutover.start") && !strcmp(op, "apply"))
+		fake_strike(f, FAULT_FAIL, 1);
+}
+
+/* Nobody says that it was on again: a person has to be asked, each time. */
+static void a_person_is_asked_again_by_a_run_that_goes_on(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "cutover.off")->asks_only = true;
+	migration_rule(g, "cutover.off")->ask = true;
+	g->f->answer = 1;
+	g->f->on_call = fail_start;
+	assert_cutover(g, ERR_STEP);
+	g->f->on_call = NULL;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_applies(g->f, "cutover.off"), 2);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+}
+
 /* ---- a hold that has an end ------------------------------------------------------------- */
 
 static void a_power_cut_that_outlasts_the_hold_goes_back(void **state)
@@ -201,6 +223,13 @@ static void a_freeze_leaves_the_ledger_with_its_machine(void **state)
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
 }
 
+static void fall_silent(struct fake *f, const char *module, const char *op)
+{
+	(void)op;
+	if (!strcmp(module, "call.hello"))
+		f->w->mute[0] = true;
+}
+
 static void a_server_takes_its_tracker_with_it(void **state)
 {
 	struct migration *g = *state;
@@ -208,6 +237,7 @@ static void a_server_takes_its_tracker_with_it(void **state)
 	migration_rule(g, "cutover.quiesce")->ledger = "drover-erp-1";
 	migration_rule(g, "cutover.quiesce")->leaves = "tracker";
 	migration_rule(g, "assess.look")->live = true;
+	g->f->on_call = fall_silent;
 	assert_int_equal(migration_run(g, RUN_GO), 0);
 	assert_cutover(g, 0);
 	g->f->w->down[0] = true;
@@ -239,6 +269,123 @@ static void the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over(void **s
 	assert_went_back(g);
 	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
+}
+
+/* ---- a source that is its own host --------------------------------------------------------- */
+
+static struct migration *live(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "assess.look")->live = true;
+	assert_int_equal(migration_run(g, RUN_GO), 0);
+	return g;
+}
+
+static void assert_alive(struct migration *g, const char *how)
+{
+	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of 'erp': its "
+		"source.power says that it is off, but %s", how);
+
+	assert_cutover(g, ERR_STEP);
+	assert_string_equal(g->err.what, text);
+	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
+	assert_int_equal(fake_get(g->f, "a.power"), 1);	/* whoever that is */
+	assert_went_back(g);
+}
+
+static void a_power_facility_of_another_machine_is_found_out(void **state)
+{
+	assert_alive(live(state), "'a' still answers: it was never off");
+}
+
+static void a_source_that_falls_silent_is_off(void **state)
+{
+	struct migration *g = live(state);
+
+	g->f->on_call = fall_silent;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_probes(g->f, "call.hello"), 1);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+}
+
+static void cut_the_line(struct fake *f, const char *module, const char *op)
+{
+	(void)op;
+	if (!strcmp(module, "call.hello") && fake_probes(f, module) == 0)
+		fake_strike(f, FAULT_LOSE, 1);
+}
+
+/* Its connection may have ended for any reason. */
+static void a_line_that_is_cut_is_tried_anew(void **state)
+{
+	struct migration *g = live(state);
+
+	g->f->on_call = cut_the_line;
+	assert_alive(g, "'a' still answers: it was never off");
+	assert_int_equal(fake_probes(g->f, "call.hello"), 2);
+}
+
+static void cut_the_host(struct fake *f, const char *module, const char *op)
+{
+	cut_the_line(f, module, op);
+	if (!strcmp(module, "call.hello"))
+		f->w->down[0] = true;
+}
+
+static void a_source_that_takes_no_connection_is_off(void **state)
+{
+	struct migration *g = live(state);
+
+	g->f->on_call = cut_the_host;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_events(g->f, "host", "state", "off"), 1);
+	assert_int_equal(fake_events(g->f, "host", "state", "down"), 0);
+}
+
+static void restart(struct fake *f, const char *module, const char *op)
+{
+	cut_the_line(f, module, op);
+	if (!strcmp(module, "call.hello"))
+		fake_set(f, "a.boot", 2);
+}
+
+static void a_source_that_is_on_again_at_once_is_not_off(void **state)
+{
+	struct migration *g = live(state);
+
+	g->f->on_call = restart;
+	assert_alive(g, "'a' answers, started anew since");
+}
+
+static void leave_the_key(struct fake *f, const char *module, const char *op)
+{
+	cut_the_line(f, module, op);
+	if (!strcmp(module, "call.hello"))
+		f->w->keyed[0] = true;
+	if (!strcmp(module, "cutover.off") && !strcmp(op, "undo"))
+		f->w->keyed[0] = false;
+}
+
+/* No agent starts where the root is frozen, but somebody is there. */
+static void a_source_whose_key_still_answers_is_not_off(void **state)
+{
+	struct migration *g = live(state);
+
+	g->f->on_call = leave_the_key;
+	assert_alive(g, "the SSH server of 'a' still answers");
+}
+
+/* Who answers there then may be the target: it has the source's address and key. */
+static void nobody_is_asked_for_once_the_target_may_serve(void **state)
+{
+	struct migration *g = live(state);
+
+	g->f->on_call = fall_silent;
+	assert_cutover(g, 0);
+	g->f->w->mute[0] = false;
+	assert_cutover(g, 0);
+	assert_int_equal(fake_probes(g->f, "call.hello"), 1);
 }
 
 /* ---- an engine that is killed ------------------------------------------------------------- */
@@ -306,6 +453,7 @@ static bool cut_off(struct migration *g)
 	return fake_get(g->f, "a.power") == 0;
 }
 
+/* The same clock goes on, whatever the one on the wall says. */
 static void who_died_in_the_cut_goes_on_while_the_hold_lasts_for_certain(void **state)
 {
 	struct migration *g = killed(cut_off);
@@ -314,6 +462,7 @@ static void who_died_in_the_cut_goes_on_while_the_hold_lasts_for_certain(void **
 	assert_string_equal(migration_meta(g, "steps/cutover.off/status"), "intent");
 	g->f->w->down[0] = true;
 	g->f->later_s = 600;
+	g->f->wall_s = -86400;
 	assert_cutover(g, 0);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 	migration_free(g);
@@ -338,6 +487,36 @@ static void who_died_in_the_cut_does_not_go_on_when_the_hold_is_over(void **stat
 	migration_free(g);
 }
 
+static void assert_unknown(struct migration *g)
+{
+	g->f->w->down[0] = true;
+	assert_cutover(g, ERR_STOPPED);
+	assert_string_equal(error_of_off(g), "cannot go on with the cutover of 'erp': it is off, "
+			    "and nobody can tell whether it stood still until then");
+	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
+	migration_free(g);
+}
+
+/* The clock on the wall was set back: by it the hold would last. */
+static void who_died_in_the_cut_does_not_believe_the_wall(void **state)
+{
+	struct migration *g = killed(cut_off);
+
+	(void)state;
+	g->f->later_s = 3600;
+	g->f->wall_s = -3600;
+	assert_unknown(g);
+}
+
+static void who_died_in_the_cut_with_its_machine_has_no_clock(void **state)
+{
+	struct migration *g = killed(cut_off);
+
+	(void)state;
+	g->f->boot = "another";
+	assert_unknown(g);
+}
+
 #define WHOLE(name) cmocka_unit_test_setup_teardown(name, setup_whole, teardown)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -350,15 +529,25 @@ int main(void)
 		TEST(who_is_half_off_already_is_asked_too),
 		TEST(a_target_does_not_start_beside_a_source_that_no_step_proved_off),
 		TEST(a_target_that_somebody_else_started_serves_too),
+		TEST(a_person_is_asked_again_by_a_run_that_goes_on),
 		TEST(a_power_cut_that_outlasts_the_hold_goes_back),
 		TEST(a_freeze_leaves_the_ledger_with_its_machine),
 		WHOLE(a_server_takes_its_tracker_with_it),
 		WHOLE(the_tracker_at_a_host_that_stays_is_for_cleanup),
 		TEST(the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over),
+		WHOLE(a_power_facility_of_another_machine_is_found_out),
+		WHOLE(a_source_that_falls_silent_is_off),
+		WHOLE(a_line_that_is_cut_is_tried_anew),
+		WHOLE(a_source_that_takes_no_connection_is_off),
+		WHOLE(a_source_that_is_on_again_at_once_is_not_off),
+		WHOLE(a_source_whose_key_still_answers_is_not_off),
+		WHOLE(nobody_is_asked_for_once_the_target_may_serve),
 		cmocka_unit_test(a_pass_of_an_earlier_instant_is_made_anew),
 		cmocka_unit_test(a_pass_of_a_source_that_is_still_held_stands),
 		cmocka_unit_test(who_died_in_the_cut_goes_on_while_the_hold_lasts_for_certain),
 		cmocka_unit_test(who_died_in_the_cut_does_not_go_on_when_the_hold_is_over),
+		cmocka_unit_test(who_died_in_the_cut_does_not_believe_the_wall),
+		cmocka_unit_test(who_died_in_the_cut_with_its_machine_has_no_clock),
 	};
 
 	return cmocka_run_group_tests_name("run_held", tests, NULL, NULL);
