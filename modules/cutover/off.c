@@ -69,13 +69,17 @@ static int no_facility(struct ctx *c)
 
 static int probe_manual(struct ctx *c, enum probe_state *state)
 {
-	bool said = ctx_kept(c, "said", NULL) != NULL;
+	enum power_word word = power_word(c);
 
-	if (!said)
+	if (word == WORD_NONE)
 		ctx_change(c, '~', "%s: a person switches it off and says so",
 			   ctx_machine_name(c));
-	ctx_stable(c, "power", json_string(said ? "off" : "unknown"));
-	*state = said ? STATE_DONE : STATE_ABSENT;
+	else if (word == WORD_OF_OLD)
+		ctx_unknown(c, "changes", 0, "%s: a person says whether it has been off since",
+			    ctx_machine_name(c));
+	ctx_stable(c, "power", json_string(word == WORD_OF_NOW ? "off" : "unknown"));
+	*state = word == WORD_OF_NOW ? STATE_DONE :
+		 word == WORD_OF_OLD ? STATE_UNKNOWN : STATE_ABSENT;
 	return 0;
 }
 
@@ -146,7 +150,7 @@ static int apply(struct ctx *c)
 		return -1;
 	if (power_set_autostart(c, &p, false) < 0 || power_switch(c, &p, false, true) < 0)
 		return -1;
-	return p.kind == POWER_MANUAL ? ctx_keep(c, "said", "off", 3) : 0;
+	return p.kind == POWER_MANUAL ? power_give_word(c) : 0;
 }
 
 static int undo(struct ctx *c)

@@ -251,7 +251,7 @@ static int probe_shutdown(struct ctx *c, enum probe_state *state)
 		ctx_change(c, '=', "nothing says that it runs: its disks are image files");
 		now = POWER_OFF;
 	} else if (p.kind == POWER_MANUAL) {
-		now = ctx_kept(c, "said", NULL) ? POWER_OFF : POWER_ON;
+		now = power_word(c) == WORD_OF_NOW ? POWER_OFF : POWER_ON;
 	} else if (now == POWER_UNKNOWN) {
 		return ctx_fail(c, "cannot tell whether '%s' is on: %s", p.name, why);
 	}
@@ -283,7 +283,7 @@ static int apply_shutdown(struct ctx *c)
 		return -1;
 	if (power_switch(c, &p, false, false) < 0)
 		return -1;
-	return p.kind == POWER_MANUAL ? ctx_keep(c, "said", "off", 3) : 0;
+	return p.kind == POWER_MANUAL ? power_give_word(c) : 0;
 }
 
 static int undo_shutdown(struct ctx *c)

@@ -138,16 +138,42 @@ enum power_state power_ask(const struct power *p, char **why)
 	return state;
 }
 
+/* ---- a person's word ------------------------------------------------------------ */
+
+static char *word_of_now(const struct ctx *c)
+{
+	return mem_printf("said.%s", jstr(ctx_run(c), "run", ""));
+}
+
+enum power_word power_word(struct ctx *c)
+{
+	AUTO_FREE char *now = word_of_now(c);
+
+	return ctx_kept(c, now, NULL) ? WORD_OF_NOW : ctx_kept(c, "said", NULL) ?
+		WORD_OF_OLD : WORD_NONE;
+}
+
+int power_give_word(struct ctx *c)
+{
+	AUTO_FREE char *now = word_of_now(c);
+
+	return ctx_keep(c, "said", "off", 3) < 0 ? -1 : ctx_keep(c, now, "off", 3);
+}
+
 /* ---- switching ---------------------------------------------------------------- */
 
 static int ask_person(struct ctx *c, const struct power *p, bool on)
 {
+	bool again = !on && power_word(c) == WORD_OF_OLD;
 	int yes = on ? ctx_ask(c, "Switch %s on again now. Is it on?", p->name) :
-		       ctx_ask(c, "Switch %s off now, so that it stays off. Is it off?",
-			       p->name);
+		  again ? ctx_ask(c, "%s was said to be off in an earlier run. Is it off, and "
+				  "has it not been on since?", p->name) :
+		  ctx_ask(c, "Switch %s off now, so that it stays off. Is it off?", p->name);
 
 	if (yes > 0)
 		return 0;
+	if (again && yes == 0)
+		return ctx_fail(c, "'%s' is on, or has been since it was said to be off", p->name);
 	return yes < 0 ? -1 : ctx_fail(c, "'%s' is not switched %s", p->name, on ? "on" : "off");
 }
 

@@ -34,6 +34,10 @@ enum power_state power_ask(const struct power *p, char **why);
 /* Switch, and wait until the facility says so. A person is asked instead. `hard`:
  * cut the power rather than ask the system to end. 0 when proven, else -1 (told). */
 int power_switch(struct ctx *c, const struct power *p, bool on, bool hard);
+/* A person's word that the machine is off is of the run in which it is given. */
+enum power_word { WORD_NONE, WORD_OF_OLD, WORD_OF_NOW };
+enum power_word power_word(struct ctx *c);
+int power_give_word(struct ctx *c);	/* -1 (told): it could not be kept */
 /* libvirt: does the domain start with its host? 1, 0; others: 0. -1 (told): libvirt does
  * not say. */
 int power_autostart(struct ctx *c, const struct power *p);

@@ -189,6 +189,49 @@ static void off_asks_a_person_where_the_plan_says_manual(void **state)
 	state_is(w, "cutover.off", "done");
 }
 
+static void use_person(struct world *w)
+{
+	jset(jget(w->input, "machine.source"), "power", json_pack("{s:{}}", "manual"));
+	jset_str(jget(w->input, "run"), "run", "one");
+}
+
+static void says(struct world *w, const char *module, int answer, const char *error)
+{
+	AUTO_JSON *r = call_with(w, module, "apply", answer);
+
+	assert_int_equal(jbool(r, "ok", false), *error == '\0');
+	assert_string_equal(jstr(r, "error.text", ""), error);
+}
+
+/* The machine may have been on between two runs: nobody but a person can know. */
+static void off_asks_a_person_again_in_a_later_run(void **state)
+{
+	struct world *w = *state;
+
+	use_person(w);
+	says(w, "cutover.off", 1, "");
+	state_is(w, "cutover.off", "done");
+	jset_str(jget(w->input, "run"), "run", "two");
+	state_is(w, "cutover.off", "unknown");
+	says(w, "cutover.off", 0, "'m' is on, or has been since it was said to be off");
+	state_is(w, "cutover.off", "unknown");
+	says(w, "cutover.off", 1, "");
+	state_is(w, "cutover.off", "done");
+}
+
+static void quiesce_asks_a_person_again_in_a_later_run(void **state)
+{
+	struct world *w = *state;
+
+	use_person(w);
+	says(w, "cutover.quiesce", 1, "");
+	state_is(w, "cutover.quiesce", "done");
+	jset_str(jget(w->input, "run"), "run", "two");
+	state_is(w, "cutover.quiesce", "absent");
+	says(w, "cutover.quiesce", 1, "");
+	state_is(w, "cutover.quiesce", "done");
+}
+
 static void off_without_power_wants_images_that_nobody_uses(void **state)
 {
 	struct world *w = *state;
@@ -616,6 +659,8 @@ int main(void)
 		T(off_takes_silence_for_no_proof),
 		T(off_fails_when_the_order_fails_and_the_machine_stays_on),
 		T(off_asks_a_person_where_the_plan_says_manual),
+		T(off_asks_a_person_again_in_a_later_run),
+		T(quiesce_asks_a_person_again_in_a_later_run),
 		T(off_without_power_wants_images_that_nobody_uses),
 		T(off_sees_a_loop_device_that_stands_on_an_image),
 		T(off_sees_who_has_mapped_an_image),
