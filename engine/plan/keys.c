@@ -240,8 +240,7 @@ static const struct key maps_keys[] = {
 	END
 };
 
-#define FORMATS "raw|qcow2"
-#define IMAGE_FORMATS FORMATS "|vmdk|vhdx|vpc|vdi"
+#define FORMATS "raw|qcow2|vmdk|vhdx|vpc|vdi"
 static const struct key disk_keys[] = {
 	ROW("id", P_STR, "a name under /dev/disk/by-id; the safest"),
 	ROW("path", P_PATH, "a block device's path"),
@@ -257,7 +256,7 @@ static const struct key disk_row = {
 static const struct key image_keys[] = {
 	ROW("path", P_PATH, "the image file", .required = true),
 	ROW("format", P_ENUM, "its format; default from the name's ending, else raw",
-	    .words = IMAGE_FORMATS),
+	    .words = FORMATS),
 	ROW("copy", P_BOOL, "false: leave it out", .dflt = "true"),
 	END
 };

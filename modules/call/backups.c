@@ -11,6 +11,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
 #include "modules/lib/backup.h"
+#include "modules/lib/imgkind.h"
 #include "modules/module.h"
 
 #include <errno.h>
@@ -235,7 +236,7 @@ static struct disk *open_target(const char *to, const char *growing, const struc
 	bool device = access(to, F_OK) == 0, fresh = !device && access(growing, F_OK) < 0;
 	struct disk *d;
 
-	if (fresh && disk_create_image(growing, "raw", from->size, e) < 0)
+	if (fresh && img_create(growing, "raw", from->size, e) < 0)
 		return NULL;
 	d = disk_open(device ? to : growing, DISK_WRITE, e);
 	if (!d)

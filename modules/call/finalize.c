@@ -6,6 +6,8 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
+#include "modules/lib/disk.h"
+#include "modules/lib/imgkind.h"
 #include "modules/lib/layout.h"
 #include "modules/lib/qmp.h"
 #include "modules/lib/serve.h"
@@ -82,10 +84,50 @@ static int merge_file(struct ctx *c, const json_t *disk)
 	return run(c, argv);
 }
 
+static int sync_file(const char *path)
+{
+	AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -1 : fsync(fd);
+}
+
+/* Overlay and base as one new image, put in the base's place: a base that bears no end in
+ * the middle is not written to. */
+static int merge_anew(struct ctx *c, const json_t *disk, const char *format)
+{
+	const char *overlay = jstr(disk, "path", ""), *base = jstr(disk, "base", "");
+	AUTO_FREE char *fresh = mem_printf("%s.merging", base);
+	AUTO_FREE char *folder = mem_strndup(base, (size_t)(strrchr(base, '/') - base));
+	const char *const argv[] = { "qemu-img", "convert", "-q", "-n", "--target-is-zero", "-f",
+				     "qcow2", "-O", format, overlay, fresh, NULL };
+	struct disk_info i;
+	AUTO_ERR e = {0};
+
+	if (unlink(fresh) < 0 && errno != ENOENT)
+		return ctx_fail_sys(c, "cannot remove '%s'", fresh);
+	if (disk_info(base, format, &i, &e) < 0 || img_create(fresh, format, i.size, &e) < 0)
+		return ctx_fail_err(c, &e);
+	if (run(c, argv) < 0)
+		return -1;
+	if (sync_file(fresh) < 0 || rename(fresh, base) < 0 || io_sync_dir(folder) < 0)
+		return ctx_fail_sys(c, "cannot put '%s' in the place of '%s'", fresh, base);
+	return 0;
+}
+
 static int merge(struct ctx *c, const json_t *def, const struct serve_way *way,
 		 const json_t *disk, size_t i)
 {
-	if (!way || !way->running(def))
+	const struct img_kind *kind = img_kind(jstr(disk, "base_format", "raw"));
+	bool runs = way && way->running(def);
+
+	if (kind && kind->torn && runs) {
+		ctx_hint(c, "shut it down, then type drover finalize PLAN again");
+		return ctx_fail(c, "cannot merge '%s' while it runs: an image of format '%s' does "
+				"not bear a failed write", jstr(disk, "name", ""), kind->name);
+	}
+	if (kind && kind->torn)
+		return merge_anew(c, disk, kind->name);
+	if (!runs)
 		return merge_file(c, disk);
 	return strcmp(way->name, "libvirt") == 0 ? merge_by_libvirt(c, def, disk) :
 						   merge_by_monitor(c, def, disk, i);

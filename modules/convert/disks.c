@@ -178,7 +178,8 @@ static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 	bool whole;
 
 	if (layout_of_disk(ctx_machine(s->c), name, &d, &e) < 0 ||
-	    copy_check_size(name, d.size, source, &e) < 0 || check_base(s->c, name, &d, &e) < 0 ||
+	    copy_check_size(name, d.size, source, &e) < 0 ||
+	    (!d.recorded && base_fits(name, &d, source, &e) < 0) || check_base(s->c, name, &d, &e) < 0 ||
 	    copy_look(&d, &t, &e) < 0) {
 		json_decref(st);
 		return ctx_fail_err(s->c, &e);
@@ -202,6 +203,8 @@ static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 	if (d.moved)	/* no failure: rollback asks too */
 		ctx_finding(s->c, "blocker", "target.moved", COPY_MOVED_HINT, COPY_MOVED, name,
 			    d.base);
+	if (t.map && base_fits(name, &d, t.size, &e) < 0)
+		ctx_finding(s->c, "blocker", "target.size", e.hint, "%s", e.what);
 	if (source && d.size > source)
 		grow_tell(s->c, name, seen, d.size);
 	return 0;

@@ -3,13 +3,16 @@
  */
 #include "modules/lib/base.h"
 
+#include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "engine/base/text.h"
+#include "modules/lib/imgkind.h"
 #include "modules/lib/pool.h"
 #include "modules/lib/volume.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -128,6 +131,73 @@ static int check_room(const struct layout_disk *at, struct disk *d, uint64_t sou
 	return err_hint(e, "make the target at least as large as the source");
 }
 
+/* ---- what its format bears ------------------------------------------------------- */
+
+static bool grows(const struct layout_disk *d)
+{
+	return img_kind(d->format)->grows;
+}
+
+int base_fits(const char *disk, const struct layout_disk *d, uint64_t source, struct err *e)
+{
+	uint64_t want = base_size(d, source), max = img_kind(d->format)->max;
+	char need[24], most[24];
+
+	text_size(want, need);
+	if (max && want > max) {
+		text_size(max, most);
+		err_set(e, ERR_STEP, "cannot write disk '%s' as format '%s': it has %s, the format "
+			"ends at %s", disk, d->format, need, most);
+		return err_hint(e, "say format: qcow2, raw or vhdx under target.disks.%s", disk);
+	}
+	if (!d->room || d->room >= want)
+		return 0;
+	err_set(e, ERR_STEP, "cannot make disk '%s' %s long: an image of format '%s' keeps the size "
+		"that it was made with", disk, need, d->format);
+	return err_hint(e, "put its size back; or type drover rollback PLAN --to convert, and run "
+			"again");
+}
+
+static char *this_boot(void)
+{
+	char *id = io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 128, NULL);
+
+	if (id)
+		id[strcspn(id, "\n")] = '\0';
+	return id ? id : mem_strdup("?");
+}
+
+bool base_torn(const struct layout_disk *d)
+{
+	AUTO_FREE char *boot = this_boot();
+
+	return d->boot && strcmp(d->boot, boot) != 0;
+}
+
+/* Note what a format cannot bear, before it is written to. */
+static int note_open(struct layout_disk *d, uint64_t room, struct err *e)
+{
+	const struct img_kind *k = img_kind(d->format);
+
+	mem_free_ptr(&d->boot);
+	d->boot = k->torn ? this_boot() : NULL;
+	d->room = k->grows ? 0 : room;
+	return layout_record(d, e);
+}
+
+int base_closed(struct layout_disk *d, struct err *e)
+{
+	AUTO_FD fd = d->boot ? open(d->base, O_RDONLY | O_CLOEXEC) : -1;
+
+	if (!d->boot)
+		return 0;
+	if (fd < 0 || fsync(fd) < 0)
+		return err_sys(e, "cannot sync '%s'", d->base);
+	mem_free_ptr(&d->boot);
+	d->boot = NULL;
+	return layout_record(d, e);
+}
+
 /* ---- making ---------------------------------------------------------------------- */
 
 /* In a place that is ours, a base without a map was being made when something ended it. */
@@ -135,7 +205,7 @@ static int make_file(const struct layout_disk *d, uint64_t size, struct err *e)
 {
 	if (unlink(d->base) < 0 && errno != ENOENT)
 		return err_sys(e, "cannot remove '%s'", d->base);
-	return disk_create_image(d->base, d->format, size, e);
+	return img_create(d->base, d->format, size, e);
 }
 
 static int make_volume(struct ctx *c, const char *disk, struct layout_disk *d,
@@ -197,7 +267,9 @@ struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
 	jset_str(detail, "disk", disk);
 	if (d->kind == AT_VOLUME)
 		jset_str(detail, "tag", tag);
-	if (base_check(c, disk, d, NULL, e) < 0 || layout_record(d, e) < 0) {
+	d->room = 0;	/* of what was there before */
+	if (base_check(c, disk, d, NULL, e) < 0 || base_fits(disk, d, size, e) < 0 ||
+	    note_open(d, base_size(d, size), e) < 0) {
 		json_decref(detail);
 		return NULL;
 	}
@@ -252,18 +324,27 @@ static int grow_volume(const struct layout_disk *d, uint64_t size, struct err *e
 	return volume_grow(&v, size, e);
 }
 
-struct disk *base_open(const struct layout_disk *d, uint64_t size, struct err *e)
+/* e->sys is ENOENT when it is gone. */
+static int make_longer(const char *disk, struct layout_disk *d, uint64_t source, struct err *e)
 {
-	uint64_t want = base_size(d, size);
+	if (d->kind == AT_DEVICE)
+		return 0;
+	if (d->kind == AT_VOLUME)
+		return grow_volume(d, base_size(d, source), e);
+	if (grows(d))
+		return grow_file(d, base_size(d, source), e);
+	if (access(d->base, F_OK) < 0)
+		return err_sys(e, "cannot open image '%s'", d->base);
+	return base_fits(disk, d, source, e) < 0 ? -1 : note_open(d, d->room, e);
+}
+
+struct disk *base_open(const char *disk, struct layout_disk *d, uint64_t size,
+		       struct err *e)
+{
 	AUTO_DISK *opened = NULL;
 	struct disk *done;
-	int rc = 0;
 
-	if (d->kind == AT_VOLUME)
-		rc = grow_volume(d, want, e);
-	else if (d->kind != AT_DEVICE)
-		rc = grow_file(d, want, e);
-	if (rc < 0)
+	if (make_longer(disk, d, size, e) < 0)
 		return NULL;
 	opened = disk_open_image(d->base, d->format, DISK_WRITE, e);
 	if (!opened || check_room(d, opened, size, e) < 0)

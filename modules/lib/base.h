@@ -20,9 +20,18 @@ struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
 		       uint64_t size, struct err *e);
 /* Open it for writing and make it as long as the plan wants; `size` is the source's.
  * e->sys is ENOENT when it is gone. */
-struct disk *base_open(const struct layout_disk *d, uint64_t size, struct err *e);
+struct disk *base_open(const char *disk, struct layout_disk *d, uint64_t size,
+		       struct err *e);
 /* The bytes it is to have: the plan's, at least the source's. */
 uint64_t base_size(const struct layout_disk *d, uint64_t source);
+/* Does its format hold a disk of that size, and can the one that is there be made as long?
+ * -1 with e when not. */
+int base_fits(const char *disk, const struct layout_disk *d, uint64_t source, struct err *e);
+/* The host went down while it was written to, and its format does not bear that: nothing
+ * in it can be relied upon. */
+bool base_torn(const struct layout_disk *d);
+/* It was closed by who wrote to it: from now on it bears whatever comes. */
+int base_closed(struct layout_disk *d, struct err *e);
 /* Let libvirt see in its pool what came or went; it is no fault when it does not. */
 void base_announce(struct ctx *c, const struct layout_disk *d);
 /* Take away what we made; of a device that was there, wipe the first `written` bytes. */

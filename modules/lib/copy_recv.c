@@ -17,6 +17,7 @@ struct target {
 	struct layout_disk at;
 	struct disk *d;
 	struct map *m;
+	bool broken;		/* a write failed */
 	char name[72];
 };
 
@@ -39,6 +40,14 @@ static bool t_have(struct sink *k, uint64_t index, uint8_t digest[SHA256_LEN])
 	return map_get(of(k)->m, index, digest) != 0;
 }
 
+/* By several threads at once. */
+static int wrote(struct target *t, int rc)
+{
+	if (rc < 0)
+		__atomic_store_n(&t->broken, true, __ATOMIC_RELAXED);
+	return rc;
+}
+
 static int t_data(struct sink *k, const struct stream_chunk *c, struct err *e)
 {
 	struct target *t = of(k);
@@ -46,7 +55,7 @@ static int t_data(struct sink *k, const struct stream_chunk *c, struct err *e)
 
 	if (map_cover(t->m, c->index, 1, e) < 0)
 		return -1;
-	return t->d->ops->write(t->d, c->plain, c->plain_len, at, e);
+	return wrote(t, t->d->ops->write(t->d, c->plain, c->plain_len, at, e));
 }
 
 static int t_zero(struct sink *k, uint64_t index, uint64_t count, struct err *e)
@@ -60,12 +69,12 @@ static int t_zero(struct sink *k, uint64_t index, uint64_t count, struct err *e)
 		return -1;
 	if (n > map_id(t->m)->size - at)
 		n = map_id(t->m)->size - at;
-	return t->d->ops->zero(t->d, at, n, e);
+	return wrote(t, t->d->ops->zero(t->d, at, n, e));
 }
 
 static int t_commit(struct sink *k, const struct map_update *u, size_t n, struct err *e)
 {
-	if (of(k)->d->ops->flush(of(k)->d, e) < 0)
+	if (wrote(of(k), of(k)->d->ops->flush(of(k)->d, e)) < 0)
 		return -1;
 	return map_commit(of(k)->m, u, n, e);
 }
@@ -75,9 +84,21 @@ static int t_finish(struct sink *k, uint8_t root[SHA256_LEN], struct err *e)
 	return map_finish(of(k)->m, root, e);
 }
 
+/* An image that is closed in order can be gone on with, whatever happens to the host. What
+ * its format does not bear ends the copy: without a map it is begun anew. */
+static int close_base(struct target *t, struct err *e)
+{
+	bool open = t->d != NULL;
+	int rc = disk_close(&t->d, e);
+
+	if (t->broken && t->at.boot)
+		return unlink(t->at.map) < 0 ? err_sys(e, "cannot remove '%s'", t->at.map) : rc;
+	return rc == 0 && open ? base_closed(&t->at, e) : rc;
+}
+
 static void target_free(struct target *t)
 {
-	disk_close(&t->d, NULL);
+	close_base(t, NULL);
 	map_close(t->m);
 	layout_disk_free(&t->at);
 	free(t);
@@ -121,7 +142,7 @@ static int check_map(const struct layout_disk *at, const struct map_id *is,
 /* Going on: the map says what is there. */
 static struct disk *open_old(struct target *t, struct err *e)
 {
-	struct disk *d = base_open(&t->at, map_id(t->m)->size, e);
+	struct disk *d = base_open(t->name, &t->at, map_id(t->m)->size, e);
 
 	if (!d && e->sys == ENOENT) {
 		err_set(e, ERR_STEP, "cannot go on with disk '%s': '%s' is gone, its map is "
@@ -179,6 +200,16 @@ static int check_place(const char *disk, const struct layout_disk *d, uint64_t s
 	return err_hint(e, COPY_MOVED_HINT);
 }
 
+/* The host went down in the middle: what the map says of the image need not be so. */
+static void begin_anew(struct receiving *x, struct target *t, struct err *why)
+{
+	ctx_log(x->c, "%s: the host went down while '%s' was written to, which format '%s' does "
+		"not bear: it is copied anew", t->name, t->at.base, t->at.format);
+	map_close(t->m);
+	t->m = NULL;
+	why->sys = ENOENT;
+}
+
 static int open_target(struct receiving *x, struct target *t, const struct stream_offer *o,
 		       struct err *e)
 {
@@ -197,6 +228,8 @@ static int open_target(struct receiving *x, struct target *t, const struct strea
 	snprintf(t->name, sizeof(t->name), "%s", o->disk);
 	copy_map_id(&id, machine, ctx_run(x->c), o->disk, o->size, o->chunk);
 	t->m = map_open(t->at.map, true, &why);
+	if (t->m && base_torn(&t->at))
+		begin_anew(x, t, &why);
 	if (t->m && check_map(&t->at, map_id(t->m), &id, &why) < 0) {
 		map_close(t->m);
 		t->m = NULL;
@@ -228,7 +261,7 @@ static int on_close(void *arg, struct sink *k, const struct stream_stat *st, boo
 {
 	struct receiving *x = arg;
 	struct target *t = of(k);
-	int rc = disk_close(&t->d, e);
+	int rc = close_base(t, e);
 
 	if (ok && rc == 0) {
 		struct copy_there there = { .base = true, .map = true,
@@ -293,8 +326,14 @@ int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e)
 	AUTO_MAP *m = map_open(d->map, false, &why);
 	struct disk_info i = { 0 };
 
-	*t = (struct copy_there){ .base = access(d->base, F_OK) == 0, .map = m != NULL };
-	if (t->base && disk_info(d->base, d->format, &i, NULL) == 0)
+	if (base_torn(d)) {	/* as if it were not begun */
+		map_close(m);
+		m = NULL;
+		why.sys = ENOENT;
+	}
+	*t = (struct copy_there){ .base = access(d->base, F_OK) == 0, .map = m != NULL,
+				  .room = d->room };
+	if (t->base && !d->room && disk_info(d->base, d->format, &i, NULL) == 0)
 		t->room = i.size;
 	if (!m && why.sys != ENOENT && why.sys != ENOTDIR) {
 		err_move(e, &why);

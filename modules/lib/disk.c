@@ -5,9 +5,9 @@
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
-#include "engine/base/proc.h"
 #include "modules/lib/imgcheck.h"
 #include "modules/lib/imgforeign.h"
+#include "modules/lib/imgkind.h"
 #include "modules/lib/qemunbd.h"
 
 #include <errno.h>
@@ -243,7 +243,7 @@ struct disk *disk_open(const char *path, unsigned flags, struct err *e)
 	return &r->d;
 }
 
-/* Of another hypervisor: read only. */
+/* Of another hypervisor; what lies in several files is only read. */
 static struct disk *open_foreign(const char *path, const char *format, unsigned flags,
 				 struct err *e)
 {
@@ -254,7 +254,13 @@ static struct disk *open_foreign(const char *path, const char *format, unsigned 
 		err_sys(e, "cannot open image '%s'", path);
 	if (!real || imgforeign_check(real, format, &beside, e) < 0)
 		return NULL;
-	return qemunbd_open_split(real, format, &beside, flags, e);
+	if (beside.count == 0)
+		return qemunbd_open(real, format, flags, e);
+	if (!(flags & DISK_WRITE))
+		return qemunbd_open_split(real, format, &beside, flags, e);
+	err_set(e, ERR_STEP, "cannot write to image '%s': it lies in several files", path);
+	err_hint(e, "move it away; drover makes an image in one file");
+	return NULL;
 }
 
 struct disk *disk_open_image(const char *path, const char *format, unsigned flags,
@@ -264,12 +270,12 @@ struct disk *disk_open_image(const char *path, const char *format, unsigned flag
 
 	if (strcmp(format, "raw") == 0)
 		return disk_open(path, flags, e);
-	if (imgforeign_is(format) && !(flags & DISK_WRITE))
+	if (imgforeign_is(format))
 		return open_foreign(path, format, flags, e);
 	if (strcmp(format, "qcow2") != 0) {
 		err_set(e, ERR_STEP, "cannot open image '%s': format '%s' is not "
 			"supported", path, format);
-		err_hint(e, "formats: raw, qcow2");
+		err_hint(e, "formats: " IMG_KINDS);
 		return NULL;
 	}
 	if (imgcheck_qcow2(path, &size, e) < 0)
@@ -298,47 +304,4 @@ int disk_close(struct disk **d, struct err *e)
 void disk_close_ptr(struct disk **d)
 {
 	disk_close(d, NULL);
-}
-
-/* ---- making -------------------------------------------------------------- */
-
-static int create_raw(const char *path, uint64_t size, struct err *e)
-{
-	AUTO_FD fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return err_sys(e, "cannot create '%s'", path);
-	if (ftruncate(fd, (off_t)size) < 0 || fsync(fd) < 0) {
-		err_sys(e, "cannot create '%s' with %llu bytes", path,
-			(unsigned long long)size);
-		unlink(path);
-		return -1;
-	}
-	return 0;
-}
-
-static int create_qcow2(const char *path, uint64_t size, struct err *e)
-{
-	AUTO_FREE char *bytes = mem_printf("%llu", (unsigned long long)size);
-	const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-o",
-		"compat=1.1,lazy_refcounts=off,preallocation=off", path, bytes, NULL };
-	struct proc p = { .argv = argv, .timeout_ms = 60000 };
-	int rc;
-
-	/* qemu-img overwrites what is there: take the name first. */
-	if (create_raw(path, 0, e) < 0)
-		return -1;
-	rc = proc_run(&p, e);
-	proc_free(&p);
-	if (rc < 0) {
-		err_wrap(e, "cannot create '%s'", path);
-		unlink(path);
-	}
-	return rc;
-}
-
-int disk_create_image(const char *path, const char *format, uint64_t size, struct err *e)
-{
-	return strcmp(format, "qcow2") == 0 ? create_qcow2(path, size, e) :
-		create_raw(path, size, e);
 }

@@ -59,12 +59,10 @@ struct disk *disk_open(const char *path, unsigned flags, struct err *e);
  * have their header checked and come through a confined qemu-nbd. */
 struct disk *disk_open_source(const char *name, const json_t *spec, unsigned flags,
 			      struct err *e);
-/* Ours at the target: format "raw" or "qcow2", there already. */
+/* An image of any format (imgkind.h) that is there already; a vmdk of several files only
+ * to be read. */
 struct disk *disk_open_image(const char *path, const char *format, unsigned flags,
 			     struct err *e);
-/* Make an image file of that size; EEXIST is an error. */
-int disk_create_image(const char *path, const char *format, uint64_t size,
-		      struct err *e);
 /* Close and forget; safe on NULL. Without an error to fill faults are dropped. */
 int disk_close(struct disk **d, struct err *e);
 void disk_close_ptr(struct disk **d);

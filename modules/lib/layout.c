@@ -6,6 +6,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/imgkind.h"
 #include "modules/lib/pool.h"
 
 #include <dirent.h>
@@ -16,8 +17,6 @@
 #include <unistd.h>
 
 #define RECORD ".place"
-
-static const char *const formats[] = { "raw", "qcow2" };
 
 int layout_of(const json_t *machine, struct layout *l, struct err *e)
 {
@@ -52,10 +51,9 @@ bool layout_is_block(const struct layout_disk *d)
 
 static const char *known_format(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
-		if (strcmp(name, formats[i]) == 0)
-			return formats[i];
-	return NULL;
+	const struct img_kind *k = img_kind(name);
+
+	return k ? k->name : NULL;
 }
 
 static int set_format(const json_t *machine, const json_t *row, const char *disk,
@@ -69,7 +67,7 @@ static int set_format(const json_t *machine, const json_t *row, const char *disk
 		return 0;
 	err_set(e, ERR_PLAN, "cannot write disk '%s' as format '%s'", disk, want);
 	return err_hint(e, layout_is_block(d) ? "a device takes format: raw" :
-			"formats: raw, qcow2");
+			"formats: " IMG_KINDS);
 }
 
 /* What decides on the place, and would move the disk if it changed. */
@@ -170,6 +168,8 @@ static int by_record(struct layout_disk *d, struct err *e)
 	d->vg = copy_or_null(doc, "vg");
 	d->volume = copy_or_null(doc, "volume");
 	d->pool = copy_or_null(doc, "pool");
+	d->boot = copy_or_null(doc, "boot");
+	d->room = (uint64_t)jint(doc, "room", 0);
 	d->moved = !json_equal(jget(doc, "said"), d->said);
 	d->recorded = true;
 	if (d->base && (d->kind != AT_VOLUME || (d->vg && d->volume)))
@@ -189,6 +189,9 @@ int layout_record(const struct layout_disk *d, struct err *e)
 	jset_str(doc, "vg", d->vg);
 	jset_str(doc, "volume", d->volume);
 	jset_str(doc, "pool", d->pool);
+	jset_str(doc, "boot", d->boot);
+	if (d->room)
+		jset_int(doc, "room", (int64_t)d->room);
 	jset(doc, "said", json_incref(d->said));
 	text = json_pretty(doc);
 	if (io_write_file(AT_FDCWD, d->record, text, strlen(text), 0600) < 0)
@@ -237,7 +240,7 @@ int layout_of_begun(const json_t *machine, const char *disk,
 void layout_disk_free(struct layout_disk *d)
 {
 	char **const owned[] = { &d->base, &d->map, &d->overlay, &d->record, &d->vg,
-				 &d->volume, &d->pool };
+				 &d->volume, &d->pool, &d->boot };
 
 	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
 		mem_free_ptr(owned[i]);

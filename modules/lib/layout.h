@@ -47,10 +47,14 @@ struct layout_disk {
 	char *vg, *volume;	/* AT_VOLUME: group and name; else NULL */
 	char *pool;		/* the libvirt pool that it came from, or NULL */
 	json_t *said;		/* {path, dir, vg, pool, format} as the plan has it now */
-	const char *format;	/* "raw" or "qcow2"; static */
+	const char *format;	/* one of imgkind.h; static */
 	uint64_t size;		/* the least that the plan wants; 0: the source's size */
 	bool recorded;		/* all of this was read from the record */
 	bool moved;		/* and the plan says another place now */
+	uint64_t room;		/* recorded of a format that cannot grow: its bytes; else 0 */
+	char *boot;		/* recorded of a format that a power cut may damage: the boot of
+				   this host in which it was opened for writing, and not
+				   closed; else NULL */
 };
 
 #define AUTO_LAYOUT __attribute__((cleanup(layout_free))) struct layout

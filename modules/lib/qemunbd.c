@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -39,6 +40,10 @@ struct qemunbd {
 	struct nbd *nbd;
 	pid_t pid;
 	int noise;		/* its stderr */
+	bool fixed;		/* opened to be read only: what a run is, it stays */
+	pthread_mutex_t lock;	/* guards the rest */
+	uint64_t from, to;	/* the run that was asked for last */
+	bool hole;
 };
 
 static struct qemunbd *of(struct disk *d)
@@ -296,9 +301,34 @@ static int q_flush(struct disk *d, struct err *e)
 	return q_err(d, nbd_flush(of(d)->nbd, e), e);
 }
 
+/* Some formats walk all tables up to the end of a run, each time: asked chunk by chunk a
+ * long run would take for ever. */
+static bool in_last_run(struct qemunbd *q, uint64_t at, uint64_t *len, bool *hole)
+{
+	bool known;
+
+	pthread_mutex_lock(&q->lock);
+	known = q->fixed && at >= q->from && at < q->to;
+	*len = q->to - at;
+	*hole = q->hole;
+	pthread_mutex_unlock(&q->lock);
+	return known;
+}
+
 static int q_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole, struct err *e)
 {
-	return q_err(d, nbd_extent(of(d)->nbd, at, len, hole, e), e);
+	struct qemunbd *q = of(d);
+
+	if (in_last_run(q, at, len, hole))
+		return 0;
+	if (nbd_extent(q->nbd, at, len, hole, e) < 0)
+		return q_err(d, -1, e);
+	pthread_mutex_lock(&q->lock);
+	q->from = at;
+	q->to = at + *len;
+	q->hole = *hole;
+	pthread_mutex_unlock(&q->lock);
+	return 0;
 }
 
 static int q_close(struct disk *d, struct err *e)
@@ -309,6 +339,7 @@ static int q_close(struct disk *d, struct err *e)
 	nbd_free(q->nbd);
 	reap(q->pid);
 	close(q->noise);
+	pthread_mutex_destroy(&q->lock);
 	free(d->path);
 	free(q);
 	return 0;
@@ -363,10 +394,13 @@ static struct disk *open_image(const char *path, struct what w, struct err *e)
 	q->nbd = nbd_new(client, "", e);
 	q->pid = pid;
 	q->noise = noise[0];
+	q->fixed = !(w.flags & DISK_WRITE);
+	pthread_mutex_init(&q->lock, NULL);
 	if (!q->nbd) {
 		reap(pid);
 		explain(path, noise[0], e);
 		close(noise[0]);
+		pthread_mutex_destroy(&q->lock);
 		free(q);
 		return NULL;
 	}

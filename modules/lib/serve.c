@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "modules/lib/fence.h"
+#include "modules/lib/imgkind.h"
 #include "modules/lib/qemu.h"
 #include "modules/lib/task.h"
 
@@ -448,13 +449,44 @@ const struct serve_way *serve_found(const json_t *def)
 	return NULL;
 }
 
+/* The first format of its disks that libvirt does not know; NULL: it knows them all. */
+static const char *strange_format(const json_t *def)
+{
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(jget(def, "disks"), i, disk) {
+		const char *format = jstr(disk, "base_format", "raw");
+		const struct img_kind *kind = img_kind(format);
+
+		if (kind && !kind->libvirt)
+			return format;
+	}
+	return NULL;
+}
+
+char *serve_refused(const json_t *def, const char *wanted)
+{
+	const char *format = strcmp(wanted, "libvirt") == 0 ? strange_format(def) : NULL;
+
+	return format ? mem_printf("libvirt does not know images of format '%s'", format) : NULL;
+}
+
 const struct serve_way *serve_way(struct ctx *c, const char *wanted)
 {
+	const json_t *def = ctx_fact(c, "definition");
 	bool any = strcmp(wanted, "auto") == 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
-		if (!any && strcmp(ways[i].name, wanted) != 0)
+		AUTO_FREE char *refused = serve_refused(def, ways[i].name);
+
+		if ((!any && strcmp(ways[i].name, wanted) != 0) || (any && refused))
 			continue;
+		if (refused) {
+			ctx_hint(c, SERVE_REFUSED_HINT);
+			ctx_fail(c, "cannot start by %s: %s", wanted, refused);
+			return NULL;
+		}
 		if (ways[i].usable())
 			return &ways[i];
 		if (any)

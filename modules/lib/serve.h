@@ -29,6 +29,10 @@ struct serve_way {
 /* By target.start: "libvirt", "systemd", "qemu"; "auto" takes the first that the
  * host has. NULL (told): no such way here. */
 const struct serve_way *serve_way(struct ctx *c, const char *wanted);
+/* Why it cannot be started by `wanted`, whatever the host has; NULL: it can. Owned. */
+char *serve_refused(const json_t *def, const char *wanted);
+#define SERVE_REFUSED_HINT "say `start: systemd` or `start: qemu` in the plan's target, or give " \
+	"its disks another format"
 /* The way in which it is registered on this host; NULL: in none. */
 const struct serve_way *serve_found(const json_t *def);
 /* The bridge of a libvirt network of this host; what is none stays as it is. Caller

@@ -115,10 +115,15 @@ static void tell_left_out(struct ctx *c, const json_t *left_out)
 /* What would meet the machine on its host, before the downtime begins. */
 static void look_at_host(struct ctx *c, const json_t *def)
 {
+	const char *start = jstr(ctx_machine(c), "target.start", "auto");
+	AUTO_FREE char *refused = serve_refused(def, start);
 	const json_t *nic;
 	size_t i;
 
-	if (serve_taken(def, jstr(ctx_machine(c), "target.start", "auto")))
+	if (refused)
+		ctx_finding(c, "blocker", "target.start", SERVE_REFUSED_HINT, "it cannot be "
+			    "started by %s: %s", start, refused);
+	if (serve_taken(def, start))
 		ctx_finding(c, "blocker", "target.domain-taken",
 			    "rename one of the two, or undefine the domain if it is a leftover",
 			    "libvirt at the target has another domain called '%s' already",

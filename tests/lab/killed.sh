@@ -68,3 +68,15 @@ expect 0 "$DROVER" run plan.yaml
 is_whole
 expect 0 "$DROVER" rollback plan.yaml -y
 is_clean
+
+# The same into an image of another hypervisor.
+sed -i 's/format: raw/format: vmdk/' plan.yaml
+copy=${copy%.raw}.vmdk
+half_way
+kill -KILL $engine
+ended 137
+gate_open
+expect 0 "$DROVER" run plan.yaml
+qemu-img compare -q -f raw -F vmdk "$LAB/hosts/a/srv/disk.raw" "$copy" || fail "the copies differ"
+expect 0 "$DROVER" rollback plan.yaml -y
+is_clean

@@ -59,7 +59,7 @@ machines:
   one:
     recipe: v2v
     source: { host: here, images: [/srv/one.raw], memory: 1k, cpus: 1.5 }
-    target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: vdi, replace: maybe, start: now }
+    target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: qed, replace: maybe, start: now }
     downtime: 10
 --- run check plan.yaml
 --- status 2
@@ -86,25 +86,25 @@ plan.yaml:7:69: 'cpus' is not a whole number: '1.5'
     7 |     source: { host: here, images: [/srv/one.raw], memory: 1k, cpus: 1.5 }
       |                                                                     ^
 plan.yaml:8:32: 'dir' is not an absolute path: 'srv/new'
-    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: vdi, replace: maybe, start: now }
+    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: qed, replace: maybe, start: now }
       |                                ^
   paths on a host begin with /
 plan.yaml:8:49: 'memory' is not a size: '32Gb'
-    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: vdi, replace: maybe, start: now }
+    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: qed, replace: maybe, start: now }
       |                                                 ^
   sizes look like 512MiB, 40GiB or 1TB
 plan.yaml:8:61: 'cpus' must be between 1 and 4096: '5000'
-    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: vdi, replace: maybe, start: now }
+    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: qed, replace: maybe, start: now }
       |                                                             ^
-plan.yaml:8:75: 'format' must be raw or qcow2: 'vdi'
-    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: vdi, replace: maybe, start: now }
+plan.yaml:8:75: 'format' must be raw, qcow2, vmdk, vhdx, vpc or vdi: 'qed'
+    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: qed, replace: maybe, start: now }
       |                                                                           ^
 plan.yaml:8:89: 'replace' is not true or false: 'maybe'
-    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: vdi, replace: maybe, start: now }
+    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: qed, replace: maybe, start: now }
       |                                                                                         ^
   YAML 1.2 knows only true and false
 plan.yaml:8:103: 'start' must be auto, libvirt, systemd or qemu: 'now'
-    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: vdi, replace: maybe, start: now }
+    8 |     target: { host: here, dir: srv/new, memory: 32Gb, cpus: 5000, format: qed, replace: maybe, start: now }
       |                                                                                                       ^
 plan.yaml:9:15: 'downtime' is not a duration: '10'
     9 |     downtime: 10

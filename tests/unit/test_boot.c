@@ -372,18 +372,24 @@ static void cleanup_takes_away_what_a_killed_boot_left(void **state)
 
 /* ---- cutover.start --------------------------------------------------------------------- */
 
-static void make_overlay(struct world *w)
+static void make_overlay_on(struct world *w, const char *base, const char *format)
 {
-	AUTO_FREE char *base = mem_printf("%s/%s/root.base.raw", w->dir, w->name);
 	AUTO_FREE char *path = mem_printf("%s/%s/root.qcow2", w->dir, w->name);
 	const char *const argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-b", base,
-				     "-F", "raw", path, NULL };
+				     "-F", format, path, NULL };
 	struct proc p = { .argv = argv };
 	AUTO_ERR e = {0};
 
 	if (proc_run(&p, &e) < 0)
 		fail_msg("%s", e.what);
 	proc_free(&p);
+}
+
+static void make_overlay(struct world *w)
+{
+	AUTO_FREE char *base = mem_printf("%s/%s/root.base.raw", w->dir, w->name);
+
+	make_overlay_on(w, base, "raw");
 }
 
 static int ip_tool(const char *a, const char *b, const char *c, const char *d, const char *e)
@@ -525,6 +531,104 @@ static void finalize_merges_while_the_machine_runs(void **state)
 	nothing_is_left(w);
 }
 
+/* The base of disk root in another format; what is in it stays. */
+static char *turn_base_into(struct world *w, const char *format)
+{
+	AUTO_FREE char *raw = mem_printf("%s/%s/root.base.raw", w->dir, w->name);
+	char *path = mem_printf("%s/%s/root.base.%s", w->dir, w->name, format);
+	const char *const argv[] = { "qemu-img", "convert", "-q", "-f", "raw", "-O", format, raw,
+				     path, NULL };
+	struct proc p = { .argv = argv };
+	AUTO_ERR e = {0};
+
+	if (proc_run(&p, &e) < 0)
+		fail_msg("%s", e.what);
+	proc_free(&p);
+	jset_str(jget(w->input, "machine.target"), "format", format);
+	return path;
+}
+
+static void base_reads(const char *path, const char *format)
+{
+	const char *const argv[] = { "qemu-io", "-r", "-f", format, "-c", "read -P 0x5a 512k 64k",
+				     "-c", "read -P 0 576k 64k", path, NULL };
+	struct proc p = { .argv = argv };
+	AUTO_ERR e = {0};
+
+	if (proc_run(&p, &e) < 0)
+		fail_msg("%s", e.what);
+	proc_free(&p);
+}
+
+static void a_base_of_another_hypervisor_boots_and_is_merged(struct world *w, const char *format)
+{
+	AUTO_FREE char *driver = mem_printf("<driver name='qemu' type='%s'", format);
+	AUTO_FREE char *path = turn_base_into(w, format);
+	AUTO_FREE char *file = mem_printf("%s/%s/%s.xml", w->dir, w->name, w->name);
+	AUTO_FREE char *xml = NULL;
+
+	define(w);
+	must(w, "validate.boot", "apply");
+	assert_non_null(strstr(evidence(w, "console"), "hello\ntiny login:"));
+	make_overlay_on(w, path, format);
+	write_overlay(w, "0x5a");
+	must(w, "call.finalize", "apply");
+	base_reads(path, format);
+	xml = io_read_file(AT_FDCWD, file, 1 << 20, NULL);
+	assert_non_null(strstr(xml, driver));
+	must(w, "reconfigure.machine", "undo");
+}
+
+static void bases_of_other_hypervisors_boot_and_are_merged(void **state)
+{
+	static const char *const formats[] = { "vmdk", "vhdx", "vpc", "vdi" };
+
+	if (!can_run)
+		skip();
+	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
+		a_base_of_another_hypervisor_boots_and_is_merged(*state, formats[i]);
+}
+
+static void a_base_that_bears_no_failed_write_is_not_merged_while_it_runs(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *path = NULL;
+
+	if (!can_run)
+		skip();
+	path = turn_base_into(w, "vmdk");
+	define(w);
+	make_overlay_on(w, path, "vmdk");
+	args(w, "{\"grace\":0}");
+	ip_tool("link", "add", "brtest", "type", "bridge");
+	must(w, "cutover.start", "apply");
+	fails(w, "call.finalize", "apply", "cannot merge 'root' while it runs: an image of format "
+	      "'vmdk' does not bear a failed write");
+	must(w, "cutover.start", "undo");
+	ip_tool("link", "del", "brtest", NULL, NULL);
+	nothing_is_left(w);
+}
+
+static void libvirt_is_not_given_a_format_that_it_does_not_know(void **state)
+{
+	struct world *w = *state;
+	AUTO_JSON *r = NULL;
+	const json_t *finding;
+	bool told = false;
+	size_t i;
+
+	jset_str(jget(w->input, "machine.target"), "format", "vhdx");
+	jset_str(jget(w->input, "machine.target"), "start", "libvirt");
+	r = call(w, "reconfigure.machine", "probe");
+	json_array_foreach(jget(r, "findings"), i, finding)
+		told = told || strcmp(jstr(finding, "text", ""), "it cannot be started by libvirt: "
+				      "libvirt does not know images of format 'vhdx'") == 0;
+	assert_true(told);
+	define(w);
+	fails(w, "cutover.start", "probe", "cannot start by libvirt: libvirt does not know images "
+	      "of format 'vhdx'");
+}
+
 /* ---- fence ------------------------------------------------------------------------------- */
 
 static void fence_stands_beside_the_guest_in_its_subnet(void **state)
@@ -617,6 +721,9 @@ int main(void)
 		T(start_wants_the_overlay_first),
 		T(finalize_merges_the_overlay_of_a_machine_that_stands),
 		T(finalize_merges_while_the_machine_runs),
+		T(bases_of_other_hypervisors_boot_and_are_merged),
+		T(a_base_that_bears_no_failed_write_is_not_merged_while_it_runs),
+		T(libvirt_is_not_given_a_format_that_it_does_not_know),
 		cmocka_unit_test(fence_stands_beside_the_guest_in_its_subnet),
 		cmocka_unit_test(fence_has_no_way_out),
 	};

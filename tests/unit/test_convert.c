@@ -108,14 +108,9 @@ static int set_up_as(void **state, const char *format)
 	return 0;
 }
 
-static int set_up_raw(void **state)
+static int set_up(void **state)
 {
-	return set_up_as(state, "raw");
-}
-
-static int set_up_qcow2(void **state)
-{
-	return set_up_as(state, "qcow2");
+	return set_up_as(state, *state);	/* what the table of tests says */
 }
 
 static int tear_down(void **state)
@@ -411,7 +406,8 @@ static void a_target_that_fills_up_is_told_and_gone_on_with(void **s)
 	full = both(r, "convert.disks", NULL);
 	int room = mount("none", r->target, "tmpfs", MS_REMOUNT, "size=64m");
 	AUTO_JSON *again = both(r, "convert.disks", NULL);
-	const char *cmp[] = { "cmp", r->src, r->base, NULL };
+	const char *cmp[] = { "qemu-img", "compare", "-q", "-f", "raw", "-F", r->format, r->src,
+			      r->base, NULL };
 	struct proc p = { .argv = cmp, .timeout_ms = 60000 };
 	int same = proc_run(&p, NULL);
 	proc_free(&p);
@@ -423,6 +419,89 @@ static void a_target_that_fills_up_is_told_and_gone_on_with(void **s)
 	assert_true(jbool(again, "ok", false));
 	assert_int_equal(jint(again, "facts.disks.stable.root.pass", 0), 1);
 	assert_int_equal(same, 0);
+}
+
+/* The record of the disk, as a host finds it that was started again: `boot` was another. */
+static void start_host_anew(struct rig *r, bool open)
+{
+	AUTO_FREE char *path = mem_printf("%s/erp/root.place", r->target);
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 4096, NULL);
+	AUTO_JSON *doc = text ? json_parse(text, strlen(text), NULL) : NULL;
+	AUTO_FREE char *now = NULL;
+
+	assert_non_null(doc);
+	assert_null(jstr(doc, "boot", NULL));	/* it was closed in order */
+	if (open)
+		jset_str(doc, "boot", "a boot before");
+	now = json_pretty(doc);
+	assert_int_equal(io_write_file(AT_FDCWD, path, now, strlen(now), 0600), 0);
+}
+
+static void a_power_cut_ends_what_its_format_does_not_bear(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *again = NULL;
+
+	do_both(r, "convert.disks");
+	start_host_anew(r, false);
+	assert_state(r, "target", "convert.disks", "done");
+	start_host_anew(r, true);
+	put(r->base, 65536, "torn", 4);
+	assert_state(r, "target", "convert.disks", "absent");
+	again = both(r, "convert.disks", NULL);
+	take_facts(r, again);
+	assert_int_equal(jint(again, "facts.disks.volatile.root.changed", 0), 5 * MIB + 512);
+	assert_same(r);
+	start_host_anew(r, false);
+	do_at(r, "target", "validate.disks", "apply");
+}
+
+static void a_power_cut_does_not_end_what_its_format_bears(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *again = NULL;
+	AUTO_ERR e = { 0 };
+
+	do_both(r, "convert.disks");
+	struct map *m = map_open(r->map, true, &e);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	map_close(m);
+	start_host_anew(r, false);
+	again = both(r, "convert.disks", NULL);
+	take_facts(r, again);
+	assert_int_equal(jint(again, "facts.disks.volatile.root.changed", -1), 0);
+	assert_same(r);
+}
+
+static void an_image_that_cannot_grow_is_told(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *text = mem_printf("cannot make disk 'root' 32.0 MiB long: an image of format "
+					  "'%s' keeps the size that it was made with", r->format);
+	AUTO_JSON *probed = NULL;
+
+	do_both(r, "convert.disks");
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:i}}", "root", "size",
+							(int)(32 * MIB)));
+	probed = at(r, "target", "convert.disks", "probe");
+	assert_string_equal(jstr(json_array_get(jget(probed, "findings"), 0), "text", ""), text);
+	assert_error(both(r, "convert.disks", NULL), text, "put its size back; or type drover "
+		     "rollback PLAN --to convert, and run again");
+	do_at(r, "target", "convert.disks", "undo");
+	do_both(r, "convert.disks");
+	assert_same(r);
+	assert_state(r, "target", "convert.disks", "done");
+}
+
+static void a_disk_that_its_format_cannot_hold_is_told(void **s)
+{
+	struct rig *r = *s;
+
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:I}}", "root", "size",
+							(json_int_t)3 << 40));
+	assert_error(at(r, "target", "convert.disks", "probe"), "cannot write disk 'root' as format "
+		     "'vpc': it has 3.0 TiB, the format ends at 2.0 TiB",
+		     "say format: qcow2, raw or vhdx under target.disks.root");
 }
 
 static char *loop_of(const char *path, off_t size)
@@ -871,16 +950,21 @@ static void half_a_backup_is_not_seen_and_is_gone_on_with(void **s)
 
 int main(void)
 {
-#define RAW(f) cmocka_unit_test_setup_teardown(f, set_up_raw, tear_down)
-#define QCOW2(f) { #f "_as_qcow2", f, set_up_qcow2, tear_down, NULL }
+#define AS(f, format) { #f "_as_" format, f, set_up, tear_down, (void *)(uintptr_t)format }
+#define RAW(f) AS(f, "raw")
+#define QCOW2(f) AS(f, "qcow2")
+#define FOREIGN(f) AS(f, "vmdk"), AS(f, "vhdx"), AS(f, "vpc"), AS(f, "vdi")
 	const struct CMUnitTest tests[] = {
 		RAW(a_copy_is_equal_and_probed_as_done),
 		QCOW2(a_copy_is_equal_and_probed_as_done),
+		FOREIGN(a_copy_is_equal_and_probed_as_done),
 		RAW(undo_brings_back_the_same_answer_and_an_empty_place),
 		QCOW2(undo_brings_back_the_same_answer_and_an_empty_place),
+		AS(undo_brings_back_the_same_answer_and_an_empty_place, "vmdk"),
 		RAW(undo_leaves_what_is_not_ours),
 		RAW(later_passes_bring_what_changed),
 		QCOW2(later_passes_bring_what_changed),
+		FOREIGN(later_passes_bring_what_changed),
 		RAW(a_freeze_that_ended_too_early_is_no_last_pass),
 		RAW(a_foreign_directory_is_refused_unless_it_may_be_replaced),
 		RAW(another_states_copy_is_refused),
@@ -890,6 +974,13 @@ int main(void)
 		RAW(chunks_of_an_odd_size_are_refused),
 		RAW(a_disk_that_is_not_in_the_plan_is_refused),
 		RAW(a_target_that_fills_up_is_told_and_gone_on_with),
+		FOREIGN(a_target_that_fills_up_is_told_and_gone_on_with),
+		AS(a_power_cut_ends_what_its_format_does_not_bear, "vmdk"),
+		AS(a_power_cut_ends_what_its_format_does_not_bear, "vpc"),
+		AS(a_power_cut_ends_what_its_format_does_not_bear, "vdi"),
+		AS(a_power_cut_does_not_end_what_its_format_bears, "vhdx"),
+		FOREIGN(an_image_that_cannot_grow_is_told),
+		AS(a_disk_that_its_format_cannot_hold_is_told, "vpc"),
 		RAW(a_device_is_filled_and_given_back_blank),
 		RAW(a_device_that_is_too_small_is_refused),
 		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),

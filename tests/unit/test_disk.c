@@ -7,6 +7,7 @@
 #include "engine/base/proc.h"
 #include "modules/lib/disk.h"
 #include "modules/lib/imgcheck.h"
+#include "modules/lib/imgkind.h"
 #include "modules/lib/nbd.h"
 
 #include <setjmp.h>
@@ -78,7 +79,7 @@ static void loop_up(struct here *h, struct loop_fs *l)
 	const char *mkfs[] = { "mkfs.ext4", "-q", "-F", h->path, NULL };
 	AUTO_ERR e = { 0 };
 
-	assert_int_equal(disk_create_image(h->path, "raw", 48 * MIB, &e), 0);
+	assert_int_equal(img_create(h->path, "raw", 48 * MIB, &e), 0);
 	run(mkfs);
 	l->loop = run_ok(attach);
 	l->mount = mem_printf("%s/mnt", h->dir);
@@ -188,7 +189,7 @@ static void holes_of_a_file_are_found(void **s)
 	uint64_t len;
 	bool hole;
 
-	assert_int_equal(disk_create_image(h->path, "raw", 10 * MIB, &e), 0);
+	assert_int_equal(img_create(h->path, "raw", 10 * MIB, &e), 0);
 	d = disk_open(h->path, DISK_WRITE, &e);
 	assert_int_equal(d->ops->write(d, "x", 1, 4 * MIB, &e), 0);
 	assert_int_equal(d->ops->flush(d, &e), 0);
@@ -215,7 +216,7 @@ static void a_file_that_shrinks_under_us_is_told(void **s)
 	uint64_t len;
 	bool hole;
 
-	assert_int_equal(disk_create_image(h->path, "raw", 4 * MIB, &e), 0);
+	assert_int_equal(img_create(h->path, "raw", 4 * MIB, &e), 0);
 	d = disk_open(h->path, 0, &e);
 	assert_int_equal(truncate(h->path, 2 * MIB), 0);
 	assert_int_equal(d->ops->read(d, buf, MIB, 2 * MIB, &e), -1);
@@ -261,7 +262,7 @@ static void a_qcow2_is_written_and_read_back_through_qemu_nbd(void **s)
 	bool hole;
 
 	memset(buf, 'q', MIB);
-	assert_int_equal(disk_create_image(h->path, "qcow2", 64 * MIB + 512, &e), 0);
+	assert_int_equal(img_create(h->path, "qcow2", 64 * MIB + 512, &e), 0);
 	d = disk_open_image(h->path, "qcow2", DISK_WRITE, &e);
 	if (!d)
 		fail_msg("%s", e.what);
@@ -299,7 +300,7 @@ static void an_image_in_use_is_told(void **s)
 	AUTO_ERR e = { 0 };
 	AUTO_DISK *first = NULL;
 
-	assert_int_equal(disk_create_image(h->path, "qcow2", MIB, &e), 0);
+	assert_int_equal(img_create(h->path, "qcow2", MIB, &e), 0);
 	first = disk_open_image(h->path, "qcow2", DISK_WRITE, &e);
 	assert_non_null(first);
 	assert_null(disk_open_image(h->path, "qcow2", DISK_WRITE, &e));
@@ -346,7 +347,7 @@ static void no_flipped_header_lets_a_reference_through(void **s)
 	AUTO_FD fd = -1;
 	size_t n;
 
-	assert_int_equal(disk_create_image(h->path, "qcow2", MIB, &e), 0);
+	assert_int_equal(img_create(h->path, "qcow2", MIB, &e), 0);
 	image = io_read_file(AT_FDCWD, h->path, 4 * MIB, &n);
 	assert_true(image && n >= 512);
 	fd = open(h->path, O_WRONLY | O_CLOEXEC);
