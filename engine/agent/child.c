@@ -86,46 +86,127 @@ static void arrange_signals(bool stream)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void child_main(const struct child_spec *spec, int frames,
-				 pid_t parent)
+/* A group of its own, gone with its parent, nothing open but its frames and stream. */
+static void confine(int frames, int stream, pid_t parent)
 {
-	struct ctx *c;
-
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
 	setpgid(0, 0);
-	if (arrange_fds(frames, spec->stream) < 0)
+	if (arrange_fds(frames, stream) < 0)
 		_exit(1);
-	c = ctx_new(FD_FRAMES, spec->step, spec->input,
-		    spec->stream >= 0 ? FD_STREAM : -1);
+}
+
+static _Noreturn void call(const struct child_spec *spec, pid_t parent)
+{
+	struct ctx *c = ctx_new(FD_FRAMES, spec->step, spec->input,
+				spec->stream >= 0 ? FD_STREAM : -1);
+
 	c->agent = parent;
 	c->pace = spec->pace;
 	arrange_signals(spec->stream >= 0);
 	_exit(ctx_call(c, spec->module, spec->op) < 0 ? 1 : 0);
 }
 
-pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e)
+/* Fork a child with a frame socket; 0 in the child. -1 with errno. */
+static pid_t fork_with(int *fd, int *its)
 {
-	pid_t parent = getpid(), pid;
+	pid_t pid;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(e, "cannot start '%s'", spec->module);
-	pid = fork();
-	if (pid < 0) {
-		err_sys(e, "cannot start '%s'", spec->module);
-		close(pair[0]);
-		close(pair[1]);
 		return -1;
-	}
-	if (pid == 0)
-		child_main(spec, pair[1], parent);
-	close(pair[1]);
-	setpgid(pid, pid);
+	pid = fork();
+	*its = pair[1];
 	*fd = pair[0];
+	if (pid == 0)
+		return 0;
+	close(pair[1]);
+	if (pid < 0)
+		close(pair[0]);
+	else
+		setpgid(pid, pid);
 	return pid;
 }
+
+pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e)
+{
+	pid_t parent = getpid(), pid;
+	int its;
+
+	pid = fork_with(fd, &its);
+	if (pid < 0)
+		return err_sys(e, "cannot start '%s'", spec->module);
+	if (pid == 0) {
+		confine(its, spec->stream, parent);
+		call(spec, parent);
+	}
+	return pid;
+}
+
+/* ---- the spare one ------------------------------------------------------------------ */
+
+/* Signals stay blocked until there is a call to stop. */
+static _Noreturn void wait_for_call(pid_t parent)
+{
+	struct child_spec spec = { .stream = -1 };
+	struct frame f;
+
+	if (frame_read_fd(FD_FRAMES, &f, NULL) <= 0 || f.type != FRAME_RUN)
+		_exit(0);
+	spec.module = jstr(f.body, "module", "");
+	spec.op = jstr(f.body, "op", "");
+	spec.input = json_object_get(f.body, "input");
+	spec.step = f.step;
+	call(&spec, parent);
+}
+
+void child_spare_make(struct child_spare *s)
+{
+	pid_t parent = getpid();
+	int its;
+
+	if (s->pid > 0)
+		return;
+	s->pid = fork_with(&s->fd, &its);
+	if (s->pid == 0) {
+		confine(its, -1, parent);
+		wait_for_call(parent);
+	}
+	if (s->pid < 0)
+		s->pid = 0;
+}
+
+bool child_spare_use(struct child_spare *s, const struct child_spec *spec, pid_t *pid,
+		     int *fd)
+{
+	AUTO_JSON *run = NULL;
+
+	if (s->pid == 0 || spec->stream >= 0 || spec->pace)
+		return false;
+	run = json_pack("{s:s, s:s, s:O*}", "module", spec->module, "op", spec->op,
+			"input", spec->input);
+	if (frame_write_fd(s->fd, FRAME_RUN, spec->step, run, NULL) < 0) {
+		child_spare_drop(s);
+		return false;
+	}
+	*pid = s->pid;
+	*fd = s->fd;
+	*s = (struct child_spare){ 0 };
+	return true;
+}
+
+void child_spare_drop(struct child_spare *s)
+{
+	if (s->pid == 0)
+		return;
+	close(s->fd);
+	kill(s->pid, SIGKILL);
+	child_reap(s->pid);
+	*s = (struct child_spare){ 0 };
+}
+
+/* ---- what became of it ---------------------------------------------------------------- */
 
 int child_reap(pid_t pid)
 {

@@ -7,6 +7,7 @@
 
 #include "engine/base/json.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -29,6 +30,22 @@ struct child_spec {
  * blocking). -1 with e. The child ends itself with status 0 when the call was ok,
  * else 1; whoever waits for it kills what is left of its process group. */
 pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e);
+
+/* A child forked ahead, which waits to be told its call: the next one need not wait for
+ * a fork. It knows what the agent knew when it was made. */
+struct child_spare {
+	pid_t pid;		/* 0: there is none */
+	int fd;			/* our end of its frame socket */
+};
+
+/* Fork one unless there is one; that it cannot be done is no error. */
+void child_spare_make(struct child_spare *s);
+/* child_spawn() by the spare one, where there is one and the call needs no stream. False:
+ * it is to be forked. */
+bool child_spare_use(struct child_spare *s, const struct child_spec *spec, pid_t *pid,
+		     int *fd);
+/* It has ended by itself, or is not wanted any more. */
+void child_spare_drop(struct child_spare *s);
 
 /* Wait for it and kill what is left of its group. The wait status. */
 int child_reap(pid_t pid);

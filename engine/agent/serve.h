@@ -9,6 +9,7 @@
 #ifndef DROVER_SERVE_H
 #define DROVER_SERVE_H
 
+#include "engine/agent/child.h"
 #include "engine/base/json.h"
 #include "engine/base/loop.h"
 #include "engine/base/mem.h"
@@ -51,6 +52,7 @@ struct agent {
 	unsigned silent;		/* beats since the last bytes from the engine */
 	unsigned asking;		/* steps whose question a person has not answered */
 	struct step *steps;		/* those running */
+	struct child_spare spare;	/* for the next one, made while the engine thinks */
 	bool paused;			/* children are not read from */
 	bool changed;			/* some call was not a probe: sync at the end */
 	struct streams *streams;

@@ -189,7 +189,8 @@ static void start_child(struct step *s, int stream)
 
 	if (strcmp(spec.op, "probe") != 0)
 		a->changed = true;
-	s->pid = child_spawn(&spec, &s->fd, &e);
+	if (!child_spare_use(&a->spare, &spec, &s->pid, &s->fd))
+		s->pid = child_spawn(&spec, &s->fd, &e);
 	mem_close_fd(&stream);
 	loop_timer_del(s->timer);
 	s->timer = NULL;
@@ -356,9 +357,13 @@ void step_reap(struct agent *a)
 		memset(&info, 0, sizeof(info));
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
 		    info.si_pid == 0)
-			return;
+			break;
 		s = find_pid(a, info.si_pid);
 		status = s ? child_reap(info.si_pid) : 0;
+		if (!s && info.si_pid == a->spare.pid) {
+			child_spare_drop(&a->spare);
+			continue;
+		}
 		if (!s) {
 			waitpid(info.si_pid, NULL, WNOHANG);
 			continue;
@@ -369,4 +374,7 @@ void step_reap(struct agent *a)
 			tell(s, child_death(s->module, status));
 		step_free(s);
 	}
+	/* Now the engine has its answer and thinks: time for what the next call needs. */
+	if (!a->steps && a->phase == AGENT_READY)
+		child_spare_make(&a->spare);
 }
