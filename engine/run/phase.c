@@ -22,33 +22,37 @@ void known_set(struct run *r, struct mach *m, uint32_t node, const json_t *answe
 
 /* ---- asking all steps of a phase ------------------------------------------------------ */
 
+#define ASKED_AT_ONCE 32	/* of one machine; more only make its host fork in a heap */
+
 struct asking {
 	struct run *r;
 	struct mach *m;
-	int left;
+	int phase;
+	bool quiet;
+	uint32_t next;		/* the first node not asked yet */
+	uint32_t end;		/* behind the machine's last */
+	int left;		/* asked and not answered; one more while asking goes on */
 	void (*then)(void *arg);
 	void *arg;
 };
 
-static void asked(struct asking *a)
-{
-	if (--a->left > 0)
-		return;
-	a->then(a->arg);
-	free(a);
-}
+static void ask_more(struct asking *a);
 
 static void on_answer(struct op *o, const json_t *result, void *arg)
 {
 	struct asking *a = arg;
 
 	known_set(a->r, a->m, o->node, result, o->evidence);
-	asked(a);
+	a->left--;
+	ask_more(a);
 }
 
 static void asked_later(void *arg)
 {
-	asked(arg);
+	struct asking *a = arg;
+
+	a->left--;
+	ask_more(a);
 }
 
 static bool skipped(struct run *r, struct mach *m, uint32_t node)
@@ -66,22 +70,37 @@ static bool skipped(struct run *r, struct mach *m, uint32_t node)
 	return true;
 }
 
+static void ask_one(struct asking *a, uint32_t node)
+{
+	struct run *r = a->r;
+
+	if ((int)r->graph->nodes[node].step->phase != a->phase || skipped(r, a->m, node))
+		return;
+	a->left++;
+	if (!a->quiet)
+		report_step(r, a->m, node, "probing", 1, 0, NULL);
+	op_start(r, a->m, node, "probe", on_answer, a)->quiet = true;
+}
+
+static void ask_more(struct asking *a)
+{
+	while (a->next < a->end && a->left < ASKED_AT_ONCE)
+		ask_one(a, a->next++);
+	if (a->left > 0)
+		return;
+	a->then(a->arg);
+	free(a);
+}
+
 void phase_ask(struct run *r, struct mach *m, int phase, bool quiet,
 	       void (*then)(void *arg), void *arg)
 {
 	struct asking *a = mem_alloc(sizeof(*a));
 
-	*a = (struct asking){ r, m, 1, then, arg };	/* one for this loop */
-	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1];
-	     i++) {
-		if ((int)r->graph->nodes[i].step->phase != phase || skipped(r, m, i))
-			continue;
-		a->left++;
-		if (!quiet)
-			report_step(r, m, i, "probing", 1, 0, NULL);
-		op_start(r, m, i, "probe", on_answer, a)->quiet = true;
-	}
-	run_later(r, 0, asked_later, a);
+	*a = (struct asking){ r, m, phase, quiet, r->graph->first[m->index],
+			      r->graph->first[m->index + 1], 1, then, arg };
+	ask_more(a);
+	run_later(r, 0, asked_later, a);	/* `then` is never called from in here */
 }
 
 /* ---- entering ---------------------------------------------------------------------------- */
