@@ -40,6 +40,27 @@ static int run_op(struct ctx *c, const struct module *m, const char *op,
 	return no_such(c, m, op);
 }
 
+/* The engine sent an apply on an answer that may be old: unless the probe still gives it,
+ * nothing is done. NULL: go on. */
+static json_t *moved(const struct ctx *c, const struct module *m)
+{
+	const json_t *judged = json_object_get(c->input, "judged");
+	AUTO_JSON *now = NULL;
+	struct ctx *first;
+	const char *state = NULL;
+	int rc;
+
+	if (!judged)
+		return NULL;
+	first = ctx_next(c);
+	rc = run_op(first, m, "probe", &state);
+	now = ctx_result(first, rc == 0, state);
+	ctx_free(first);
+	if (rc == 0 && json_equal(now, judged))
+		return NULL;
+	return ctx_result_error("moved", "it is not as it was when it was asked", NULL);
+}
+
 /* What the probe says now that an apply ended well. NULL: the engine has to ask, with the
  * facts that were told or after what went wrong. */
 static json_t *probe_after(const struct ctx *c, const struct module *m)
@@ -82,6 +103,8 @@ int ctx_call(struct ctx *c, const char *module, const char *op)
 	json_t *after = NULL;
 	int rc;
 
+	if (m && strcmp(op, "apply") == 0 && (result = moved(c, m)) != NULL)
+		return tell(c, result) < 0 ? -1 : 0;
 	if (m)
 		rc = run_op(c, m, op, &state);
 	else

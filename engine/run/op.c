@@ -233,6 +233,8 @@ static int prepare(struct op *o, struct err *e)
 		if (n == 1 && end->host != UINT32_MAX && !strcmp(o->name, "apply") &&
 		    (o->module->flags & MOD_TOGETHER))
 			jset_str(end->call.input, "then", "probe");
+		if (o->judged)
+			json_object_set(end->call.input, "judged", (json_t *)o->judged);
 	}
 	return 0;
 }
@@ -318,6 +320,15 @@ struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *na
 		    void (*on_done)(struct op *, const json_t *, void *), void *arg)
 {
 	return begin(op_new(r, m, node, name, on_done, arg));
+}
+
+struct op *op_apply_if(struct run *r, struct mach *m, uint32_t node, const json_t *judged,
+		       void (*on_done)(struct op *, const json_t *, void *), void *arg)
+{
+	struct op *o = op_new(r, m, node, "apply", on_done, arg);
+
+	o->judged = judged;
+	return begin(o);
 }
 
 struct op *op_apply_as(struct run *r, struct mach *m, uint32_t node,

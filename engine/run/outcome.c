@@ -18,6 +18,11 @@ void job_free(struct job *j)
 	free(j);
 }
 
+bool job_touched(const struct job *j)
+{
+	return j->moved ? j->was_touched : meta_touched(j->r, j->m, j->node);
+}
+
 uint64_t job_took(const struct job *j)
 {
 	return loop_now(j->r->loop) - j->began_ms;
@@ -65,16 +70,33 @@ static void over_ok(void *arg, struct err *e)
 	if (e) {
 		run_error(r, e);
 		j->m->failed = true;
-		sched_failed(r->sched, j->node);
+		if (!j->released)
+			sched_failed(r->sched, j->node);
 	} else {
 		tell_done(j);
 		bool blocked = is_last(j) && phase_blocked(r, j->m, "go on with");
 
 		j->m->failed = j->m->failed || blocked;
-		sched_done(r->sched, j->node);
+		if (!j->released)
+			sched_done(r->sched, j->node);
 	}
 	r->jobs--;
 	job_free(j);
+}
+
+/* The next step may ask while this outcome goes to the disk: whatever it does waits for
+ * its own intent, which stands behind the outcome in the journal. At the end of a phase
+ * and in a cutover, where an outcome says who serves, it waits. */
+static void release(struct job *j)
+{
+	const struct graph *g = j->r->graph;
+	uint32_t next = j->node + 1;
+
+	if (j->s->phase == PHASE_CUTOVER || next >= g->first[j->m->index + 1] ||
+	    g->nodes[next].step->phase != j->s->phase)
+		return;
+	j->released = true;
+	sched_done(j->r->sched, j->node);
 }
 
 /* Before the point of no return a cutover goes back at once: somebody must serve. */
@@ -147,7 +169,7 @@ void job_fail(struct job *j, const json_t *result)
 
 	rec_init(&c, j->r, j->m);
 	rec_step(&c, j->node, words[kind], j->attempt, result, job_took(j),
-		 meta_touched(j->r, j->m, j->node));
+		 job_touched(j));
 	if (j->r->known[j->node].answer && result_ok(j->r->known[j->node].answer))
 		rec_result(&c, j->node, j->r->known[j->node].answer);
 	rec_facts(&c, j->fact_names);
@@ -213,6 +235,7 @@ void job_succeed(struct job *j, const json_t *answer, const char *status, bool t
 	text_duration(j->took_ms, duration);
 	jset_str(c.trailers, "Took", duration);
 	rec_send(&c, "outcome", j->key, subject, over_ok, j);
+	release(j);
 }
 
 void job_skip(struct job *j)

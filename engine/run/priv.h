@@ -152,6 +152,7 @@ struct op {
 	const char *as;			/* in whose name it leaves evidence, when not the
 					   step's; borrowed */
 	const struct module *module;
+	const json_t *judged;		/* see op_apply_if(); borrowed while it begins */
 	struct op_end end[2];
 	int ends;
 	int left;			/* ends without a result */
@@ -183,6 +184,11 @@ struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *na
  * with the undo's record. Quiet. */
 struct op *op_probe_bare(struct run *r, struct mach *m, uint32_t node,
 			 void (*on_done)(struct op *, const json_t *, void *), void *arg);
+/* An apply on an answer from before other steps were applied: the probe is asked first, in
+ * the same call, and unless it still gives that answer nothing is done and the result is an
+ * error of kind "moved". For modules with MOD_TOGETHER. NULL: as op_start(). */
+struct op *op_apply_if(struct run *r, struct mach *m, uint32_t node, const json_t *judged,
+		       void (*on_done)(struct op *, const json_t *, void *), void *arg);
 /* Another module's apply in the place of the node's, with its arguments; `as` is the
  * name in which it leaves evidence. */
 struct op *op_apply_as(struct run *r, struct mach *m, uint32_t node,
@@ -299,6 +305,10 @@ struct job {
 	/* what waits until the source was asked once more */
 	json_t *answer;			/* owned */
 	bool touched;
+	bool trusting;			/* judged by an answer from before other steps' applies */
+	bool moved;			/* which then did not stand: nothing was applied */
+	bool was_touched;		/* before the intent of that */
+	bool released;			/* the next step began already; see release() */
 };
 
 void step_begin(struct run *r, uint32_t node);	/* a node that sched gave */
@@ -325,6 +335,8 @@ void held_succeed(struct job *j, const json_t *answer, const char *status, bool 
 /* The source is off: its freezes leave the ledger. */
 void held_off(const struct job *j, struct rec *c);
 
+/* Whether anything of the step was ever applied, as far as is known. */
+bool job_touched(const struct job *j);
 void job_free(struct job *j);
 uint64_t job_took(const struct job *j);
 /* What a call brought, for the outcome. */

@@ -119,3 +119,31 @@ mkdir st && echo '{"format": "dro' > st/drover.json
 --- stderr
 drover: cannot use state 'st': its file 'drover.json' is damaged
   it reads {"format": "drover state", "version": 1, "lineage": ID}; ID is in git -C st show refs/drover/PLAN/meta:epoch.json
+=== a step that an earlier one of its phase did is not done again, nor undone
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/tmp/none.raw] }
+    target: { host: here, dir: /tmp/none }
+    convert:
+      - command: { id: first, argv: [mkdir, -p, "${plan_dir}/a/b"], probe: [test, -d, "${plan_dir}/a/b"], undo: [rm, -r, "${plan_dir}/a"] }
+      - command: { id: second, argv: [sh, -c, "echo ran >>${plan_dir}/ran; mkdir -p ${plan_dir}/a"], probe: [test, -d, "${plan_dir}/a"], undo: [sh, -c, "echo undone >>${plan_dir}/ran"] }
+      - command: { id: third, argv: [touch, "${plan_dir}/a/c"], probe: [test, -e, "${plan_dir}/a/c"], undo: [rm, -f, "${plan_dir}/a/c"] }
+--- sh
+exec 2>&1
+drover run plan.yaml | grep convert\\.; ls -R a; cat ran
+drover rollback plan.yaml -y >out 2>&1 || cat out
+ls -R a || :; cat ran || :
+--- stdout
+NOW       one      convert.first         done
+NOW       one      convert.third         done
+a:
+b
+c
+
+a/b:
+cat: ran: No such file or directory
+ls: cannot access 'a': No such file or directory
+cat: ran: No such file or directory

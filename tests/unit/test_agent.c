@@ -191,6 +191,32 @@ static void a_module_runs_without_an_engine(void **state)
 	assert_string_equal(jstr(r, "volatile.out", ""), "hi\n");
 }
 
+/* A command that makes `path`: one call of it, an apply on the answer `judged`. */
+static json_t *make_file(const char *op, const char *path, const json_t *judged)
+{
+	AUTO_JSON *input = json_pack("{s:{s:[s,s,s], s:[s,s]}, s:s, s:O*}", "args", "probe",
+		"test", "-e", path, "argv", "touch", path, "then", "probe", "judged", judged);
+
+	return modtest_call("any.command", op, input, NULL);
+}
+
+static void an_apply_on_an_old_answer_looks_first(void **state)
+{
+	char dir[] = "/tmp/drover-test.XXXXXX";
+	AUTO_FREE char *path = mkdtemp(dir) ? mem_printf("%s/made", dir) : NULL;
+	AUTO_JSON *judged = make_file("probe", path, NULL);
+	AUTO_JSON *same = make_file("apply", path, judged), *other = NULL;
+
+	(void)state;
+	assert_true(jbool(same, "ok", false));
+	assert_string_equal(jstr(same, "after.state", ""), "done");
+	assert_int_equal(truncate(path, 1), 0);
+	other = make_file("apply", path, judged);
+	assert_string_equal(jstr(other, "error.kind", ""), "moved");
+	assert_int_equal(unlink(path), 0);
+	rmdir(dir);
+}
+
 static void a_missing_tool_names_itself(void **state)
 {
 	AUTO_JSON *input = json_pack("{s:{s:[s]}}", "args", "argv", "no-such-tool");
@@ -212,6 +238,7 @@ int main(void)
 		cmocka_unit_test(broken_frames_end_it),
 		cmocka_unit_test(a_child_that_is_killed_is_told_by_its_signal),
 		cmocka_unit_test(a_module_runs_without_an_engine),
+		cmocka_unit_test(an_apply_on_an_old_answer_looks_first),
 		cmocka_unit_test(a_missing_tool_names_itself),
 	};
 
