@@ -6,12 +6,16 @@
  *
  *   0      header, and again at 4096; the one with a good checksum and the higher
  *          number counts, they are written in turn
+ *   1024   what the newest 64 generations were (which pass, when, a random mark), with a
+ *          checksum, and again at 5120
  *   8192   pages of 4096 bytes: 113 entries of 36 bytes (digest, generation), the
  *          page's number and a checksum; a page that is torn or flipped counts as
  *          empty, its chunks are copied again
  *
  * A generation is one opening for writing; entries carry the one that wrote them
- * (0: unknown). What happens at a power cut:
+ * (0: unknown). A map that is put back as it was, or lost its newer header, is known by
+ * the marks of its generations or a new birth: what was proven of it holds no more. What
+ * happens at a power cut:
  *
  *   while                              then the entry says
  *   a chunk without entry is written   nothing; it is copied again
@@ -55,6 +59,15 @@ struct map_state {
 	uint8_t root[SHA256_LEN];	/* tree.h; of the last whole pass, unless forgotten */
 };
 
+/* What a generation was. */
+struct map_born {
+	uint32_t generation, pass;
+	uint32_t mend;		/* 1: it sent again what had come to harm */
+	uint32_t zero;
+	int64_t at;		/* seconds since the epoch */
+	uint64_t mark;		/* random */
+};
+
 struct map_update {
 	uint64_t index, count;	/* chunks with this same digest */
 	uint8_t digest[SHA256_LEN];
@@ -82,6 +95,13 @@ int map_commit(struct map *m, const struct map_update *u, size_t n,
 	       struct err *e);
 /* Begin pass `pass`, or go on with it when it was interrupted. */
 int map_begin(struct map *m, uint32_t pass, struct err *e);
+/* The same, of one that brings again only what map_drop() dropped. */
+int map_begin_mend(struct map *m, uint32_t pass, struct err *e);
+/* These chunks are not what the map says: durably forget them. The pass is no longer
+ * whole. */
+int map_drop(struct map *m, const uint64_t *index, size_t n, struct err *e);
+/* What this generation was; false: it is too old, or nobody can tell. */
+bool map_born(struct map *m, uint32_t generation, struct map_born *b);
 /* What comes is not relative to the last pass that was whole: its root is no longer
  * known. Durable with the map_begin() that follows. */
 void map_forget(struct map *m);
