@@ -110,6 +110,10 @@ struct module {
 	 * how long (none: until it is undone). -1 with ctx_fail() when it does not hold
 	 * any more. NULL: the probe answers instead. */
 	int (*hold)(struct ctx *c);
+	/* ON_BOTH: bring over again what a later step found damaged (ctx_fail_damaged()) of
+	 * what apply brought; with its arguments. The streams are those of an apply; told
+	 * facts are not taken. 0, or -1 with ctx_fail(). NULL: nothing can be done. */
+	int (*mend)(struct ctx *c);
 };
 
 extern const struct module *const modules[];	/* generated; NULL-terminated */
@@ -129,7 +133,7 @@ const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, step,
 bool ctx_is_preview(const struct ctx *c);
 /* The agent, whose child this call is: what is temporary ends when it does. */
 pid_t ctx_agent(const struct ctx *c);
-/* The stream to the other end of an ON_BOTH apply; -1 in probe and undo. A
+/* The stream to the other end of an ON_BOTH apply or mend; -1 in probe and undo. A
  * blocking, bidirectional byte pipe; end of file when the other end is gone. */
 int ctx_stream(const struct ctx *c);
 /* Bytes a second that this end may send through the stream, and read from the disks of a
@@ -151,6 +155,9 @@ int ctx_fail_sys(struct ctx *c, const char *fmt, ...)	/* ": strerror(errno)" */
 int ctx_fail_err(struct ctx *c, struct err *e);		/* takes e over */
 void ctx_hint(struct ctx *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The same, of what an earlier step brought over and what came to harm: that step's `mend`
+ * is asked, then this one again, a few times; what is said here is told at the end of it. */
+int ctx_fail_damaged(struct ctx *c, struct err *e);
 /* A tool is missing: names the Debian package. Returns -1. */
 int ctx_need_tool(struct ctx *c, const char *tool);
 

@@ -19,7 +19,7 @@ struct child_pace {
 
 struct child_spec {
 	const char *module;	/* "convert.disks" */
-	const char *op;		/* "probe" "apply" "undo" "hold" */
+	const char *op;		/* "probe" "apply" "undo" "hold" "mend" */
 	const json_t *input;	/* as engine/README.md, "events" says; may be NULL */
 	uint32_t step;		/* its number in frames */
 	const struct child_pace *pace;	/* NULL: no limit */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ctx - run one call: probe, apply, undo or hold of one module, and send its RESULT.
+ * ctx - run one call: probe, apply, undo, hold or mend of one module, and send its RESULT.
  */
 #include "engine/agent/ctx.h"
 #include "engine/agent/epoch.h"
@@ -37,6 +37,8 @@ static int run_op(struct ctx *c, const struct module *m, const char *op,
 		return m->undo ? m->undo(c) : no_such(c, m, op);
 	if (strcmp(op, "hold") == 0)
 		return m->hold ? m->hold(c) : no_such(c, m, op);
+	if (strcmp(op, "mend") == 0)
+		return m->mend ? m->mend(c) : no_such(c, m, op);
 	return no_such(c, m, op);
 }
 

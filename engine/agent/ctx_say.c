@@ -72,17 +72,26 @@ int ctx_fail_sys(struct ctx *c, const char *fmt, ...)
 	return -1;
 }
 
-int ctx_fail_err(struct ctx *c, struct err *e)
+static int fail_as(struct ctx *c, const char *kind, struct err *e)
 {
 	bool first = !c->text;
 
-	ctx_set_failure(c, e->kind == ERR_WAITING ? "waiting" :
-			e->kind == ERR_STOPPED ? "cancelled" : "failed", e->sys,
-			e->what ? e->what : "failed for no given reason");
+	ctx_set_failure(c, kind, e->sys, e->what ? e->what : "failed for no given reason");
 	if (first && e->hint)
 		ctx_hint(c, "%s", e->hint);
 	err_clear(e);
 	return -1;
+}
+
+int ctx_fail_err(struct ctx *c, struct err *e)
+{
+	return fail_as(c, e->kind == ERR_WAITING ? "waiting" :
+		       e->kind == ERR_STOPPED ? "cancelled" : "failed", e);
+}
+
+int ctx_fail_damaged(struct ctx *c, struct err *e)
+{
+	return fail_as(c, "damaged", e);
 }
 
 void ctx_hint(struct ctx *c, const char *fmt, ...)

@@ -68,7 +68,7 @@ struct host {
 struct call {
 	/* filled by the owner */
 	const char *module;		/* "convert.disks" */
-	const char *op;			/* "probe" "apply" "undo" "hold" */
+	const char *op;			/* "probe" "apply" "undo" "hold" "mend" */
 	json_t *input;			/* {args, machine, facts, kept, role, run}; owned */
 	struct relay *relay;		/* the stream it is an end of, or NULL */
 	int relay_end;			/* 0 source, 1 target */

@@ -270,7 +270,8 @@ static void make_stream(struct op *o)
 
 static void start_ends(struct op *o)
 {
-	if (o->module->place == ON_BOTH && !strcmp(o->name, "apply"))
+	if (o->module->place == ON_BOTH &&
+	    (!strcmp(o->name, "apply") || !strcmp(o->name, "mend")))
 		make_stream(o);
 	for (int k = 0; k < o->ends; k++) {
 		o->end[k].call.relay = o->relay;

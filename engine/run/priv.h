@@ -148,7 +148,7 @@ struct op {
 	struct mach *m;
 	uint32_t node;
 	const struct plan_step *step;
-	const char *name;		/* "probe" "apply" "undo" "hold" */
+	const char *name;		/* "probe" "apply" "undo" "hold" "mend" */
 	const char *as;			/* in whose name it leaves evidence, when not the
 					   step's; borrowed */
 	const struct module *module;
@@ -293,6 +293,7 @@ struct job {
 	int attempt;
 	uint64_t began_ms;
 	uint64_t asked_ms;		/* when what holds the source was asked */
+	int mends;			/* how often what it needs was mended */
 	uint64_t held_until;		/* it stands still for certain until then; 0: no limit */
 	json_t *before;			/* the answer that apply acted on; owned */
 	json_t *applied;		/* apply's result; owned */
@@ -316,6 +317,10 @@ void step_begin(struct run *r, uint32_t node);	/* a node that sched gave */
 void step_intend(struct job *j);
 /* A lost call: after a pause the step is asked again. False: it is to fail. */
 bool step_try_again(struct job *j, const json_t *result);
+void step_again(void *job);		/* ask it anew, from its probe on */
+/* Apply found damaged what earlier steps brought over: they mend it, then the step is
+ * asked again. False: nobody can, or it was done often enough, or it is not that. */
+bool mend_begin(struct job *j);
 
 /* The step is about to write its intent: what an earlier hold read is forgotten, and how
  * long this one lasts is written down. */

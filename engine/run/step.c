@@ -27,7 +27,7 @@ static const char *goes_on(const struct job *j)
 
 /* ---- apply and what follows ---------------------------------------------------------------- */
 
-static void again(void *arg)
+void step_again(void *arg)
 {
 	ask(arg);
 }
@@ -39,7 +39,7 @@ bool step_try_again(struct job *j, const json_t *result)
 	    run_stopping(j->r))
 		return false;
 	report_step(j->r, j->m, j->node, "waiting", j->attempt, job_took(j), result);
-	run_later(j->r, (uint64_t)BACKOFF_MS << (j->attempt - 1), again, j);
+	run_later(j->r, (uint64_t)BACKOFF_MS << (j->attempt - 1), step_again, j);
 	j->attempt++;
 	return true;
 }
@@ -72,7 +72,7 @@ static void after(struct job *j, const json_t *result)
 			findings_absorb(j->r, j->m, j->key, result);
 			if (!held_too_long(j))
 				held_succeed(j, result, "done", true);
-		} else if (!step_try_again(j, j->applied)) {
+		} else if (!step_try_again(j, j->applied) && !mend_begin(j)) {
 			job_fail(j, j->applied);
 		}
 		return;

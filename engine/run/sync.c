@@ -239,7 +239,11 @@ static void on_applied(struct op *o, const json_t *result, void *arg)
 
 	(void)o;
 	if (!result_ok(result)) {
-		if (strcmp(result_kind(result), "lost") || s->attempt >= ATTEMPTS ||
+		/* What came to harm is dropped from the map: the next pass sends it again. */
+		bool again = !strcmp(result_kind(result), "lost") ||
+			!strcmp(result_kind(result), "damaged");
+
+		if (!again || s->attempt >= ATTEMPTS ||
 		    run_stopping(r)) {
 			fail(s, result);
 			return;

@@ -24,36 +24,18 @@ static const char *const wants[] = { "machine", "disks", "warm", "proof", "sync"
 				     "definition", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
 static const char *const proven[] = { "proof", "sync", NULL };
-static const struct proof_how how = { .proven = proven, .digests = "disks", .out = "sync" };
+static const struct proof_how how = { .proven = proven, .digests = "disks", .out = "sync",
+				      .mend = true };
 
 static bool at_source(const struct ctx *c)
 {
 	return strcmp(ctx_role(c), "source") == 0;
 }
 
-/* A base that changes under an overlay corrupts it, silently. */
-static int nothing_hangs_on_it(struct ctx *c)
-{
-	struct testcopy t;
-	bool there;
-
-	if (!ctx_fact(c, "definition"))
-		return 0;	/* no test copy can have been made */
-	if (testcopy_of(c, &t) < 0)
-		return -1;
-	there = testcopy_there(&t);
-	testcopy_free(&t);
-	if (!there)
-		return 0;
-	ctx_hint(c, "end it first: let the step `release` run, or drover cleanup PLAN");
-	return ctx_fail(c, "cannot sync '%s': a test copy of it stands on its images",
-			ctx_machine_name(c));
-}
-
 static int apply(struct ctx *c)
 {
 	bool digest = strcmp(jstr(ctx_args(c), "changes", "auto"), "digest") == 0;
-	struct copy_how h = { .passes = 1, .warm = true,
+	struct copy_how h = { .passes = 1, .warm = true, .goes_on = true,
 		.changes = digest ? CHANGES_DIGEST : CHANGES_TRACE,
 		.track_ms = (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS) };
 
@@ -61,7 +43,7 @@ static int apply(struct ctx *c)
 		return -1;
 	if (at_source(c))
 		return copy_send(c, &h);
-	if (nothing_hangs_on_it(c) < 0 || copy_receive(c, &h) < 0)
+	if (testcopy_none(c, "sync") < 0 || copy_receive(c, &h) < 0)
 		return -1;
 	return proof_run(c, &how);
 }

@@ -8,6 +8,7 @@
 #include "modules/lib/copy.h"
 #include "modules/lib/grow.h"
 #include "modules/lib/space.h"
+#include "modules/lib/testcopy.h"
 #include "modules/lib/track.h"
 #include "modules/lib/warm.h"
 
@@ -40,7 +41,8 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", "warm", "target.host", NULL };
+static const char *const wants[] = { "machine", "disks", "warm", "target.host", "definition",
+				     NULL };
 static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
 
 struct seen {
@@ -323,6 +325,18 @@ static int apply(struct ctx *c)
 	return at_source(c) ? copy_send(c, &h) : copy_receive(c, &h);
 }
 
+/* A base that changes under a test copy corrupts it, silently. */
+static int mend(struct ctx *c)
+{
+	struct copy_how h = { .mend = true, .passes = 1, .goes_on = true };
+
+	if (copy_args(c, &h) < 0)
+		return -1;
+	if (at_source(c))
+		return copy_send(c, &h);
+	return testcopy_none(c, "mend") < 0 ? -1 : copy_receive(c, &h);
+}
+
 static int undo(struct ctx *c)
 {
 	return at_source(c) ? track_stop(c) : copy_remove(c);
@@ -339,4 +353,5 @@ const struct module module_convert_disks = {
 	.probe = probe,
 	.apply = apply,
 	.undo = undo,
+	.mend = mend,
 };

@@ -21,7 +21,6 @@
 #include <sys/sysmacros.h>
 
 static const struct param params[] = {
-	COPY_CHUNK_PARAM,
 	COPY_ZIP_PARAM,
 	COPY_FREE_PARAM,
 	COPY_BAD_PARAM,
@@ -185,14 +184,27 @@ static int send_still(struct ctx *c, const struct copy_how *h)
 		return ctx_fail(c, "disk '%s' of the source was written to while the last pass read "
 				"it: what was read is not one instant", written);
 	}
-	ctx_set_fact(c, "stamp", json_object(), json_incref(before));
+	if (!h->mend)
+		ctx_set_fact(c, "stamp", json_object(), json_incref(before));
 	return 0;
+}
+
+/* It must be the instant of the last pass that is read again. */
+static int mend_still(struct ctx *c, const struct copy_how *h)
+{
+	AUTO_JSON *now = stamps(c);
+	const char *written = written_since(ctx_fact(c, "stamp"), now);
+
+	if (written)
+		return ctx_fail(c, "disk '%s' of the source was written to since the last pass",
+				written);
+	return send_still(c, h);
 }
 
 static int apply(struct ctx *c)
 {
 	/* It may yet go back: the tracker stays for the next attempt. */
-	struct copy_how h = { .fact = "pass", .passes = 1, .held = true,
+	struct copy_how h = { .fact = "pass", .passes = 1, .held = true, .goes_on = true,
 		.changes = CHANGES_KNOWN, .track_ms = TRACK_LAST_MS };
 
 	if (copy_args(c, &h) < 0)
@@ -200,6 +212,15 @@ static int apply(struct ctx *c)
 	if (!at_source(c))
 		return copy_receive(c, &h);
 	return send_still(c, &h);
+}
+
+static int mend(struct ctx *c)
+{
+	struct copy_how h = { .mend = true, .passes = 1, .held = true, .goes_on = true };
+
+	if (copy_args(c, &h) < 0)
+		return -1;
+	return at_source(c) ? mend_still(c, &h) : copy_receive(c, &h);
 }
 
 const struct module module_cutover_pass = {
@@ -212,4 +233,5 @@ const struct module module_cutover_pass = {
 	.tools = tools,
 	.probe = probe,
 	.apply = apply,
+	.mend = mend,
 };

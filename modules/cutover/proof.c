@@ -8,9 +8,9 @@
 static const struct param params[] = { { .name = NULL } };
 static const char *const wants[] = { "machine", "disks", "pass", "proof", "sync", "final",
 				     NULL };
-static const char *const proven[] = { "proof", "sync", NULL };
+static const char *const proven[] = { "proof", "sync", "final", NULL };
 static const struct proof_how how = { .proven = proven, .digests = "pass", .last = true,
-				      .out = "final", .evidence = true };
+				      .out = "final", .evidence = true, .mend = true };
 static const char *const tools[] = { "qemu-nbd", NULL };
 
 static int probe(struct ctx *c, enum probe_state *state)

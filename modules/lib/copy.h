@@ -26,10 +26,12 @@ enum copy_changes {
 struct copy_how {
 	enum stream_zip zip;
 	uint32_t chunk;
+	bool goes_on;		/* with copies of convert.disks: in the chunks of fact `disks` */
 	unsigned passes;	/* go on until this pass is whole; at least one is made */
 	uint64_t until;		/* or until a pass changed no more bytes; 0: does not count */
 	bool freeze_last;	/* the last pass under a freeze of the source */
 	bool warm;		/* go on with fact `warm`, and tell it */
+	bool mend;		/* only what the map was made to forget is sent, by one pass */
 	bool held;		/* the source stands still: by another step, until the end */
 	enum copy_changes changes;
 	uint64_t track_ms;	/* a tracker ends when nobody asked it for so long */

@@ -55,7 +55,9 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 	text_size(st->size, size);
 	text_size(st->data, sent);
 	text_size(st->read, got);
-	if (st->partly)
+	if (s->how->mend)
+		ctx_log(s->c, "%s: %s sent again", s->disk, sent);
+	else if (st->partly)
 		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; its traced writes were "
 			"read: %s", s->disk, st->pass, sent, size, (unsigned long long)st->ms,
 			got);
@@ -63,6 +65,20 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; all of it was read: %s",
 			s->disk, st->pass, sent, size, (unsigned long long)st->ms,
 			why ? why : "the target's copy is not the one that was followed");
+}
+
+/* Of a copy that is gone on with the chunks are those it was begun with. */
+static uint32_t chunk_of(const struct sending *s, const char *name)
+{
+	const json_t *was = json_object_get(ctx_fact(s->c, "disks"), name);
+
+	return s->how->goes_on ? (uint32_t)jint(was, "chunk", s->how->chunk) : s->how->chunk;
+}
+
+/* Nothing counts as written: what the target does not know is all that is read. */
+static void nothing_changed(struct track_changes *t)
+{
+	*t = (struct track_changes){ .bits = mem_alloc(1), .granule = UINT64_MAX, .count = 1 };
 }
 
 /* What is to be read: NULL with *t filled, or why all of it is; "" with e. */
@@ -74,6 +90,10 @@ static const char *find_changes(struct sending *s, const char *name, const json_
 	/* What the page cache holds is no write of the device yet. */
 	if (!path || (s->held && track_settle(path, e) < 0))
 		return "";
+	if (s->how->mend) {
+		nothing_changed(t);
+		return NULL;
+	}
 	if (s->how->changes == CHANGES_DIGEST)
 		return "digests are compared";
 	return track_take(s->c, name, path, s->how->track_ms, t);
@@ -121,7 +141,7 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	struct stream st = { .fd = ctx_stream(s->c), .zip = s->how->zip, .tick = on_tick,
 		.cancelled = on_cancelled, .send_rate = on_send_rate,
 		.read_rate = on_read_rate, .arg = s };
-	struct stream_open o = { .disk = name, .chunk = s->how->chunk };
+	struct stream_open o = { .disk = name, .chunk = chunk_of(s, name) };
 	struct stream_stat stat = { 0 };
 	AUTO_BADSECTORS bad = { 0 };
 	AUTO_CHANGES changes = { 0 };
@@ -142,7 +162,7 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 		d = badsectors_zero(d, &bad);
 	if (stream_send(&st, d, &o, &stat, e) < 0)
 		return failed(s->c, name, e);
-	if (s->how->changes != CHANGES_DIGEST)
+	if (s->how->changes != CHANGES_DIGEST && !s->how->mend)
 		track_confirm(s->c, name, stat.root, s->how->track_ms);
 	s->before += stat.size;
 	s->pass.read += stat.read;

@@ -169,13 +169,30 @@ static int begin_pass(struct target *t, const char *base, struct err *e)
 	struct map_state s;
 
 	map_state(t->m, &s);
+	t->k.known = s.generation > 0;
 	io_hex(s.root, SHA256_LEN, root);
 	t->k.same = base && s.generation > 0 && strcmp(base, root) == 0;
 	if (!t->k.same)
 		map_forget(t->m);
 	t->k.pass = s.complete || s.pass == 0 ? s.pass + 1 : s.pass;
-	t->k.known = s.generation > 0;
 	return map_begin(t->m, t->k.pass, e);
+}
+
+/* What the map still knows stands. Of a source that stands still what comes is the pass
+ * that was recorded; of one that serves it is of a later instant. */
+static int begin_mend(struct target *t, bool held, struct err *e)
+{
+	struct map_state s;
+
+	map_state(t->m, &s);
+	t->k.known = t->k.same = true;
+	t->k.pass = s.pass + !held;
+	return map_begin_mend(t->m, t->k.pass, e);
+}
+
+static int begin(const struct receiving *x, struct target *t, const char *base, struct err *e)
+{
+	return x->how->mend ? begin_mend(t, x->how->held, e) : begin_pass(t, base, e);
 }
 
 int copy_check_size(const char *disk, uint64_t planned, uint64_t source, struct err *e)
@@ -241,7 +258,7 @@ static int open_target(struct receiving *x, struct target *t, const struct strea
 	if (!t->m && unlink(t->at.map) < 0 && errno != ENOENT)
 		return err_sys(e, "cannot remove '%s'", t->at.map);
 	t->d = t->m ? open_old(t, e) : make_new(x, t, &id, e);
-	return t->d && t->m ? begin_pass(t, o->base, e) : -1;
+	return t->d && t->m ? begin(x, t, o->base, e) : -1;
 }
 
 static struct sink *on_open(void *arg, const struct stream_offer *o, struct err *e)

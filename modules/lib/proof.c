@@ -3,151 +3,157 @@
  */
 #include "modules/lib/proof.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
 #include "modules/lib/copy.h"
-#include "modules/lib/disk.h"
-#include "modules/lib/map.h"
-#include "modules/lib/tree.h"
+#include "modules/lib/proof_impl.h"
 
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#define THREADS 2
-#define TICK_US 100000
+#define TOLD_MAX 10u		/* damaged places that a log names; evidence names all */
+#define NICE 19
 
-struct proving {
-	struct disk *d;
-	struct map *m;
-	const char *name;
-	uint32_t proven;	/* chunks up to this generation need no reading */
-	uint8_t zero[SHA256_LEN];	/* digest of a whole chunk of zeros */
-	pthread_mutex_t lock;	/* guards all below */
-	uint64_t next, done;	/* chunk to take; bytes behind us */
-	uint64_t read;		/* bytes read */
-	unsigned working;
-	bool stop;
-	struct err err;
+/* A base under work. */
+struct proving_disk {
+	const struct proof_how *how;
+	struct layout_disk at;
+	struct map_state s;
+	struct proving x;
+	const json_t *recorded;	/* the pass to be met; borrowed */
+	char hex[SHA256_HEX];	/* its root, once it is known */
 };
 
-/* ---- one disk ------------------------------------------------------------ */
+/* ---- what is damaged -------------------------------------------------------------- */
 
-static int mismatch(struct proving *x, uint64_t index, uint32_t generation, struct err *e)
+/* Facts that say up to which generation a copy was proven, and when. */
+static const char *const sayings[] = { "proof", "sync", "final", NULL };
+
+/* Which copy it is, and what its generation was: random, so no part of the record that
+ * is compared. NULL: nobody knows that generation. Owned. */
+static char *copy_name(struct map *m, uint32_t generation)
 {
+	char birth[2 * MAP_BIRTH + 1];
+	struct map_born b;
 	struct map_state s;
 
-	map_state(x->m, &s);
-	err_set(e, ERR_STEP, "disk '%s' is not what was sent: byte %llu, length %u of '%s' "
-		"(written by %s)", x->name,
-		(unsigned long long)(index * map_id(x->m)->chunk),
-		map_chunk_len(x->m, index), x->d->path,
-		generation >= s.pass_begin ? "the last pass" : "an earlier pass");
-	return err_hint(e, "the target's storage lost or changed it; `drover rollback` before "
-			"convert and copy again, to other storage");
+	map_state(m, &s);
+	io_hex(s.birth, MAP_BIRTH, birth);
+	return map_born(m, generation, &b) ?
+		mem_printf("%s.%016llx", birth, (unsigned long long)b.mark) : NULL;
 }
 
-/* A hole of the image reads as zeros; its map of holes is read, not its data. */
-static bool is_hole(struct proving *x, uint64_t index, uint32_t len)
+/* Was it said of this very copy? One made anew counts its generations anew. */
+static bool same_copy(const json_t *said, struct map *m)
 {
-	uint64_t at = index * map_id(x->m)->chunk, run = 0;
-	bool hole = false;
+	AUTO_FREE char *is = copy_name(m, (uint32_t)jint(said, "generation", 0));
 
-	return x->d->ops->extent(x->d, at, &run, &hole, NULL) == 0 && hole && run >= len;
+	return is && strcmp(jstr(said, "copy", ""), is) == 0;
 }
 
-static int prove_chunk(struct proving *x, uint64_t index, void *buf, struct err *e)
+/* "written by pass 2 at ..., proven at ..." */
+static char *history_of(struct ctx *c, const struct proving *x, uint32_t generation)
 {
-	uint8_t want[SHA256_LEN], got[SHA256_LEN];
-	uint32_t generation = map_get(x->m, index, want);
-	uint32_t len = map_chunk_len(x->m, index);
+	const char *proven = NULL;
+	AUTO_STR s = { 0 };
+	struct map_born b;
+	char at[21];
 
 	if (generation == 0)
-		return err_set(e, ERR_STEP, "the map of disk '%s' does not know byte %llu",
-			       x->name, (unsigned long long)(index * map_id(x->m)->chunk));
-	if (generation <= x->proven)
-		return 0;
-	if (memcmp(want, x->zero, SHA256_LEN) == 0 && is_hole(x, index, len))
-		return 0;
-	if (x->d->ops->read(x->d, buf, len, index * map_id(x->m)->chunk, e) < 0)
-		return -1;
-	sha256_of(buf, len, got);
-	if (memcmp(want, got, SHA256_LEN) != 0)
-		return mismatch(x, index, generation, e);
-	return (int)len;
-}
+		return mem_strdup("its map does not know it");
+	for (const char *const *f = sayings; *f; f++) {
+		const json_t *said = json_object_get(ctx_fact(c, *f), x->name);
 
-static void *work(void *arg)
-{
-	struct proving *x = arg;
-	AUTO_FREE void *buf = disk_buffer(map_id(x->m)->chunk);
-	AUTO_ERR e = { 0 };
-
-	pthread_mutex_lock(&x->lock);
-	while (!x->stop && x->next < map_chunks(x->m)) {
-		uint64_t index = x->next++;
-		int n;
-
-		pthread_mutex_unlock(&x->lock);
-		n = prove_chunk(x, index, buf, &e);
-		pthread_mutex_lock(&x->lock);
-		x->done += map_chunk_len(x->m, index);
-		x->read += n > 0 ? (uint64_t)n : 0;
-		if (n < 0 && !x->stop)
-			err_move(&x->err, &e);
-		x->stop = x->stop || n < 0;
+		if (said && (uint32_t)jint(said, "generation", 0) >= generation &&
+		    same_copy(said, x->m))
+			proven = jstr(said, "at", NULL);
 	}
-	x->working--;
-	pthread_mutex_unlock(&x->lock);
-	return NULL;
-}
-
-static int run_threads(struct ctx *c, struct proving *x, struct err *e)
-{
-	pthread_t t[THREADS];
-	unsigned working = THREADS;
-
-	x->working = THREADS;
-	for (int i = 0; i < THREADS; i++)
-		if (pthread_create(&t[i], NULL, work, x) != 0)
-			abort();	/* no thread is like no memory */
-	while (working > 0) {
-		uint64_t done;
-
-		usleep(working < THREADS ? 1000 : TICK_US / 10);
-		pthread_mutex_lock(&x->lock);
-		working = x->working;
-		done = x->done;
-		if (ctx_cancelled(c) && !x->stop) {
-			x->stop = true;
-			err_set(&x->err, ERR_STOPPED, "stopped");
-		}
-		pthread_mutex_unlock(&x->lock);
-		ctx_progress(c, done, map_id(x->m)->size, "bytes", x->name);
+	if (map_born(x->m, generation, &b)) {
+		clock_iso(b.at, at);
+		str_addf(&s, "%s by pass %u at %s", b.mend ? "sent again" : "written", b.pass, at);
+	} else {
+		str_add(&s, "written by an early pass");
 	}
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(t[i], NULL);
-	err_move(e, &x->err);
-	return err_is(e) ? -1 : 0;
+	if (proven)
+		str_addf(&s, ", proven at %s", proven);
+	else
+		str_add(&s, ", never proven");
+	return str_take(&s);
 }
 
-static int check_root(struct proving *x, const char *want, char hex[SHA256_HEX],
-		      struct err *e)
+/* "byte 5242880, length 1048576 of '/x' (written by pass 2 at ..., never proven)" */
+static char *place_of(struct ctx *c, const struct proving *x, const struct damage *d)
 {
-	uint8_t root[SHA256_LEN];
+	AUTO_FREE char *history = history_of(c, x, d->generation);
 
-	if (map_root(x->m, root, e) < 0)
-		return -1;
-	io_hex(root, SHA256_LEN, hex);
-	if (!want || strcmp(want, hex) == 0)
-		return 0;
-	err_set(e, ERR_STEP, "disk '%s' has digest %.12s, the pass that was recorded "
-		"%.12s", x->name, hex, want);
-	return err_hint(e, "something else wrote to '%s': drover rollback PLAN --to convert, "
-			"then drover run PLAN", x->d->path);
+	return mem_printf("byte %llu, length %u of '%s' (%s%s)",
+			  (unsigned long long)(d->index * map_id(x->m)->chunk),
+			  map_chunk_len(x->m, d->index), x->d->path,
+			  d->silent ? "cannot be read; " : "", history);
 }
+
+static void tell_damage(struct ctx *c, const struct proving *x)
+{
+	AUTO_FREE char *file = mem_printf("%s.damage", x->name);
+	AUTO_STR all = { 0 };
+
+	for (size_t i = 0; i < x->bads; i++) {
+		AUTO_FREE char *place = place_of(c, x, &x->bad[i]);
+
+		str_addf(&all, "%s\n", place);
+		if (i < TOLD_MAX)
+			ctx_log(c, "%s: not what was sent: %s", x->name, place);
+	}
+	ctx_evidence(c, file, all.s, all.len);
+}
+
+/* Nobody is to build on them any more; a pass would send them again. */
+static int drop(struct proving_disk *p, struct err *e)
+{
+	AUTO_FREE uint64_t *index = mem_alloc(p->x.bads * sizeof(*index));
+	AUTO_MAP *m = map_open(p->at.map, true, e);
+
+	for (size_t i = 0; i < p->x.bads; i++)
+		index[i] = p->x.bad[i].index;
+	return m ? map_drop(m, index, p->x.bads, e) : -1;
+}
+
+#define OTHER_STORAGE "the target's storage lost or changed it; `drover rollback` before convert " \
+	"and copy again, to other storage"
+
+/* 1: it can be mended, e says what it is; -1: it cannot. */
+static int damaged(struct ctx *c, struct proving_disk *p, struct err *e)
+{
+	AUTO_FREE char *first = place_of(c, &p->x, &p->x.bad[0]);
+	AUTO_ERR why = { 0 };
+	char more[48] = "";
+
+	tell_damage(c, &p->x);
+	if (p->x.bads > 1)
+		snprintf(more, sizeof(more), ", and %zu more%s", p->x.bads - 1,
+			 p->x.bads >= DAMAGE_MAX ? " at least" : "");
+	err_set(e, ERR_STEP, "disk '%s' is not what was sent: %s%s", p->x.name, first, more);
+	if (p->how->serving) {
+		ctx_finding(c, "blocker", "disk.damaged", "keep the source: drover rollback PLAN "
+			    "--to cutover --discard-target-writes brings it back; other storage "
+			    "for the target", "%s", e->what);
+		return err_hint(e, "nothing is merged and the source is kept: drover rollback PLAN "
+				"--to cutover --discard-target-writes brings it back");
+	}
+	err_hint(e, OTHER_STORAGE);
+	if (!p->how->mend || p->x.bads >= DAMAGE_MAX)
+		return -1;
+	if (drop(p, &why) == 0)
+		return 1;
+	err_move(e, &why);
+	return -1;
+}
+
+/* ---- one disk --------------------------------------------------------------------- */
 
 /* The digest to be met, when it is of the pass that the map holds. A later pass
  * than the recorded one is met by the map alone, which carries its own root. */
@@ -156,82 +162,119 @@ static const char *digest_for(const json_t *fact, const struct map_state *s)
 	return (uint32_t)jint(fact, "pass", 0) == s->pass ? jstr(fact, "digest", NULL) : NULL;
 }
 
-/* Was it said of this very copy? One made anew counts its generations anew. */
-static bool same_copy(const json_t *said, const struct map_state *s)
+/* -1 with e when it is another one; without e when the map does not know every chunk,
+ * which reading will tell. */
+static int check_root(struct proving_disk *p, struct err *e)
 {
-	char birth[2 * MAP_BIRTH + 1];
+	const char *want = digest_for(p->recorded, &p->s);
+	uint8_t root[SHA256_LEN];
 
-	io_hex(s->birth, MAP_BIRTH, birth);
-	return strcmp(jstr(said, "copy", ""), birth) == 0;
+	if (map_root(p->x.m, root, NULL) < 0)
+		return -1;
+	io_hex(root, SHA256_LEN, p->hex);
+	if (!want || strcmp(want, p->hex) == 0)
+		return 0;
+	err_set(e, ERR_STEP, "disk '%s' has digest %.12s, the pass that was recorded "
+		"%.12s", p->x.name, p->hex, want);
+	return err_hint(e, "something else wrote to '%s': drover rollback PLAN --to convert, "
+			"then drover run PLAN", p->x.d->path);
 }
 
-static json_t *told(const struct map_state *s, const char *hex)
+static json_t *told(const struct proving_disk *p)
 {
 	json_t *o = json_object();
 
-	jset_int(o, "pass", s->pass);
-	jset_int(o, "generation", s->generation);
-	jset_str(o, "digest", hex);
+	jset_int(o, "pass", p->s.pass);
+	jset_int(o, "generation", p->s.generation);
+	jset_str(o, "digest", p->hex);
 	return o;
 }
 
-/* Which copy it is: random, so no part of the record that is compared. */
-static json_t *copy_of(const struct map_state *s)
+/* What differs from run to run. */
+static json_t *told_loosely(const struct proving_disk *p)
 {
+	AUTO_FREE char *copy = copy_name(p->x.m, p->s.generation);
 	json_t *o = json_object();
-	char birth[2 * MAP_BIRTH + 1];
+	char at[21];
 
-	io_hex(s->birth, MAP_BIRTH, birth);
-	jset_str(o, "copy", birth);
+	clock_iso(clock_real.wall_s(clock_real.arg), at);
+	jset_str(o, "copy", copy);
+	jset_str(o, "at", at);
 	return o;
 }
 
 /* What is told of all disks. */
 struct proven { json_t *stable, *loose; };
 
-/* `last`: what was recorded last must be what is there. */
-static int prove_disk(struct ctx *c, const char *name, const json_t *before, bool last,
-		      const json_t *recorded, struct proven *out, struct err *e)
+/* Is there anything that can be proven? 0; 1: it must be mended first; -1. */
+static int may_prove(struct proving_disk *p, struct err *e)
 {
-	AUTO_LAYOUT_DISK at = { 0 };
-	struct proving x = { .name = name };
-	AUTO_MAP *m = NULL;
-	AUTO_DISK *d = NULL;
-	struct map_state s;
-	char hex[SHA256_HEX], size[24];
-	int rc;
+	uint32_t pass = (uint32_t)jint(p->recorded, "pass", 0);
+	struct map_born b;
 
-	if (layout_of_disk(ctx_machine(c), name, &at, e) < 0)
-		return -1;
-	m = map_open(at.map, false, e);
-	d = m ? disk_open_image(at.base, at.format, DISK_DIRECT, e) : NULL;
-	if (!d)
-		return -1;
-	map_state(m, &s);
-	if (!s.complete)
-		return err_set(e, ERR_STEP, "disk '%s' is not whole: pass %u was "
-			       "interrupted", name, s.pass);
-	if (last && (uint32_t)jint(recorded, "pass", 0) != s.pass) {
+	if (!p->s.complete) {
+		bool amid = p->s.pass == pass ||
+			(map_born(p->x.m, p->s.generation, &b) && b.mend);
+
+		err_set(e, ERR_STEP, "disk '%s' is not whole: pass %u was interrupted", p->x.name,
+			p->s.pass);
+		err_hint(e, "drover sync PLAN goes on with it");
+		return p->how->mend && amid ? 1 : -1;
+	}
+	if (p->how->last && pass != p->s.pass) {
 		err_set(e, ERR_STEP, "disk '%s' holds pass %u, the last pass that was recorded "
-			"is %u", name, s.pass, (uint32_t)jint(recorded, "pass", 0));
+			"is %u", p->x.name, p->s.pass, pass);
 		return err_hint(e, "something else copied to it: drover cutover PLAN begins "
 				"with a pass again");
 	}
-	x.m = m;
-	x.d = d;
-	tree_zero_digest(map_id(m)->chunk, x.zero);
-	x.proven = same_copy(before, &s) ? (uint32_t)jint(before, "generation", 0) : 0;
-	pthread_mutex_init(&x.lock, NULL);
-	rc = check_root(&x, digest_for(recorded, &s), hex, e);
-	if (rc == 0)
-		rc = run_threads(c, &x, e);
-	if (rc < 0)
-		return -1;
-	text_size(x.read, size);
-	ctx_log(c, "%s: %s read back and equal, digest %.12s", name, size, hex);
-	jset(out->stable, name, told(&s, hex));
-	jset(out->loose, name, copy_of(&s));
 	return 0;
+}
+
+static int read_back(struct ctx *c, struct proving_disk *p, struct proven *out, struct err *e)
+{
+	char size[24], again[24];
+
+	/* An entry that is unknown is found by reading; else the root is known before. */
+	if (check_root(p, e) < 0 && err_is(e))
+		return -1;
+	if (proof_read(c, &p->x, e) < 0)
+		return -1;
+	if (p->x.bads > 0)
+		return damaged(c, p, e);
+	text_size(p->x.read, size);
+	text_size(p->x.mended, again);
+	ctx_log(c, "%s: %s read back and equal, digest %.12s", p->x.name, size, p->hex);
+	if (p->x.mended)
+		ctx_finding(c, "warning", "disk.mended", "have the target's storage looked at "
+			    "before you rely on it", "%s of disk '%s' was not what had been "
+			    "written there: it was sent again and is right now", again, p->x.name);
+	jset(out->stable, p->x.name, told(p));
+	jset(out->loose, p->x.name, told_loosely(p));
+	return 0;
+}
+
+static int prove_disk(struct ctx *c, const char *name, const json_t *before,
+		      struct proving_disk *p, struct proven *out, struct err *e)
+{
+	AUTO_MAP *m = NULL;
+	AUTO_DISK *d = NULL;
+	int rc;
+
+	if (layout_of_disk(ctx_machine(c), name, &p->at, e) < 0)
+		return -1;
+	m = map_open(p->at.map, false, e);
+	d = m ? disk_open_image(p->at.base, p->at.format, DISK_DIRECT, e) : NULL;
+	if (!d)
+		return -1;
+	map_state(m, &p->s);
+	p->x = (struct proving){ .d = d, .m = m, .name = name,
+		.rate = (uint64_t)jint(ctx_args(c), "rate", 0),
+		.proven = same_copy(before, m) ? (uint32_t)jint(before, "generation", 0) : 0 };
+	rc = may_prove(p, e);
+	if (rc == 0)
+		rc = read_back(c, p, out, e);
+	proof_read_free(&p->x);
+	return rc;
 }
 
 /* ---- all disks ----------------------------------------------------------- */
@@ -258,20 +301,39 @@ static const json_t *newest(const struct ctx *c, const char *const *proven, cons
 	return best;
 }
 
+/* Behind everything else on this host: who serves goes first. */
+static void stand_back(void)
+{
+	setpriority(PRIO_PROCESS, 0, NICE);
+	syscall(SYS_ioprio_set, 1 /* this process */, 0, 3 << 13 /* when nobody else wants to */);
+}
+
 int proof_run(struct ctx *c, const struct proof_how *h)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	AUTO_JSON *out = json_object(), *loose = json_object();
 	struct proven all = { out, loose };
-	AUTO_ERR e = { 0 };
+	AUTO_ERR first = { 0 };
 	const char *name;
 	json_t *spec;
 
-	json_object_foreach((json_t *)disks, name, spec)
-		if (layout_copies(spec) &&
-		    prove_disk(c, name, newest(c, h->proven, name), h->last,
-			       json_object_get(ctx_fact(c, h->digests), name), &all, &e) < 0)
+	if (h->serving)
+		stand_back();
+	json_object_foreach((json_t *)disks, name, spec) {
+		struct proving_disk p = { .how = h,
+			.recorded = json_object_get(ctx_fact(c, h->digests), name) };
+		AUTO_ERR e = { 0 };
+		int rc = layout_copies(spec) ?
+			prove_disk(c, name, newest(c, h->proven, name), &p, &all, &e) : 0;
+
+		layout_disk_free(&p.at);
+		if (rc < 0)
 			return ctx_fail_err(c, &e);
+		if (rc > 0 && !err_is(&first))	/* the others are looked at before it is mended */
+			err_move(&first, &e);
+	}
+	if (err_is(&first))
+		return ctx_fail_damaged(c, &first);
 	if (h->evidence)
 		leave_evidence(c, out);
 	ctx_set_fact(c, h->out, json_incref(out), json_incref(loose));
@@ -283,13 +345,16 @@ static int still_holds(struct ctx *c, const char *name, const json_t *was,
 		       const json_t *before, struct err *e)
 {
 	AUTO_LAYOUT_DISK at = { 0 };
+	AUTO_MAP *m = NULL;
 	struct copy_there t;
 	bool holds;
 
 	if (layout_of_disk(ctx_machine(c), name, &at, e) < 0 || copy_look(&at, &t, e) < 0)
 		return -1;
-	holds = was && t.map && t.state.complete && same_copy(was, &t.state) &&
+	m = t.map ? map_open(at.map, false, NULL) : NULL;
+	holds = was && m && t.state.complete && same_copy(was, m) &&
 		(uint32_t)jint(was, "generation", 0) == t.state.generation;
+	before = before && m && same_copy(before, m) ? before : NULL;
 	if (holds)
 		ctx_change(c, '=', "%s proven, digest %.12s", name, jstr(was, "digest", ""));
 	else if (!t.map)

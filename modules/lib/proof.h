@@ -2,9 +2,13 @@
  * proof - read a base image back, past the page cache, and compare every chunk
  * with the digest that the source's data had.
  *
- * A proof names the generation of the map up to which it holds: a later one need
- * read only chunks that were written after it, and composes the root from all. Of a copy
- * that was made anew in between nothing is proven.
+ * A proof names the generation of the map up to which it holds, and its mark: a later one
+ * need read only chunks that were written after it, and composes the root from all. Of a
+ * copy that was made anew in between, or whose map was put back, nothing is proven.
+ *
+ * A chunk that is not what was sent is dropped from the map where `mend` says so, and the
+ * call fails as "damaged": the step that brought it over sends it again (`mend` of
+ * modules/module.h), and the proof is asked once more.
  */
 #ifndef DROVER_PROOF_H
 #define DROVER_PROOF_H
@@ -22,10 +26,12 @@ struct proof_how {
 	bool last;		/* the map must hold the very pass that `digests` names */
 	const char *out;	/* it is told as: {DISK: {pass, copy, generation, digest}} */
 	bool evidence;		/* and put on record */
+	bool mend;		/* the source is there: what is damaged can be sent again */
+	bool serving;		/* a target runs above it: gently */
 };
 
-/* Prove all disks of the machine at its target. 0, or -1 (told; a mismatch names offset
- * and length). */
+/* Prove all disks of the machine at its target. 0, or -1 (told; a mismatch names offset,
+ * length and history, evidence DISK.damage all of them). */
 int proof_run(struct ctx *c, const struct proof_how *h);
 /* probe: done when fact `out` holds for what the maps say now; the changes say
  * what would be read. */

@@ -57,6 +57,21 @@ bool testcopy_there(const struct testcopy *t)
 	       fence_there(t->fence) || testcopy_running(t);
 }
 
+int testcopy_none(struct ctx *c, const char *verb)
+{
+	AUTO_TESTCOPY t = { 0 };
+
+	if (!ctx_fact(c, "definition"))
+		return 0;
+	if (testcopy_of(c, &t) < 0)
+		return -1;
+	if (!testcopy_there(&t))
+		return 0;
+	ctx_hint(c, "end it first: let the step `release` run, or drover cleanup PLAN");
+	return ctx_fail(c, "cannot %s '%s': a test copy of it stands on its images", verb,
+			ctx_machine_name(c));
+}
+
 /* ---- making -------------------------------------------------------------------- */
 
 static int enter(struct ctx *c, const struct testcopy *t)

@@ -32,6 +32,9 @@ int testcopy_begin(struct ctx *c, const struct testcopy *t, int64_t cpus, int64_
 /* Is anything of it there? Does it run? */
 bool testcopy_there(const struct testcopy *t);
 bool testcopy_running(const struct testcopy *t);
+/* Nothing of it is there: a base that changes under an overlay corrupts it, silently. 0;
+ * -1, told as "cannot VERB". Without fact `definition` none can have been made. */
+int testcopy_none(struct ctx *c, const char *verb);
 /* Take all of it away. Fine when there is nothing. 0, -1 (told). */
 int testcopy_end(struct ctx *c, const struct testcopy *t);
 

@@ -6,9 +6,10 @@
 #include "modules/lib/proof.h"
 
 static const struct param params[] = { { .name = NULL } };
-static const char *const wants[] = { "machine", "disks", "proof", NULL };
+static const char *const wants[] = { "machine", "disks", "proof", "sync", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
-static const struct proof_how how = { .digests = "disks", .out = "proof", .evidence = true };
+static const struct proof_how how = { .digests = "disks", .out = "proof", .evidence = true,
+				      .mend = true };
 
 static int probe(struct ctx *c, enum probe_state *state)
 {

@@ -250,6 +250,10 @@ static void step_apply(struct fake_call *k)
 {
 	const struct fake_rule *r = k->rule;
 
+	if (k->stage == 0 && r->harm && !r->role && fake_get(k->f, r->harm) > 0) {
+		end_error(k, "damaged", "byte 0 is not what was sent");
+		return;
+	}
 	switch (k->stage++) {
 	case 0:
 		if (moved(k)) {
@@ -322,6 +326,16 @@ static void step_hold(struct fake_call *k)
 		end_call(k, json_pack("{s:b}", "ok", 1));
 }
 
+/* Both ends are asked; the one at the target counts. */
+static void step_mend(struct fake_call *k)
+{
+	const struct fake_rule *r = k->rule;
+
+	if (r->harm && mine(k))
+		fake_set(k->f, r->harm, fake_get(k->f, r->harm) - 1);
+	end_call(k, json_pack("{s:b}", "ok", 1));
+}
+
 static void step_undo(struct fake_call *k)
 {
 	if (k->stage++ == 0) {
@@ -365,6 +379,8 @@ static void step_call(void *arg)
 		step_apply(k);
 	else if (!strcmp(k->c->op, "hold"))
 		step_hold(k);
+	else if (!strcmp(k->c->op, "mend"))
+		step_mend(k);
 	else
 		step_undo(k);
 }
@@ -420,7 +436,7 @@ static void note(struct fake *f, const struct call *c)
 			       c->module, s->role);
 		s->probed = 0;
 		s->applies++;
-	} else if (strcmp(c->op, "hold")) {
+	} else if (strcmp(c->op, "hold") && strcmp(c->op, "mend")) {
 		s->probed = 0;
 		s->undos++;
 	}

@@ -42,6 +42,8 @@ struct fake_rule {
 	bool asks_only;		/* its probe never knows; apply asks and is content */
 	int held_ms;		/* hold: told, when it is not 0 */
 	int slow_ms;		/* what apply takes */
+	const char *harm;	/* while this var is above 0 apply finds damaged what it needs;
+				   a mend of who has the same takes one away */
 };
 
 struct fake_var { char name[24]; int value; };

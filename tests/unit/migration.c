@@ -39,7 +39,7 @@ MODULE(fake_look, "assess.look", ON_SOURCE, MOD_READ_ONLY, .apply = NULL);
 MODULE(fake_image, "backup.image", ON_TARGET, MOD_REVERSIBLE | MOD_TOGETHER,
        .apply = never, .undo = never);
 MODULE(fake_disks, "convert.disks", ON_BOTH, MOD_REVERSIBLE | MOD_LONG, .apply = never,
-       .undo = never);
+       .undo = never, .mend = never);
 MODULE(fake_guest, "reconfigure.guest", ON_TARGET, MOD_REVERSIBLE, .apply = never,
        .undo = never, .wants = wants_machine);
 MODULE(fake_boot, "validate.boot", ON_TARGET, MOD_REVERSIBLE | MOD_LONG, .apply = never,

@@ -61,7 +61,7 @@ void modtest_both(struct modtest_end end[2])
 		AUTO_ERR e = { 0 };
 
 		end[i].events = json_array();
-		h[i] = (struct half){ &end[i], { .module = end[i].module, .op = "apply",
+		h[i] = (struct half){ &end[i], { .module = end[i].module, .op = end[i].op ? end[i].op : "apply",
 			.input = end[i].in, .step = 1, .stream = pair[i] }, -1, -1 };
 		h[i].pid = child_spawn(&h[i].spec, &h[i].fd, &e);
 		if (h[i].pid < 0)

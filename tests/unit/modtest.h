@@ -17,7 +17,11 @@ json_t *modtest_call_with(const char *module, const char *op,
 			  const json_t *input, int stream, int yes,
 			  json_t **events_out);
 /* One end of a two-ended step; in, out and events are the caller's. */
-struct modtest_end { const char *module; json_t *in, *out, *events; };
+struct modtest_end {
+	const char *module;
+	json_t *in, *out, *events;
+	const char *op;			/* NULL: "apply" */
+};
 
 /* Apply both ends at once, joined by a stream. Both are forked before a thread is
  * made: what is forked beside a running thread may find its locks held for ever. */

@@ -156,11 +156,11 @@ static json_t *at(struct rig *r, const char *role, const char *module, const cha
 	return modtest_call(module, op, in, NULL);
 }
 
-/* Both ends of one apply; the target's result, the source's in *source. */
-static json_t *both(struct rig *r, const char *module, json_t **source)
+/* Both ends of one operation; the target's result, the source's in *source. */
+static json_t *both_do(struct rig *r, const char *module, const char *op, json_t **source)
 {
-	struct modtest_end end[2] = { { module, input(r, "source"), NULL, NULL },
-				      { module, input(r, "target"), NULL, NULL } };
+	struct modtest_end end[2] = { { .module = module, .in = input(r, "source"), .op = op },
+				      { .module = module, .in = input(r, "target"), .op = op } };
 
 	modtest_both(end);
 	for (int i = 0; i < 2; i++) {
@@ -176,6 +176,11 @@ static json_t *both(struct rig *r, const char *module, json_t **source)
 	else
 		json_decref(end[0].out);
 	return end[1].out;
+}
+
+static json_t *both(struct rig *r, const char *module, json_t **source)
+{
+	return both_do(r, module, "apply", source);
 }
 
 static void take_facts(struct rig *r, json_t *result)
@@ -610,20 +615,216 @@ static void a_source_that_wrote_since_the_last_pass_is_read_again(void **s)
 
 /* ---- the proof --------------------------------------------------------------------------- */
 
+/* "2026-11-21T08:36:42Z" becomes "T": when it was is no matter. */
+static char *timeless(const char *text)
+{
+	char *out = mem_strdup(text), *w = out;
+
+	for (const char *p = out; *p;) {
+		bool time = strlen(p) >= 20 && p[4] == '-' && p[10] == 'T' && p[19] == 'Z';
+
+		*w++ = time ? 'T' : *p;
+		p += time ? 20 : 1;
+	}
+	*w = '\0';
+	return out;
+}
+
+static void assert_damage(struct rig *r, json_t *result, const char *kind, const char *history)
+{
+	AUTO_FREE char *text = mem_printf("disk 'root' is not what was sent: byte 5242880, length "
+					  "1048576 of '%s' (%s", r->base, history);
+	AUTO_FREE char *is = timeless(jstr(result, "error.text", ""));
+
+	assert_string_equal(is, text);
+	assert_string_equal(jstr(result, "error.kind", ""), kind);
+	json_decref(result);
+}
+
 static void a_proof_finds_one_changed_byte_and_says_where(void **s)
 {
 	struct rig *r = *s;
-	AUTO_FREE char *text = mem_printf("disk 'root' is not what was sent: byte 5242880, length "
-					  "1048576 of '%s' (written by the last pass)", r->base);
+	AUTO_JSON *out = NULL;
 
 	do_both(r, "convert.disks");
 	assert_state(r, "target", "validate.disks", "absent");
+	put(r->base, 5 * MIB + 1000, "!", 1);
+	assert_damage(r, at(r, "target", "validate.disks", "apply"), "damaged",
+		      "written by pass 1 at T, never proven)");
+	out = both_do(r, "convert.disks", "mend", NULL);
+	take_facts(r, out);
 	do_at(r, "target", "validate.disks", "apply");
 	assert_state(r, "target", "validate.disks", "done");
 	put(r->base, 5 * MIB + 1000, "!", 1);
-	assert_error(at(r, "target", "validate.disks", "apply"), text, "the target's storage "
-		     "lost or changed it; `drover rollback` before convert and copy again, to "
-		     "other storage");
+	put(r->base, 20 * MIB, "!", 1);
+	assert_damage(r, at(r, "target", "validate.disks", "apply"), "damaged",
+		      "sent again by pass 2 at T, proven at T), and 1 more");
+}
+
+/* What is proven is the whole disk, though only a part was sent again. */
+static void what_is_damaged_is_sent_again_and_nothing_else(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *out = NULL, *proof = NULL;
+	const json_t *pass;
+
+	do_both(r, "convert.disks");
+	put(r->base, 0, "!", 1);
+	put(r->base, 5 * MIB, "!", 1);
+	json_decref(at(r, "target", "validate.disks", "apply"));
+	fill(r->src, 9 * MIB, 100, 4);		/* the source serves on */
+	out = both_do(r, "convert.disks", "mend", &source);
+	take_facts(r, out);
+	pass = json_array_get(jget(source, "volatile.passes.root"), 0);
+	assert_int_equal(jint(pass, "data", 0), 2 * MIB);
+	assert_int_equal(jint(pass, "read", 0), 2 * MIB);
+	proof = at(r, "target", "validate.disks", "apply");
+	take_facts(r, proof);
+	assert_string_equal(jstr(json_array_get(jget(proof, "findings"), 0), "code", ""),
+			    "disk.mended");
+	assert_int_equal(jint(r->facts, "proof.root.pass", 0), 2);
+	do_both(r, "cutover.pass");
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_same(r);
+}
+
+/* In a cutover it is the very instant of the last pass that is sent again. */
+static void the_last_pass_is_mended_to_the_digest_that_was_recorded(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *digest = NULL;
+	AUTO_JSON *out = NULL;
+
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	fill(r->src, 9 * MIB, 100, 4);
+	do_both(r, "cutover.pass");
+	digest = mem_strdup(jstr(r->facts, "pass.root.digest", ""));
+	put(r->base, 9 * MIB + 50, "!", 1);
+	json_decref(at(r, "target", "cutover.proof", "apply"));
+	assert_state(r, "target", "cutover.pass", "absent");
+	out = both_do(r, "cutover.pass", "mend", NULL);
+	take_facts(r, out);
+	assert_state(r, "target", "cutover.pass", "done");
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_string_equal(jstr(r->facts, "final.root.digest", ""), digest);
+	assert_same(r);
+}
+
+static void a_mending_that_was_cut_off_is_gone_on_with(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *out = NULL;
+	AUTO_ERR e = { 0 };
+
+	do_both(r, "convert.disks");
+	put(r->base, 5 * MIB + 1000, "!", 1);
+	json_decref(at(r, "target", "validate.disks", "apply"));
+	struct map *m = map_open(r->map, true, &e);
+	assert_int_equal(map_begin_mend(m, 2, &e), 0);
+	map_close(m);
+	out = at(r, "target", "validate.disks", "apply");
+	assert_string_equal(jstr(out, "error.kind", ""), "damaged");
+	json_decref(out);
+	out = both_do(r, "convert.disks", "mend", NULL);
+	take_facts(r, out);
+	do_at(r, "target", "validate.disks", "apply");
+	assert_same(r);
+}
+
+/* ---- a map that is not to be believed ------------------------------------------------- */
+
+static void cut_to(const char *path, off_t length)
+{
+	assert_int_equal(truncate(path, length), 0);
+}
+
+static void a_truncated_map_is_filled_again(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *out = NULL;
+
+	do_both(r, "convert.disks");
+	cut_to(r->map, 8192 + 100);
+	out = at(r, "target", "validate.disks", "apply");
+	assert_string_equal(jstr(out, "error.kind", ""), "damaged");
+	assert_non_null(strstr(jstr(out, "error.text", ""), "its map does not know it"));
+	json_decref(out);
+	out = both_do(r, "convert.disks", "mend", NULL);
+	take_facts(r, out);
+	do_at(r, "target", "validate.disks", "apply");
+	cut_to(r->map, 8192);
+	do_both(r, "cutover.pass");
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_same(r);
+}
+
+static char *copy_aside(struct rig *r, const char *path, const char *name)
+{
+	char *aside = mem_printf("%s/%s", r->dir, name);
+	const char *argv[] = { "cp", "--sparse=always", path, aside, NULL };
+
+	run_ok(argv);
+	return aside;
+}
+
+/* Put back from a backup, say: what it says was true of another base. */
+static void a_stale_map_proves_nothing(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *old = NULL;
+	AUTO_JSON *out = NULL;
+
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	old = copy_aside(r, r->map, "old.map");
+	AUTO_FREE char *before = copy_aside(r, r->src, "before.raw");
+	fill(r->src, 0, MIB, 7);
+	do_both(r, "cutover.pass");
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_int_equal(rename(old, r->map), 0);
+	/* The source has again what the old map says; the base has not. */
+	assert_int_equal(rename(before, r->src), 0);
+	do_both(r, "cutover.pass");
+	out = at(r, "target", "cutover.proof", "apply");
+	assert_string_equal(jstr(out, "error.kind", ""), "damaged");
+	json_decref(out);
+	out = both_do(r, "cutover.pass", "mend", NULL);
+	take_facts(r, out);
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_same(r);
+}
+
+/* The target itself was put back, beneath its map. */
+static void a_stale_base_is_mended(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *old = NULL;
+	AUTO_JSON *out = NULL;
+
+	do_both(r, "convert.disks");
+	old = copy_aside(r, r->base, "old.base");
+	fill(r->src, 9 * MIB, 2 * MIB, 7);
+	do_both(r, "cutover.pass");
+	assert_int_equal(rename(old, r->base), 0);
+	json_decref(at(r, "target", "cutover.proof", "apply"));
+	out = both_do(r, "cutover.pass", "mend", NULL);
+	take_facts(r, out);
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_same(r);
+}
+
+static void a_copy_goes_on_in_the_chunks_it_was_begun_with(void **s)
+{
+	struct rig *r = *s;
+
+	json_object_set_new(r->args, "chunk", json_integer(MIB / 4));
+	do_both(r, "convert.disks");
+	json_object_del(r->args, "chunk");
+	fill(r->src, 9 * MIB, 100, 4);
+	do_both(r, "cutover.pass");
+	assert_int_equal(jint(r->facts, "pass.root.chunk", 0), MIB / 4);
+	assert_same(r);
 }
 
 static void the_last_proof_reads_what_the_last_pass_wrote(void **s)
@@ -641,7 +842,8 @@ static void the_last_proof_reads_what_the_last_pass_wrote(void **s)
 	assert_string_equal(jstr(r->facts, "final.root.digest", "a"),
 			    jstr(r->facts, "pass.root.digest", "b"));
 	assert_state(r, "target", "cutover.proof", "done");
-	/* Written by the last pass: read. */
+	/* Written by the last pass: read, until that is proven too. */
+	json_object_del(r->facts, "final");
 	put(r->base, 9 * MIB, "!", 1);
 	AUTO_JSON *out = at(r, "target", "cutover.proof", "apply");
 	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 9437184, length 1048576"));
@@ -693,7 +895,8 @@ static void a_copy_that_was_cut_off_is_not_proven(void **s)
 	map_close(m);
 	assert_state(r, "target", "convert.disks", "partial");
 	assert_error(at(r, "target", "validate.disks", "apply"),
-		     "disk 'root' is not whole: pass 2 was interrupted", "");
+		     "disk 'root' is not whole: pass 2 was interrupted", "drover sync PLAN goes on "
+		     "with it");
 	do_both(r, "convert.disks");
 	do_at(r, "target", "validate.disks", "apply");
 }
@@ -985,6 +1188,13 @@ int main(void)
 		RAW(a_device_that_is_too_small_is_refused),
 		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),
 		RAW(a_proof_finds_one_changed_byte_and_says_where),
+		RAW(what_is_damaged_is_sent_again_and_nothing_else),
+		RAW(the_last_pass_is_mended_to_the_digest_that_was_recorded),
+		RAW(a_mending_that_was_cut_off_is_gone_on_with),
+		RAW(a_truncated_map_is_filled_again),
+		RAW(a_stale_map_proves_nothing),
+		RAW(a_stale_base_is_mended),
+		RAW(a_copy_goes_on_in_the_chunks_it_was_begun_with),
 		RAW(the_last_proof_reads_what_the_last_pass_wrote),
 		RAW(a_copy_that_is_made_anew_is_proven_anew),
 		RAW(the_last_proof_wants_the_pass_that_was_recorded),

@@ -202,6 +202,115 @@ static void a_torn_header_leaves_the_other_one(void **s)
 	}
 }
 
+/* What the lost one said is unknown: nobody may go on from a proof. */
+static void a_lost_header_ends_what_was_proven(void **s)
+{
+	struct map_state before, after, again;
+	AUTO_ERR e = { 0 };
+	struct map_born b;
+	struct map *m = fresh(*s);
+
+	put(m, 0, 10, 1);
+	assert_int_equal(map_begin(m, 2, &e), 0);	/* header 3 lies at 4096 */
+	put(m, 5, 1, 2);
+	map_state(m, &before);
+	map_close(m);
+	scribble(*s, 4096 + 20, "torn", 4);
+	m = reopen(*s, NULL, false);
+	map_state(m, &after);
+	assert_memory_not_equal(before.birth, after.birth, MAP_BIRTH);
+	m = reopen(*s, m, true);
+	map_state(m, &again);
+	assert_memory_equal(after.birth, again.birth, MAP_BIRTH);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	m = reopen(*s, m, false);
+	map_state(m, &again);
+	assert_memory_equal(after.birth, again.birth, MAP_BIRTH);
+	/* Entries of the generation that was lost are there: it is not given twice. */
+	assert_int_equal(again.generation, 3);
+	assert_true(map_born(m, 3, &b));
+	map_close(m);
+}
+
+static void a_generation_is_remembered_with_its_mark(void **s)
+{
+	struct map *m = fresh(*s);
+	struct map_born a, b;
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(map_begin_mend(m, 2, &e), 0);
+	assert_true(map_born(m, 1, &a));
+	m = reopen(*s, m, true);
+	assert_true(map_born(m, 1, &b));
+	assert_memory_equal(&a, &b, sizeof(a));
+	assert_true(map_born(m, 2, &b));
+	assert_int_equal(b.pass, 2);
+	assert_int_equal(b.mend, 1);
+	assert_true(a.mark != b.mark);
+	assert_false(map_born(m, 3, &b));
+	for (int i = 0; i < 70; i++)
+		assert_int_equal(map_begin(m, 3, &e), 0);
+	assert_false(map_born(m, 2, &b));
+	assert_true(map_born(m, 72, &b));
+	map_close(m);
+	scribble(*s, 1024 + 8, "torn", 4);	/* the other copy stays */
+	m = reopen(*s, NULL, true);
+	assert_true(map_born(m, 72, &b));
+	map_close(m);
+	scribble(*s, 4096 + 1024 + 8, "torn", 4);
+	m = reopen(*s, NULL, true);
+	assert_false(map_born(m, 72, &b));
+	map_close(m);
+}
+
+static void a_dropped_chunk_is_unknown_and_its_pass_not_whole(void **s)
+{
+	const uint64_t drop[] = { 7, 300 };
+	struct map *m = fresh(*s);
+	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	struct map_state st;
+	AUTO_ERR e = { 0 };
+
+	put(m, 0, CHUNKS, 1);
+	assert_int_equal(map_finish(m, root, &e), 0);
+	assert_int_equal(map_drop(m, drop, 2, &e), 0);
+	m = reopen(*s, m, false);
+	map_state(m, &st);
+	assert_false(st.complete);
+	assert_int_equal(map_get(m, 7, d), 0);
+	assert_int_equal(map_get(m, 300, d), 0);
+	assert_has(m, 8, 1);
+	map_close(m);
+}
+
+/* Cut anywhere, it is refused or knows less; it never says what is not so. */
+static void a_truncated_map_knows_less_and_nothing_wrong(void **s)
+{
+	struct here *h = *s;
+	uint8_t root[SHA256_LEN], want[SHA256_LEN], got[SHA256_LEN];
+	AUTO_ERR e = { 0 };
+	struct map *m = fresh(h);
+
+	put(m, 0, CHUNKS, 1);
+	assert_int_equal(map_finish(m, root, &e), 0);
+	map_close(m);
+	for (off_t n = (off_t)PAGE_AT(CHUNKS - 1) + 4096; n >= 0; n -= 1111) {
+		AUTO_ERR why = { 0 };
+
+		assert_int_equal(truncate(h->path, n), 0);
+		m = map_open(h->path, true, &why);
+		for (uint64_t i = 0; m && i < CHUNKS; i++) {
+			digest_of(i, 1, want);
+			if (map_get(m, i, got))
+				assert_memory_equal(want, got, SHA256_LEN);
+			if (PAGE_AT(i) + 4096 > (uint64_t)n)
+				assert_int_equal(map_get(m, i, got), 0);
+		}
+		assert_true(m || n < 8192);
+		map_close(m);
+	}
+}
+
 static void a_map_without_a_header_is_refused(void **s)
 {
 	struct here *h = *s;
@@ -305,6 +414,10 @@ int main(void)
 		T(a_flipped_bit_makes_its_page_unknown_and_no_other),
 		T(a_page_in_the_place_of_another_is_not_believed),
 		T(a_torn_header_leaves_the_other_one),
+		T(a_lost_header_ends_what_was_proven),
+		T(a_generation_is_remembered_with_its_mark),
+		T(a_dropped_chunk_is_unknown_and_its_pass_not_whole),
+		T(a_truncated_map_knows_less_and_nothing_wrong),
 		T(a_map_without_a_header_is_refused),
 		T(an_entry_whose_data_may_be_half_overwritten_is_forgotten),
 		T(a_reader_beside_a_writer_does_not_believe_it_either),

@@ -40,6 +40,13 @@ static void assert_has(const char *text, const char *part)
 		fail_msg("'%s' is not in '%s'", part, text ? text : "(null)");
 }
 
+static void harm(struct migration *g, int times)
+{
+	migration_rule(g, "convert.disks")->harm = "b.harm";
+	migration_rule(g, "validate.boot")->harm = "b.harm";
+	fake_set(g->f, "b.harm", times);
+}
+
 /* ---- forward -------------------------------------------------------------------- */
 
 static void a_run_and_a_cutover_move_the_machine(void **state)
@@ -295,6 +302,32 @@ static void a_cutover_goes_on_without_the_source_once_it_is_off(void **state)
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 	assert_null(fake_event(g->f, "host", "host", "a"));
 	migration_free(g);
+}
+
+static void what_came_to_harm_is_brought_over_again(void **state)
+{
+	struct migration *g = *state;
+
+	harm(g, 3);
+	assert_status(g, RUN_GO, 0);
+	assert_int_equal(fake_get(g->f, "b.harm"), 0);
+	assert_int_equal(fake_get(g->f, "b.boot"), 1);
+	assert_int_equal(fake_applies(g->f, "convert.disks"), 2);	/* once at each end */
+	assert_int_equal(fake_applies(g->f, "validate.boot"), 4);
+}
+
+static void what_comes_to_harm_every_time_fails_the_step(void **state)
+{
+	struct migration *g = *state;
+
+	harm(g, 99);
+	assert_status(g, RUN_GO, ERR_STEP);
+	assert_string_equal(g->err.what, "byte 0 is not what was sent; it was sent "
+			    "again 3 times");
+	assert_int_equal(fake_get(g->f, "b.harm"), 96);
+	/* The storage was changed meanwhile. */
+	fake_set(g->f, "b.harm", 0);
+	assert_status(g, RUN_GO, 0);
 }
 
 static void a_cutover_that_fails_goes_back_by_itself(void **state)
@@ -790,6 +823,8 @@ int main(void)
 		TEST(a_cutover_goes_on_when_the_source_is_off_for_good),
 		cmocka_unit_test(a_source_that_was_switched_on_again_ends_the_cutover),
 		cmocka_unit_test(a_cutover_goes_on_without_the_source_once_it_is_off),
+		TEST(what_came_to_harm_is_brought_over_again),
+		TEST(what_comes_to_harm_every_time_fails_the_step),
 		TEST(a_cutover_that_fails_goes_back_by_itself),
 		TEST(a_question_that_nobody_hears_is_status_six),
 		TEST(a_rollback_brings_everything_back),

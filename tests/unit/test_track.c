@@ -208,8 +208,8 @@ static void take_result(struct rig *r, json_t *out)
 
 static void copy(struct rig *r, const char *module)
 {
-	struct modtest_end end[2] = { { module, input(r, "source"), NULL, NULL },
-				      { module, input(r, "target"), NULL, NULL } };
+	struct modtest_end end[2] = { { .module = module, .in = input(r, "source") },
+				      { .module = module, .in = input(r, "target") } };
 
 	modtest_both(end);
 	take_events(r, end[0].events);

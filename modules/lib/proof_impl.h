@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * proof_impl - what the two files of a proof share: reading a base back (proof_read.c),
+ * and what is told of it (proof.c).
+ */
+#ifndef DROVER_PROOF_IMPL_H
+#define DROVER_PROOF_IMPL_H
+
+#include "modules/lib/disk.h"
+#include "modules/lib/map.h"
+#include "modules/lib/pace.h"
+#include "modules/module.h"
+
+#include <pthread.h>
+
+#define DAMAGE_MAX 1024u	/* chunks; a storage that spoils more is not worth mending */
+
+/* A chunk that is not what was sent. */
+struct damage {
+	uint64_t index;
+	uint32_t generation;	/* that wrote it; 0: the map does not know it */
+	bool silent;		/* it cannot be read */
+};
+
+struct proving {
+	struct disk *d;
+	struct map *m;
+	const char *name;
+	uint32_t proven;	/* chunks up to this generation need no reading */
+	uint64_t rate;		/* bytes a second at most; 0: no limit */
+	uint8_t zero[SHA256_LEN];	/* digest of a whole chunk of zeros */
+	pthread_mutex_t lock;	/* guards all below */
+	struct pace pace;
+	uint64_t next, done;	/* chunk to take; bytes behind us */
+	uint64_t read;		/* bytes read */
+	uint64_t mended;	/* bytes of it that had been sent again */
+	struct damage *bad;	/* owned; sorted once it is over */
+	size_t bads, bad_cap;
+	unsigned working;
+	bool stop;
+	struct err err;
+};
+
+/* Read back all chunks that are newer than x->proven. 0, also when some of them are
+ * damaged; at DAMAGE_MAX it ends early. -1 with e. */
+int proof_read(struct ctx *c, struct proving *x, struct err *e);
+void proof_read_free(struct proving *x);
+
+#endif
