@@ -17,7 +17,9 @@
 #define HEADER_LEN 64
 #define RECORD_LEN 40
 #define HEADER_MAGIC "drover\nj"
+#define SEAL_LEN 24
 #define RECORD_MAGIC 0x0a636572u	/* "rec\n" */
+#define SEAL_MAGIC 0x0a646e65u		/* "end\n" */
 #define VERSION 1
 #define FILE_MAX (2ull << 30)		/* more was never written in one piece */
 
@@ -31,6 +33,7 @@ struct image {
 	uint64_t last;		/* last good record */
 	uint64_t chain;		/* its checksum */
 	size_t end;		/* offset after it */
+	size_t torn;		/* bytes there that are no seal */
 };
 
 static void image_free(struct image *m)
@@ -141,6 +144,25 @@ static bool record_whole(const struct image *m, size_t at)
 		record_sum(h, h + RECORD_LEN, len) == get64(h + 32);
 }
 
+static void seal_make(uint8_t s[SEAL_LEN], uint64_t durable)
+{
+	put32(s, SEAL_MAGIC);
+	put32(s + 4, 0);
+	put64(s + 8, durable);
+	put64(s + 16, XXH3_64bits(s, SEAL_LEN - 8));
+}
+
+/* A seal that is whole begins at `at`: the number that it calls durable, else 0. */
+static uint64_t seal_at(const struct image *m, size_t at)
+{
+	const uint8_t *s = m->p + at;
+
+	if (m->len - at < SEAL_LEN || get32(s) != SEAL_MAGIC ||
+	    XXH3_64bits(s, SEAL_LEN - 8) != get64(s + 16))
+		return 0;
+	return get64(s + 8);
+}
+
 static void record_make(uint8_t *head, const struct journal_record *r,
 			uint64_t durable, uint64_t chain)
 {
@@ -164,6 +186,22 @@ static int record_damaged(struct err *e, const char *path, const struct image *m
 	return damaged(e, path, why);
 }
 
+/* The last batch was durable, says the seal behind it; and is not what it was. */
+static int seal_check(const struct image *m, const char *path, struct err *e)
+{
+	for (size_t at = m->end; at < m->len; at++) {
+		AUTO_FREE char *why = NULL;
+
+		if (seal_at(m, at) <= m->last)
+			continue;
+		why = mem_printf("record %llu at offset %zu is damaged, and was once whole up "
+				 "to record %llu", (unsigned long long)m->last + 1, m->end,
+				 (unsigned long long)seal_at(m, at));
+		return damaged(e, path, why);
+	}
+	return 0;
+}
+
 /* After the last good record comes something else: a torn tail, or damage? */
 static int tail_check(const struct image *m, const char *path, struct err *e)
 {
@@ -171,12 +209,12 @@ static int tail_check(const struct image *m, const char *path, struct err *e)
 		const uint8_t *p = memchr(m->p + at, RECORD_MAGIC & 0xff, m->len - at);
 
 		if (!p)
-			return 0;
+			break;
 		at = (size_t)(p - m->p);
 		if (record_whole(m, at) && (get64(p + 16) > m->last || at == m->end))
 			return record_damaged(e, path, m, get64(p + 8));
 	}
-	return 0;
+	return seal_check(m, path, e);
 }
 
 static int image_check(struct image *m, const char *path, const char *lineage,
@@ -193,7 +231,10 @@ static int image_check(struct image *m, const char *path, const char *lineage,
 		m->chain = get64(h + 32);
 		m->end += RECORD_LEN + get32(h + 4);
 	}
-	return m->end == m->len ? 0 : tail_check(m, path, e);
+	m->torn = m->len - m->end;
+	if (m->torn == SEAL_LEN && seal_at(m, m->end) == m->last)
+		m->torn = 0;
+	return m->torn == 0 ? 0 : tail_check(m, path, e);
 }
 
 static int image_load(struct image *m, int fd, const char *path, struct err *e)
@@ -262,6 +303,16 @@ static int journal_create(const char *path, const char *lineage, uint64_t base,
 	return 0;
 }
 
+/* Best effort: without it a bad last record is taken for one that was never whole. */
+static void seal(const struct journal *j)
+{
+	uint8_t s[SEAL_LEN];
+
+	seal_make(s, j->durable);
+	if (j->durable > 0)
+		(void)j->io->pwrite(j->fd, s, sizeof(s), (off_t)j->end);
+}
+
 int journal_open(struct journal *j, const char *path, const char *lineage,
 		 uint64_t base, journal_fn *fn, void *arg, struct err *e)
 {
@@ -279,7 +330,7 @@ int journal_open(struct journal *j, const char *path, const char *lineage,
 		return err_sys(e, "cannot open journal '%s'", path);
 	if (image_load(&m, j->fd, path, e) < 0 || image_check(&m, path, lineage, e) < 0)
 		return -1;
-	j->cut = m.len - m.end;
+	j->cut = m.torn;
 	if (j->cut > 0 && ftruncate(j->fd, (off_t)m.end) < 0)
 		return err_sys(e, "cannot cut the torn end of journal '%s'", path);
 	/* What was written before a kill may not be synced yet. */
@@ -289,6 +340,7 @@ int journal_open(struct journal *j, const char *path, const char *lineage,
 	j->last = j->durable = m.last;
 	j->chain = m.chain;
 	j->end = m.end;
+	seal(j);
 	return image_each(&m, 0, fn, arg, e);
 }
 
@@ -361,6 +413,7 @@ int journal_write(struct journal *j, const struct journal_record *v, size_t n,
 	j->end += batch.len;
 	j->chain = chain;
 	j->last = j->durable = v[n - 1].seq;
+	seal(j);
 	return 0;
 }
 
@@ -411,5 +464,6 @@ int journal_trim(struct journal *j, uint64_t upto, struct err *e)
 	close(j->fd);
 	next.end = out.len;
 	*j = next;
+	seal(j);
 	return 0;
 }

@@ -6,11 +6,14 @@
  *	record	40 bytes: magic, length, number, number known durable when it was
  *		written, checksum of the record before it, own checksum;
  *		then the payload (JSON)
+ *	seal	24 bytes behind the last record: magic, 0, number known durable,
+ *		own checksum; the next record is written over it
  *
  * All integers are little-endian. Checksums are XXH3-64. "Known durable" is what
- * tells damage from a torn tail: a bad record that a later one calls durable was
- * once whole, so that is damage; any other bad tail is a batch whose fdatasync
- * never returned, which nobody was told about, and is cut.
+ * tells damage from a torn tail: a bad record that a later one, or the seal, calls
+ * durable was once whole, so that is damage; any other bad tail is a batch whose
+ * fdatasync never returned, which nobody was told about, and is cut. The seal is not
+ * synced: a power cut may take it, and then the last batch looks torn if it is bad.
  */
 #ifndef DROVER_STATE_JOURNAL_H
 #define DROVER_STATE_JOURNAL_H

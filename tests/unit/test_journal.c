@@ -217,6 +217,71 @@ static void damage_before_what_was_durable_is_an_error(void **state)
 	assert_string_equal(first.what, want);
 }
 
+/* Every byte of it: it was acknowledged, so it is not forgotten in silence. */
+static void damage_in_the_last_record_is_an_error_too(void **state)
+{
+	struct fix *f = *state;
+	struct journal j;
+	AUTO_FREE uint8_t *all = NULL;
+	AUTO_FREE char *want = NULL;
+	AUTO_ERR first = { 0 };
+	size_t n, last;
+
+	open_ok(&j, f, NULL);
+	write_ok(&j, 1, 1);
+	last = j.end;
+	write_ok(&j, 2, 3);
+	journal_close(&j);
+	all = load(f, &n);
+	for (size_t at = last; at < j.end; at++) {
+		AUTO_ERR e = { 0 };
+
+		all[at] ^= 0x04;
+		store(f, all, n);
+		if (read_text(f, &e))
+			fail_msg("the flipped byte %zu was not seen", at);
+		assert_int_equal(journal_open(&j, f->path, LINEAGE, 0, add_number, NULL, &first), -1);
+		journal_close(&j);
+		err_clear(&first);
+		all[at] ^= 0x04;
+	}
+	all[n - 24 - 1] ^= 1;		/* in the payload of record 3, before the seal */
+	store(f, all, n);
+	assert_null(read_text(f, &first));
+	want = mem_printf("cannot read journal '%s': record 3 at offset %zu is damaged, and was "
+			  "once whole up to record 3", f->path, last + 42);
+	assert_string_equal(first.what, want);
+}
+
+/* The seal holds no record: whatever becomes of it, none is lost, and there is a new one. */
+static void a_damaged_seal_is_made_anew(void **state)
+{
+	struct fix *f = *state;
+	struct journal j;
+	AUTO_FREE uint8_t *all = NULL;
+	size_t n;
+
+	open_ok(&j, f, NULL);
+	write_ok(&j, 1, 2);
+	journal_close(&j);
+	all = load(f, &n);
+	for (size_t at = n - 24; at < n; at++) {
+		AUTO_STR seen = { 0 };
+		AUTO_FREE uint8_t *now = NULL;
+		size_t len;
+
+		all[at] ^= 0x04;
+		store(f, all, n);
+		all[at] ^= 0x04;
+		open_ok(&j, f, &seen);
+		assert_string_equal(seen.s, "1=r1 2=r2 ");
+		journal_close(&j);
+		now = load(f, &len);
+		assert_int_equal(len, n);
+		assert_memory_equal(now, all, n);
+	}
+}
+
 /* The middle of a batch that was never acknowledged may be missing on disk while
  * its end is there: that is a torn tail, not damage. */
 static void a_torn_batch_is_cut_even_if_its_end_is_whole(void **state)
@@ -233,6 +298,7 @@ static void a_torn_batch_is_cut_even_if_its_end_is_whole(void **state)
 	write_ok(&j, 3, 6);
 	journal_close(&j);
 	all = load(f, &n);
+	n -= 24;				/* it was not sealed */
 	memset(all + before, 0, 42);		/* record 3 */
 	store(f, all, n);
 	open_ok(&j, f, &seen);
@@ -240,7 +306,7 @@ static void a_torn_batch_is_cut_even_if_its_end_is_whole(void **state)
 	assert_int_equal(j.cut, n - before);
 	journal_close(&j);
 	free(load(f, &n));
-	assert_int_equal(n, before);
+	assert_int_equal(n, before + 24);
 }
 
 static void a_journal_of_another_state_is_refused(void **state)
@@ -352,6 +418,8 @@ int main(void)
 		T(numbers_may_leave_gaps_but_never_go_back),
 		T(cut_at_any_length_it_opens_or_says_why),
 		T(damage_before_what_was_durable_is_an_error),
+		T(damage_in_the_last_record_is_an_error_too),
+		T(a_damaged_seal_is_made_anew),
 		T(a_torn_batch_is_cut_even_if_its_end_is_whole),
 		T(a_journal_of_another_state_is_refused),
 		T(trimming_keeps_what_git_does_not_have),
