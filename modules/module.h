@@ -164,6 +164,14 @@ int ctx_need_tool(struct ctx *c, const char *tool);
 /* Cheap to call often: sent at most four times a second. total 0: unknown. */
 void ctx_progress(struct ctx *c, uint64_t done, uint64_t total,
 		  const char *unit, const char *what);
+/* What a copy tells beside its progress, with the next one that is sent. */
+struct ctx_flow {
+	unsigned pass;			/* 0: not known yet */
+	uint64_t done, total;		/* of the disk under way, where there are others */
+	uint64_t sent, read;		/* bytes since the call began: through the stream, and
+					   from the disks of the source */
+};
+void ctx_flow(struct ctx *c, const struct ctx_flow *f);
 void ctx_log(struct ctx *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

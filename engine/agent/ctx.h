@@ -29,6 +29,8 @@ struct ctx {
 	struct ctx_bytes *bytes;	/* what ctx_kept() has lent out */
 	int64_t acks;		/* the last "ack" number used */
 	uint64_t progress_at;	/* mono ms of the last progress event */
+	struct ctx_flow flow;	/* to go with the next one */
+	bool flows;		/* ... if there is any */
 	bool gone;		/* the agent does not answer any more */
 	/* the result, as it grows */
 	json_t *changes, *findings, *facts, *stable, *volatile_part;

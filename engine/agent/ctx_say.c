@@ -117,6 +117,28 @@ int ctx_need_tool(struct ctx *c, const char *tool)
 
 /* ---- while it runs ---------------------------------------------------------- */
 
+void ctx_flow(struct ctx *c, const struct ctx_flow *f)
+{
+	c->flow = *f;
+	c->flows = true;
+}
+
+static void add_flow(json_t *event, const struct ctx_flow *f)
+{
+	json_t *part;
+
+	jset_int(event, "sent", (int64_t)f->sent);
+	jset_int(event, "read", (int64_t)f->read);
+	if (f->pass)
+		jset_int(event, "pass", f->pass);
+	if (f->total == 0)
+		return;
+	part = json_object();
+	jset_int(part, "done", (int64_t)f->done);
+	jset_int(part, "total", (int64_t)f->total);
+	jset(event, "part", part);
+}
+
 void ctx_progress(struct ctx *c, uint64_t done, uint64_t total,
 		  const char *unit, const char *what)
 {
@@ -133,6 +155,9 @@ void ctx_progress(struct ctx *c, uint64_t done, uint64_t total,
 	jset_int(event, "total", (int64_t)total);
 	jset_str(event, "unit", unit ? unit : "");
 	jset_str(event, "what", what ? what : "");
+	if (c->flows)
+		add_flow(event, &c->flow);
+	c->flows = false;
 	send_event(c, event);
 }
 

@@ -103,6 +103,10 @@ void relay_free(struct relay *r);
  * known which was taken and why; never when both ends are on this machine. */
 void relay_way(struct relay *r, enum stream_way way,
 	       void (*told)(void *arg, bool direct, const char *how), void *arg);
+/* What is known of pairs that cannot meet directly, and where to note it; borrowed. A way
+ * that is WAY_AUTO does not try those again. */
+struct shut;
+void relay_knows(struct relay *r, struct shut *s);
 uint64_t relay_bytes(const struct relay *r);	/* moved by the engine so far, both ways */
 
 /* Constructors. `spec` is the plan's host: {name, local: true} or {name, ssh:

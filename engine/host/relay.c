@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/host/direct.h"
 #include "engine/host/link.h"
+#include "engine/host/shut.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -45,6 +46,7 @@ struct relay {
 	enum stream_way way;		/* that is wanted */
 	struct direct *direct;		/* tried, or taken */
 	bool meeting;			/* it is being tried */
+	struct shut *shut;		/* pairs that cannot meet; NULL: nobody notes them */
 	void (*told)(void *arg, bool direct, const char *how);	/* NULL: nobody asks */
 	void *told_arg;
 };
@@ -66,6 +68,16 @@ void relay_way(struct relay *r, enum stream_way way,
 	r->way = way;
 	r->told = told;
 	r->told_arg = arg;
+}
+
+void relay_knows(struct relay *r, struct shut *s)
+{
+	r->shut = s;
+}
+
+static const char *name_of(const struct relay *r, int end)
+{
+	return link_host_name(r->ends[end].party.link);
 }
 
 static void end_close(struct end *e)
@@ -303,10 +315,19 @@ static void give_up(struct relay *r, const char *how)
 	}
 }
 
+/* Not directly. */
+static void go_through(struct relay *r, const char *why, const char *when)
+{
+	AUTO_FREE char *how = mem_printf("through the engine, as it cannot go directly: %s%s", why,
+					 when);
+
+	tell(r, false, how);
+	open_ends(r);
+}
+
 static void on_met(void *arg, bool up, const char *how)
 {
 	struct relay *r = arg;
-	AUTO_FREE char *why = NULL;
 
 	r->meeting = false;
 	if (up) {
@@ -316,9 +337,9 @@ static void on_met(void *arg, bool up, const char *how)
 	} else if (r->way == WAY_DIRECT) {
 		give_up(r, how);
 	} else {
-		why = mem_printf("through the engine, as it cannot go directly: %s", how);
-		tell(r, false, why);
-		open_ends(r);
+		if (r->shut)
+			shut_add(r->shut, name_of(r, 0), name_of(r, 1), how, loop_now(r->loop));
+		go_through(r, how, "");
 	}
 }
 
@@ -339,6 +360,7 @@ static void start(struct relay *r)
 {
 	struct end *a = &r->ends[0], *b = &r->ends[1];
 	struct relay_party party[2] = { a->party, b->party };
+	const char *why;
 
 	r->started = true;
 	if (join_here(a, b))
@@ -346,6 +368,12 @@ static void start(struct relay *r)
 	if (r->way == WAY_RELAY) {
 		tell(r, false, "through the engine, as the plan says");
 		open_ends(r);
+		return;
+	}
+	why = r->way == WAY_AUTO && r->shut ?
+		shut_why(r->shut, name_of(r, 0), name_of(r, 1), loop_now(r->loop)) : NULL;
+	if (why) {
+		go_through(r, why, " (tried before)");
 		return;
 	}
 	r->meeting = true;

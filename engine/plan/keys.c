@@ -209,6 +209,13 @@ static const struct key host_keys[] = {
 };
 static const struct key host_row = MAP("host", "where an agent runs", host_keys);
 
+static const struct key link_keys[] = {
+	ROW("hosts", P_LIST, "its two ends, each the name of a host or a glob", .required = true),
+	RATES("bandwidth", "bytes per second over all streams that cross it, as in limits"),
+	END
+};
+static const struct key link_row = MAP("link", "a way that streams share", link_keys);
+
 static const struct key limits_keys[] = {
 	ROW("assess", P_INT, "machines at once in this phase", .min = 1, .max = 100000),
 	ROW("backup", P_INT, "machines at once in this phase", .min = 1, .max = 100000),
@@ -221,6 +228,8 @@ static const struct key limits_keys[] = {
 	      "rates with hours, of which the first that holds now counts"),
 	RATES("read", "bytes per second read from the disks of one source host while it serves, "
 	      "likewise"),
+	LIST("links", "ways between hosts that carry less; of those between a stream's hosts, in "
+	     "either direction, the first counts", &link_row),
 	END
 };
 

@@ -341,6 +341,7 @@ static void compile(struct loader *l, struct yaml_node *main)
 	read_limits(l);
 	secrets_build(l);
 	hosts_build(l);
+	links_read(l);
 	read_machines(l);
 	check_machines(l);
 	check_accept(l);

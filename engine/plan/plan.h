@@ -65,11 +65,18 @@ struct plan_accept {		/* a waived finding */
 		*reason;
 };
 
+struct plan_link {		/* between hosts of two kinds, whichever way */
+	const char *hosts[2];		/* names or globs */
+	struct plan_rates bandwidth;
+};
+
 struct plan_limits {
 	uint32_t phase[PHASE_COUNT];	/* machines at once in a phase; 0: no limit */
 	uint32_t host;			/* long steps at once on one host; 0: no limit */
 	struct plan_rates bandwidth;	/* over all streams between hosts */
 	struct plan_rates read;		/* from the disks of one source host */
+	const struct plan_link *links;	/* of those that fit a stream the first counts */
+	uint32_t link_count;
 };
 
 struct plan {

@@ -113,6 +113,8 @@ int host_use(struct loader *l, const struct yaml_node *at, const char *name);
 /* ---- rates.c ---- */
 /* A value typed by the table: a rate, a list of them, or NULL. Lives in the arena. */
 struct plan_rates rates_read(struct loader *l, const json_t *value);
+/* limits.links of the plan, likewise; once the hosts are known. */
+void links_read(struct loader *l);
 
 /* ---- steps.c ---- */
 /* Read one item of a phase's list. NULL with errors told. */

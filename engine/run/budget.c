@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * budget - what the plan lets streams take: over all of them, at each host, and of the
- * disks of each source. Shares change when a stream begins or ends and when the hour
- * does; each sending end is told its own.
+ * budget - what the plan lets streams take: over all of them, at each host, over each link,
+ * and of the disks of each source. Shares change when a stream begins or ends, when the
+ * hour does, and when one takes more or less than before; each sending end is told its own.
  */
 #include "engine/run/priv.h"
 
 #include "engine/base/share.h"
+#include "engine/base/text.h"
 
 #include <stdlib.h>
 #include <time.h>
 
-/* Indices of limits: one over all, one for each host, one for each host's disks. */
+/* Indices of limits: one over all, one for each host, one for each host's disks, one for
+ * each link. */
 #define ALL 0
 static size_t of_host(uint32_t h)
 {
@@ -20,6 +22,27 @@ static size_t of_host(uint32_t h)
 static size_t of_disks(const struct run *r, uint32_t h)
 {
 	return 1 + r->plan->host_count + h;
+}
+
+static size_t of_link(const struct run *r, uint32_t link)
+{
+	return 1 + 2 * (size_t)r->plan->host_count + link;
+}
+
+/* The first link that leads from one to the other; -1: none. */
+static int link_between(const struct run *r, uint32_t a, uint32_t b)
+{
+	const struct plan *p = r->plan;
+	const char *x = p->hosts[a].name, *y = p->hosts[b].name;
+
+	for (uint32_t i = 0; i < p->limits.link_count; i++) {
+		const char *const *ends = p->limits.links[i].hosts;
+
+		if ((text_glob(ends[0], x) && text_glob(ends[1], y)) ||
+		    (text_glob(ends[0], y) && text_glob(ends[1], x)))
+			return (int)of_link(r, i);
+	}
+	return -1;
 }
 
 static int minute_now(const struct run *r)
@@ -41,13 +64,15 @@ static uint64_t *limits_now(const struct run *r, size_t *n)
 	int minute = minute_now(r);
 	uint64_t *v;
 
-	*n = 1 + 2 * (size_t)p->host_count;
+	*n = of_link(r, p->limits.link_count);
 	v = mem_alloc(*n * sizeof(*v));
 	v[ALL] = budget_bandwidth(r);
 	for (uint32_t h = 0; h < p->host_count; h++) {
 		v[of_host(h)] = plan_rate_at(&p->hosts[h].bandwidth, minute);
 		v[of_disks(r, h)] = plan_rate_at(&p->limits.read, minute);
 	}
+	for (uint32_t i = 0; i < p->limits.link_count; i++)
+		v[of_link(r, i)] = plan_rate_at(&p->limits.links[i].bandwidth, minute);
 	return v;
 }
 
@@ -75,10 +100,13 @@ static struct share_user *users_of(const struct run *r, size_t *n, bool disks)
 			/* in a cutover the source serves nobody: the sooner the better */
 			v[at].limit[0] = o->step->phase == PHASE_CUTOVER ? -1 :
 				(int)of_disks(r, a);
+			v[at].want = o->reads.want;
 		} else if (!on_one_machine(r, a, b)) {
 			v[at].limit[0] = ALL;
 			v[at].limit[1] = (int)of_host(a);
 			v[at].limit[2] = (int)of_host(b);
+			v[at].limit[3] = link_between(r, a, b);
+			v[at].want = o->sends.want;
 		}
 		at++;
 	}
@@ -106,6 +134,8 @@ static void watch_clock(struct run *r, bool streams)
 
 	for (uint32_t h = 0; h < r->plan->host_count; h++)
 		hours |= has_hours(&r->plan->hosts[h].bandwidth);
+	for (uint32_t i = 0; i < r->plan->limits.link_count; i++)
+		hours |= has_hours(&r->plan->limits.links[i].bandwidth);
 	if (!streams || !hours) {
 		loop_timer_del(r->budget_timer);
 		r->budget_timer = NULL;
@@ -131,4 +161,22 @@ void budget_changed(struct run *r)
 		at++;
 	}
 	watch_clock(r, n > 0);
+}
+
+void budget_heard(struct op_end *end, const json_t *progress)
+{
+	struct op *o = end->op;
+	const struct pace_rates *share = &end->call.pace;
+	int64_t sent = jint(progress, "sent", -1), read = jint(progress, "read", -1);
+	uint64_t now = loop_now(o->r->loop);
+	bool other = false;
+
+	if (!o->relay || end != &o->end[0])
+		return;
+	if (sent >= 0 && share->send)
+		other |= demand_learn(&o->sends, now, (uint64_t)sent, share->send);
+	if (read >= 0 && share->read)
+		other |= demand_learn(&o->reads, now, (uint64_t)read, share->read);
+	if (other)
+		budget_changed(o->r);
 }

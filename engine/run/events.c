@@ -69,6 +69,7 @@ static void on_progress(struct op_end *end, const json_t *ev)
 	uint64_t now = loop_now(o->r->loop);
 	json_t *out;
 
+	budget_heard(end, ev);
 	if (o->quiet)
 		return;
 	if (!o->what || strcmp(o->what, what) || (uint64_t)done < o->began_done) {
@@ -82,6 +83,8 @@ static void on_progress(struct op_end *end, const json_t *ev)
 	jset_int(out, "total", total);
 	jset_str(out, "unit", jstr(ev, "unit", ""));
 	jset_str(out, "what", what);
+	json_object_set(out, "part", json_object_get(ev, "part"));
+	json_object_set(out, "pass", json_object_get(ev, "pass"));
 	if (now > o->began_ms && (uint64_t)done > o->began_done) {
 		double rate = (double)((uint64_t)done - o->began_done) * 1000.0 /
 			      (double)(now - o->began_ms);

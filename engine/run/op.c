@@ -265,6 +265,7 @@ static void make_stream(struct op *o)
 			way = (enum stream_way)i;
 	o->relay = relay_new(o->r->loop);
 	relay_way(o->relay, way, on_way, o);
+	relay_knows(o->relay, o->r->shut);
 	budget_changed(o->r);
 }
 

@@ -36,6 +36,7 @@
 #ifndef DROVER_RUN_PRIV_H
 #define DROVER_RUN_PRIV_H
 
+#include "engine/base/share.h"
 #include "engine/graph/sched.h"
 #include "engine/hook/hook.h"
 #include "engine/run/run.h"
@@ -165,6 +166,7 @@ struct op {
 	bool finished;			/* on_done was called */
 	char *fault;			/* what the module did wrong, or NULL; owned */
 	struct relay *relay;
+	struct demand sends, reads;	/* of its sending end */
 	struct hook_env env;		/* of a check */
 	json_t *evidence;		/* NAME -> text; owned */
 	uint64_t began_ms;		/* first progress, for rate and time left */
@@ -229,6 +231,8 @@ bool kept_has(const struct run *r, const struct mach *m, const char *step_key,
 
 /* A stream has begun or ended: tell all their shares of what the plan allows. */
 void budget_changed(struct run *r);
+/* An end told its progress, perhaps with what it has sent and read. */
+void budget_heard(struct op_end *end, const json_t *progress);
 /* What all streams together may take at this hour; 0: no limit. */
 uint64_t budget_bandwidth(const struct run *r);
 
@@ -484,6 +488,7 @@ struct run {
 	struct run_host *hosts;
 	struct op *ops;			/* all that run */
 	struct asking *askings;		/* of alive.c */
+	struct shut *shut;		/* pairs of hosts that cannot meet directly */
 	struct hook_pool *pool;		/* of checks */
 	struct loop_timer *budget_timer;	/* until shares are looked at again, or NULL */
 	struct later *laters;		/* timers that have not fired */

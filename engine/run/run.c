@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * run - a run from start to end.
  */
+#include "engine/host/shut.h"
 #include "engine/run/priv.h"
 
 #include <signal.h>
@@ -113,6 +114,7 @@ static void run_free(struct run *r)
 	alive_free(r);
 	forget(r);
 	hook_pool_free(r->pool);
+	shut_free(r->shut);
 	sched_free(r->sched);
 	free(r->waits);
 	free(r->machines);
@@ -520,6 +522,7 @@ int run_plan(const struct plan *p, const struct graph *g, struct state *s,
 	r.machines = mem_alloc((p->machine_count + 1) * sizeof(*r.machines));
 	r.known = mem_alloc((g->node_count + 1) * sizeof(*r.known));
 	r.pool = hook_pool_new();
+	r.shut = shut_new();
 	hosts_init(&r);
 	if (prepare(&r, &mine) == 0) {
 		report_start(&r);

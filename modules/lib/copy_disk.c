@@ -14,7 +14,14 @@
 static void on_tick(void *arg, const struct stream_stat *st)
 {
 	struct sending *s = arg;
+	struct ctx_flow f = { .pass = st->pass, .sent = s->sent + st->wire,
+		.read = s->read + st->read };
 
+	if (st->size < s->total) {	/* one of several */
+		f.done = st->scanned;
+		f.total = st->size;
+	}
+	ctx_flow(s->c, &f);
 	ctx_progress(s->c, s->before + st->scanned, s->total, "bytes", s->disk);
 }
 
@@ -165,6 +172,8 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	if (s->how->changes != CHANGES_DIGEST && !s->how->mend)
 		track_confirm(s->c, name, stat.root, s->how->track_ms);
 	s->before += stat.size;
+	s->sent += stat.wire;
+	s->read += stat.read;
 	s->pass.read += stat.read;
 	s->pass.changed += stat.data + stat.zero;
 	s->pass.wire += stat.wire;

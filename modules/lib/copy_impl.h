@@ -11,6 +11,7 @@ struct sending {
 	struct ctx *c;
 	const struct copy_how *how;
 	uint64_t before, total;	/* bytes of this pass: disks that are done, all */
+	uint64_t sent, read;	/* bytes of this call: disks that are done */
 	const char *disk;
 	bool held;		/* the source stands still in this pass */
 	json_t *report;		/* disk -> list of passes */

@@ -192,3 +192,30 @@ plan.yaml:9:55: 'on' must name a program
     9 |       power: { command: { off: virsh destroy one, on: [], status: [virsh, domstate, one] } }
       |                                                       ^
 2 errors
+
+=== a link has two ends, which are hosts of the plan
+--- file plan.yaml
+plan: links
+hosts: { here: { local: true } }
+limits:
+  links:
+    - { hosts: [here], bandwidth: 1MiB/s }
+    - { hosts: [here, hree], bandwidth: 1MiB/s }
+    - { hosts: [here, "h*"], bandwidth: [ { rate: 1MiB/s, from: "08:00", to: "18:00" } ] }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    convert: [ disks: {} ]
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:5:16: a link has two ends
+    5 |     - { hosts: [here], bandwidth: 1MiB/s }
+      |                ^
+  for example: hosts: [db1, "kvm*"]
+plan.yaml:6:23: no host is called 'hree'
+    6 |     - { hosts: [here, hree], bandwidth: 1MiB/s }
+      |                       ^
+  did you mean 'here'?
+2 errors

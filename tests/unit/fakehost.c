@@ -119,6 +119,8 @@ struct fake_call {
 	int stage;
 	int64_t awaits;			/* an acknowledgement; 0: none */
 	bool stop;
+	uint64_t sent;			/* bytes, of a rule that takes some */
+	int sent_ms;
 	struct fake_call *next;
 };
 
@@ -165,7 +167,7 @@ static void send_event(struct fake_call *k, json_t *event)
 
 static void again(struct fake_call *k)
 {
-	bool slow = k->rule->slow_ms && k->stage == 4 && !strcmp(k->c->op, "apply");
+	bool slow = k->rule->slow_ms && !k->rule->takes && k->stage == 4 && !strcmp(k->c->op, "apply");
 
 	k->timer = loop_timer_add(k->f->loop, slow ? (uint64_t)k->rule->slow_ms : 1, step_call,
 				  k);
@@ -245,6 +247,23 @@ static json_t *then_probe(struct fake_call *k)
 	return jget(k->c->input, "then") && !k->rule->ran ? probe_result(k) : NULL;
 }
 
+/* A sending end, as long as it is at it: some of what it could send, by its share. */
+static bool sends(struct fake_call *k)
+{
+	const struct fake_rule *r = k->rule;
+	uint64_t share = k->c->pace.send;
+
+	if (!r->takes || k->c->relay_end != 0 || k->sent_ms >= r->slow_ms)
+		return false;
+	k->sent += (share && share < r->takes ? share : r->takes) / 4;
+	k->sent_ms += 250;
+	send_event(k, json_pack("{s:s, s:I, s:I, s:s, s:s, s:I}", "e", "progress", "done",
+		(json_int_t)k->sent, "total", (json_int_t)(r->takes * (uint64_t)r->slow_ms), "unit",
+		"bytes", "what", "root", "sent", (json_int_t)k->sent));
+	k->timer = loop_timer_add(k->f->loop, 250, step_call, k);
+	return true;
+}
+
 /* Apply: keep what was, half the change, the rest of it. A boundary before each. */
 static void step_apply(struct fake_call *k)
 {
@@ -292,6 +311,10 @@ static void step_apply(struct fake_call *k)
 		again(k);
 		return;
 	case 4:
+		if (sends(k)) {
+			k->stage = 4;
+			return;
+		}
 		if (mine(k))
 			fake_set(k->f, r->var, r->to);
 		if (r->evidence)

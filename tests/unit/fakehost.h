@@ -44,6 +44,7 @@ struct fake_rule {
 	int slow_ms;		/* what apply takes */
 	const char *harm;	/* while this var is above 0 apply finds damaged what it needs;
 				   a mend of who has the same takes one away */
+	uint64_t takes;		/* bytes a second that it sends meanwhile, if it may */
 };
 
 struct fake_var { char name[24]; int value; };

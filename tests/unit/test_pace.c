@@ -4,6 +4,7 @@
  */
 #include "engine/base/mem.h"
 #include "engine/base/share.h"
+#include "engine/host/shut.h"
 #include "modules/lib/pace.h"
 #include "tests/unit/migration.h"
 
@@ -152,6 +153,47 @@ static void nobody_is_starved_and_nothing_is_exceeded(void **state)
 	}
 }
 
+static void who_wants_less_leaves_the_rest(void **state)
+{
+	const uint64_t limits[] = { 900, 0 };
+	struct share_user u[4] = { under(0, -1), under(0, -1), under(0, -1), under(1, -1) };
+
+	(void)state;
+	u[0].want = 100;
+	u[1].want = 500;	/* more than its share */
+	u[3].want = 1;		/* and under no limit */
+	share_out(limits, 2, u, 4);
+	assert_int_equal(u[0].rate, 100);
+	assert_int_equal(u[1].rate, 400);
+	assert_int_equal(u[2].rate, 400);
+	assert_int_equal(u[3].rate, 0);
+}
+
+static void what_a_stream_wants_is_learnt_from_what_it_takes(void **state)
+{
+	struct demand d = { 0 };
+	uint64_t want;
+
+	(void)state;
+	assert_false(demand_learn(&d, 1000, 0, 50 << 20));
+	assert_false(demand_learn(&d, 1900, 9 << 20, 50 << 20));	/* too early to say */
+	assert_true(demand_learn(&d, 2000, 10 << 20, 50 << 20));
+	want = d.want;
+	assert_in_range(want, 12 << 20, 13 << 20);
+	/* the same again, of that: it stays */
+	assert_false(demand_learn(&d, 3000, 20 << 20, want));
+	assert_int_equal(d.want, want);
+	/* all of it: it may take more */
+	assert_true(demand_learn(&d, 4000, (20 << 20) + want, want));
+	assert_int_equal(d.want, 0);
+	/* nothing at all leaves it a little */
+	assert_true(demand_learn(&d, 5000, (20 << 20) + want, 50 << 20));
+	assert_true(d.want > 0 && d.want < 1 << 20);
+	/* it began anew */
+	assert_true(demand_learn(&d, 6000, 0, 50 << 20));
+	assert_int_equal(d.want, 0);
+}
+
 /* ---- a run ------------------------------------------------------------------------ */
 
 static int never(struct ctx *c)
@@ -173,14 +215,8 @@ static const struct module more = { .name = "convert.more", .summary = "pretend"
 
 /* The paces that sending ends were told while two disks moved at once; the source of the
  * second has more to do than the whole first. */
-static struct fake *two_streams(const char *limits)
+static struct fake *two_streams_of(const struct fake_rule *rules, const char *limits)
 {
-	static const struct fake_rule rules[] = {
-		{ .module = "convert.disks", .role = "target", .var = "b.disk", .to = 2 },
-		{ .module = "convert.more", .role = "source", .var = "b.more", .to = 2,
-		  .ledger = "/run/more", .evidence = true, .ask = true },
-		{ .module = NULL },
-	};
 	static const struct fake_step steps[] = {
 		{ "one", PHASE_CONVERT, "disks", &fake_disks, NULL, NULL, NULL },
 		{ "two", PHASE_CONVERT, "more", &more, NULL, NULL, NULL },
@@ -212,6 +248,18 @@ static struct fake *two_streams(const char *limits)
 	return f;
 }
 
+static struct fake *two_streams(const char *limits)
+{
+	static const struct fake_rule rules[] = {
+		{ .module = "convert.disks", .role = "target", .var = "b.disk", .to = 2 },
+		{ .module = "convert.more", .role = "source", .var = "b.more", .to = 2,
+		  .ledger = "/run/more", .evidence = true, .ask = true },
+		{ .module = NULL },
+	};
+
+	return two_streams_of(rules, limits);
+}
+
 static void shares_follow_when_streams_begin_and_end(void **state)
 {
 	struct fake *f = two_streams("100MiB/s");
@@ -228,6 +276,45 @@ static void shares_follow_when_streams_begin_and_end(void **state)
 	fake_free(f);
 }
 
+/* How often one was told a rate between these. */
+static int told_between(const struct fake *f, uint64_t lo, uint64_t hi)
+{
+	int n = 0;
+
+	for (int i = 0; i < f->w->pace_count; i++)
+		n += f->w->paces[i] >= lo && f->w->paces[i] <= hi;
+	return n;
+}
+
+static void what_one_leaves_the_other_takes(void **state)
+{
+	static const struct fake_rule rules[] = {
+		{ .module = "convert.disks", .role = "target", .var = "b.disk", .to = 2,
+		  .slow_ms = 20000, .takes = 1000u << 20 },
+		{ .module = "convert.more", .role = "target", .var = "b.more", .to = 2,
+		  .slow_ms = 30000, .takes = 10u << 20 },
+		{ .module = NULL },
+	};
+	struct fake *f = two_streams_of(rules, "100MiB/s");
+
+	(void)state;
+	assert_true(told_between(f, 12u << 20, 13u << 20) > 0);	/* what it takes, and some */
+	assert_true(told_between(f, 87u << 20, 88u << 20) > 0);
+	assert_true(f->w->pace_count < 16);	/* they settle */
+	fake_free(f);
+}
+
+static void a_link_between_two_hosts_has_a_rate_of_its_own(void **state)
+{
+	struct fake *f = two_streams("100MiB/s, links: [ { hosts: [\"a*\", a], bandwidth: 1MiB/s }, "
+		"{ hosts: [b, \"*\"], bandwidth: 10MiB/s }, { hosts: [a, b], bandwidth: 2MiB/s } ]");
+
+	(void)state;
+	for (int i = 0; i < f->w->pace_count; i++)
+		assert_true(f->w->paces[i] == 10u << 20 || f->w->paces[i] == 5u << 20);
+	fake_free(f);
+}
+
 static void without_a_limit_nobody_is_held_back(void **state)
 {
 	/* hours that never come while the pretend clock runs from midnight */
@@ -238,6 +325,24 @@ static void without_a_limit_nobody_is_held_back(void **state)
 	for (int i = 0; i < f->w->pace_count; i++)
 		assert_int_equal(f->w->paces[i], 0);
 	fake_free(f);
+}
+
+static void pairs_that_did_not_meet_are_tried_again_later(void **state)
+{
+	struct shut *s = shut_new();
+
+	(void)state;
+	assert_null(shut_why(NULL, "a", "b", 0));
+	assert_null(shut_why(s, "a", "b", 0));
+	shut_add(s, "a", "b", "no answer", 1000);
+	shut_add(s, "a", "c", "refused", 1000);
+	assert_string_equal(shut_why(s, "a", "b", 2000), "no answer");
+	assert_string_equal(shut_why(s, "b", "a", 2000), "no answer");
+	assert_null(shut_why(s, "b", "c", 2000));
+	assert_null(shut_why(s, "a", "b", 1000 + SHUT_MS));
+	shut_add(s, "b", "a", "refused", 1000 + SHUT_MS);
+	assert_string_equal(shut_why(s, "a", "b", 1001 + SHUT_MS), "refused");
+	shut_free(s);
 }
 
 int main(void)
@@ -251,6 +356,11 @@ int main(void)
 		cmocka_unit_test(what_one_may_not_take_is_the_others),
 		cmocka_unit_test(who_is_under_no_limit_has_none),
 		cmocka_unit_test(nobody_is_starved_and_nothing_is_exceeded),
+		cmocka_unit_test(who_wants_less_leaves_the_rest),
+		cmocka_unit_test(what_a_stream_wants_is_learnt_from_what_it_takes),
+		cmocka_unit_test(what_one_leaves_the_other_takes),
+		cmocka_unit_test(a_link_between_two_hosts_has_a_rate_of_its_own),
+		cmocka_unit_test(pairs_that_did_not_meet_are_tried_again_later),
 		cmocka_unit_test(shares_follow_when_streams_begin_and_end),
 		cmocka_unit_test(without_a_limit_nobody_is_held_back),
 	};
