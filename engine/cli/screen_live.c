@@ -33,6 +33,25 @@ static void add_amount(struct str *b, uint64_t n, const char *unit)
 	}
 }
 
+static int percent(uint64_t done, uint64_t total)
+{
+	return (int)(done >= total ? 100 : (double)done * 100 / (double)total);
+}
+
+/* "data pass 2 61%": which disk, from its second pass on which, and how far that one is. */
+static void add_what(struct str *b, const json_t *p)
+{
+	const char *what = jstr(p, "what", "");
+	int64_t pass = jint(p, "pass", 0), part = jint(p, "part.total", 0);
+
+	str_add_safe(b, what + strspn(what, " \t"));
+	if (pass > 1)
+		str_addf(b, " pass %lld", (long long)pass);
+	if (part > 0)
+		str_addf(b, " %d%%", percent((uint64_t)jint(p, "part.done", 0), (uint64_t)part));
+	str_add(b, "  ");
+}
+
 void live_progress_text(const struct screen *s, const struct view *v, struct str *b)
 {
 	const json_t *p = v->progress;
@@ -42,12 +61,8 @@ void live_progress_text(const struct screen *s, const struct view *v, struct str
 	char text[24];
 
 	(void)s;
-	if (jstr(p, "what", NULL)) {
-		const char *what = jstr(p, "what", "");
-
-		str_add_safe(b, what + strspn(what, " \t"));
-		str_add(b, "  ");
-	}
+	if (jstr(p, "what", NULL))
+		add_what(b, p);
 	if (strcmp(unit, "s") == 0) {		/* it waits: there is no rate of seconds */
 		text_duration(done * 1000, text);
 		str_add(b, text);
@@ -63,7 +78,7 @@ void live_progress_text(const struct screen *s, const struct view *v, struct str
 		str_add_safe(b, unit);
 	}
 	if (total)
-		str_addf(b, "  %d%%", (int)(done >= total ? 100 : (double)done * 100 / (double)total));
+		str_addf(b, "  %d%%", percent(done, total));
 	if (rate) {
 		str_add(b, "  ");
 		add_amount(b, rate, unit);
@@ -75,15 +90,40 @@ void live_progress_text(const struct screen *s, const struct view *v, struct str
 	}
 }
 
-static void add_view(struct screen *s, const struct view *v, struct str *b, size_t names)
+static char *step_of(const struct view *v)
+{
+	return mem_printf("%s.%s", phase_names[v->phase], v->step);
+}
+
+/* Columns that names and steps take: of a narrow terminal they leave as much as they can. */
+struct columns { size_t name, step; };
+
+static struct columns columns_of(const struct screen *s)
+{
+	struct columns c = { 7, 0 };
+
+	for (size_t i = 0; i < s->view_count; i++) {
+		const struct view *v = s->views[i];
+		AUTO_FREE char *step = v->busy ? step_of(v) : NULL;
+		size_t name = text_columns(v->name), wide = step ? text_columns(step) : 0;
+
+		c.name = step && name > c.name ? name : c.name;
+		c.step = wide > c.step ? wide : c.step;
+	}
+	c.name = c.name > 24 ? 24 : c.name;
+	c.step = c.step > 20 ? 20 : c.step;
+	return c;
+}
+
+static void add_view(struct screen *s, const struct view *v, struct str *b, struct columns c)
 {
 	uint64_t since = screen_now(s) - v->since_ms;
-	AUTO_FREE char *step = mem_printf("%s.%s", phase_names[v->phase], v->step);
+	AUTO_FREE char *step = step_of(v);
 	char text[24];
 
-	add_cell(b, v->name, names, true);
+	add_cell(b, v->name, c.name, true);
 	str_add(b, "  ");
-	add_cell(b, step, 20, true);
+	add_cell(b, step, c.step, true);
 	str_add(b, "  ");
 	if (v->progress) {
 		live_progress_text(s, v, b);
@@ -98,16 +138,12 @@ static void add_view(struct screen *s, const struct view *v, struct str *b, size
 
 void live_draw(struct screen *s)
 {
-	size_t width = (size_t)s->o.width(s->o.arg), names = 7, busy = 0, shown = 0;
+	size_t width = (size_t)s->o.width(s->o.arg), busy = 0, shown = 0;
+	struct columns columns = columns_of(s);
 	AUTO_STR all = {0};
 
-	for (size_t i = 0; i < s->view_count; i++) {
-		size_t n = text_columns(s->views[i]->name);
-
+	for (size_t i = 0; i < s->view_count; i++)
 		busy += s->views[i]->busy;
-		names = s->views[i]->busy && n > names ? n : names;
-	}
-	names = names > 24 ? 24 : names;
 	live_erase(s, &all);
 	for (size_t i = 0; i < s->view_count && shown < REGION_MAX - 1; i++) {
 		AUTO_STR line = {0};
@@ -115,7 +151,7 @@ void live_draw(struct screen *s)
 
 		if (!s->views[i]->busy)
 			continue;
-		add_view(s, s->views[i], &line, names);
+		add_view(s, s->views[i], &line, columns);
 		n = text_fit(line.s, width > 1 ? width - 1 : 1);
 		line.s[n] = '\0';
 		s->columns[shown++] = text_columns(line.s);

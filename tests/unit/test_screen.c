@@ -357,13 +357,27 @@ static void a_terminal_shows_progress_that_is_redrawn_in_place(void **state)
 		"{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"done\"}", NULL });
 	expect_end(r,
 		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
-		"erp-db   convert.disks         running\n"
+		"erp-db   convert.disks  running\n"
 		"\r\x1b[1A\x1b[J"
-		"erp-db   convert.disks         running 2s\n"
+		"erp-db   convert.disks  running 2s\n"
 		"\r\x1b[1A\x1b[J"
-		"erp-db   convert.disks         root  11.0 GiB of 40.0 GiB  27\n"
+		"erp-db   convert.disks  root  11.0 GiB of 40.0 GiB  27%  212 \n"
 		"\r\x1b[2A\x1b[J"
 		"10:00:03  erp-db   convert.disks         done\n");
+}
+
+static void one_disk_of_several_is_shown_beside_all(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, begin);
+	r->clock.now_ms += 60000;
+	feed(r, (const char *const []){
+		"{\"t\":\"progress\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"done\":11811160064,\"total\":42949672960,\"unit\":\"bytes\",\"what\":\"data\",\"pass\":2,\"part\":{\"done\":1073741824,\"total\":2147483648}}", NULL });
+	expect_end(r,
+		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"10:00:03  erp-db   convert.disks         data pass 2 50%  11.0 GiB of 40.0 GiB  27%\n");
 }
 
 static void colours_are_there_when_asked_for(void **state)
@@ -405,6 +419,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_name_that_is_too_wide_has_a_line_of_its_own),
 		cmocka_unit_test(a_host_that_stays_down_is_told_once),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
+		cmocka_unit_test(one_disk_of_several_is_shown_beside_all),
 		cmocka_unit_test(colours_are_there_when_asked_for),
 		cmocka_unit_test(wide_characters_keep_the_columns),
 	};
