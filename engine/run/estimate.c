@@ -18,6 +18,7 @@
 static const struct { const char *name, *like; } likes[] = {
 	{ "cutover.pass", "convert.disks" },
 	{ "cutover.proof", "validate.disks" },
+	{ "cutover.readback", "validate.disks" },
 	{ "cutover.start", "validate.boot" },
 };
 

@@ -123,6 +123,11 @@ static json_t *take_findings(struct mach *m, const char *step)
 	return mine;
 }
 
+void findings_forget(struct mach *m, const char *step)
+{
+	json_decref(take_findings(m, step));
+}
+
 bool findings_absorb(struct run *r, struct mach *m, const char *step,
 		     const json_t *result)
 {

@@ -247,6 +247,8 @@ json_t *facts_absorb_as(struct mach *m, enum phase phase, const char *key,
 /* Replace what the step had found; true when that is something else. */
 bool findings_absorb(struct run *r, struct mach *m, const char *step_key,
 		     const json_t *result);
+/* The step is asked anew: what it found is not held against it. */
+void findings_forget(struct mach *m, const char *step_key);
 void findings_report(struct run *r, struct mach *m, const char *step_key);
 /* The first finding of severity blocker that is not waived, of `step_key` or (NULL)
  * of any; borrowed or NULL. */

@@ -104,7 +104,8 @@ static int admit_after(struct run *r, struct mach *m, int phase, const char *ver
 			continue;
 		err_set(e, ERR_STEP, "cannot %s '%s': %s.%s is not done", verb, m->name,
 			phase_names[s->phase], s->id);
-		return err_hint(e, "drover run %s --machine %s", r->plan->file, m->name);
+		return err_hint(e, "drover %s %s --machine %s", s->phase == PHASE_CUTOVER ?
+				"cutover" : "run", r->plan->file, m->name);
 	}
 	return 0;
 }
@@ -130,6 +131,13 @@ static int admit_cutover(struct run *r, struct mach *m, struct err *e)
 {
 	if (jbool(meta_of(r, m), "finalized", false))
 		return leave_out(r, m, "it is finalized");
+	/* What its own steps found they are asked for anew. */
+	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1]; i++) {
+		AUTO_FREE char *key = step_key(r->graph->nodes[i].step);
+
+		if (r->graph->nodes[i].step->phase == PHASE_CUTOVER && !meta_finished(r, m, i))
+			findings_forget(m, key);
+	}
 	if (findings_blocker(m, NULL) && phase_blocked(r, m, "cut over"))
 		return -1;
 	return admit_after(r, m, PHASE_CUTOVER, "cut over", e);

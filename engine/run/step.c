@@ -73,6 +73,7 @@ static void after(struct job *j, const json_t *result)
 			if (!held_too_long(j))
 				held_succeed(j, result, "done", true);
 		} else if (!step_try_again(j, j->applied) && !mend_begin(j)) {
+			absorb_both(j, result);
 			job_fail(j, j->applied);
 		}
 		return;

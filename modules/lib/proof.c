@@ -341,8 +341,8 @@ int proof_run(struct ctx *c, const struct proof_how *h)
 }
 
 /* Is what was proven still what the map says? 1, 0; -1 with e. */
-static int still_holds(struct ctx *c, const char *name, const json_t *was,
-		       const json_t *before, struct err *e)
+static int still_holds(struct ctx *c, const struct proof_how *h, const char *name,
+		       const json_t *was, const json_t *before, struct err *e)
 {
 	AUTO_LAYOUT_DISK at = { 0 };
 	AUTO_MAP *m = NULL;
@@ -362,7 +362,8 @@ static int still_holds(struct ctx *c, const char *name, const json_t *was,
 	else if (before)
 		ctx_change(c, '+', "%s read back what was written since it was proven", name);
 	else
-		ctx_change(c, '+', "%s read back whole from %s", name, at.base);
+		ctx_change(c, '+', "%s read back whole from %s%s", name, at.base,
+			   h->serving ? ", beneath the target that serves" : "");
 	if (!holds && !before)
 		ctx_cost(c, t.size, 0, 0, 0);
 	return holds;
@@ -382,7 +383,7 @@ int proof_probe(struct ctx *c, const struct proof_how *h, enum probe_state *stat
 
 		if (!layout_copies(spec))
 			continue;
-		holds = still_holds(c, name, json_object_get(out, name),
+		holds = still_holds(c, h, name, json_object_get(out, name),
 				    newest(c, h->proven, name), &e);
 		if (holds < 0)
 			return ctx_fail_err(c, &e);

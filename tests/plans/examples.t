@@ -3,7 +3,7 @@
 cp -r "$root/examples" .
 --- run check examples/p2v.yaml
 --- stdout
-p2v-example: 1 machine, 3 hosts, 17 steps
+p2v-example: 1 machine, 3 hosts, 18 steps
 Next: drover preview examples/p2v.yaml
 
 === the example of two hosts with libvirt is right
@@ -11,7 +11,7 @@ Next: drover preview examples/p2v.yaml
 cp -r "$root/examples" .
 --- run check examples/v2v-libvirt.yaml
 --- stdout
-v2v-example: 2 machines, 3 hosts, 31 steps
+v2v-example: 2 machines, 3 hosts, 33 steps
 Next: drover preview examples/v2v-libvirt.yaml
 
 === the example of disks alone is right
@@ -43,7 +43,7 @@ Next: drover preview examples/disks.yaml
 cp -r "$root/examples" .
 --- run check examples/demo/ledger.yaml
 --- stdout
-demo: 1 machine, 1 host, 16 steps
+demo: 1 machine, 1 host, 17 steps
 Next: drover preview examples/demo/ledger.yaml
 
 === every example has a test here

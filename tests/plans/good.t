@@ -10,7 +10,7 @@ machines:
     target: { host: here, dir: /srv/new }
 --- run check plan.yaml
 --- stdout
-small: 1 machine, 1 host, 15 steps
+small: 1 machine, 1 host, 16 steps
 Next: drover preview plan.yaml
 
 === a plan of every part of the language is right
@@ -57,7 +57,7 @@ hosts:
 return true
 --- run check plan.yaml
 --- stdout
-erp: 2 machines, 4 hosts, 33 steps
+erp: 2 machines, 4 hosts, 35 steps
 Next: drover preview plan.yaml
 
 === a plan written out has its variables, short forms and defaults put in
@@ -209,7 +209,7 @@ plan: |-
   small
 --- run check plan.yaml
 --- stdout
-small: 1 machine, 1 host, 15 steps
+small: 1 machine, 1 host, 16 steps
 Next: drover preview plan.yaml
 
 === an anchor is a shorter way to say the same thing
@@ -227,7 +227,7 @@ machines:
     target: *there
 --- run check plan.yaml
 --- stdout
-small: 2 machines, 1 host, 30 steps
+small: 2 machines, 1 host, 32 steps
 Next: drover preview plan.yaml
 
 === a host that nobody uses is told, and is no error
@@ -240,7 +240,7 @@ machines:
   one: { recipe: v2v, source: { host: here, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
 --- run check plan.yaml
 --- stdout
-small: 1 machine, 2 hosts, 15 steps
+small: 1 machine, 2 hosts, 16 steps
 Next: drover preview plan.yaml
 --- stderr
 plan.yaml:4:3: warning: host 'lost' is used by no machine and no step

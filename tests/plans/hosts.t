@@ -90,7 +90,7 @@ machines:
   tri: { recipe: v2v, source: { host: e, images: [/srv/one.raw] }, target: { host: here, dir: /srv/new } }
 --- run check plan.yaml
 --- stdout
-hosts: 3 machines, 6 hosts, 45 steps
+hosts: 3 machines, 6 hosts, 48 steps
 Next: drover preview plan.yaml
 
 === hosts that say nothing, or two things

@@ -62,7 +62,7 @@ machines:
       - command: { argv: [echo, "${machine}", "${facts.source.host.kernel}", "$${HOME}"] }
 --- run check plan.yaml
 --- stdout
-vars: 1 machine, 1 host, 16 steps
+vars: 1 machine, 1 host, 17 steps
 Next: drover preview plan.yaml
 
 === a label that a machine has not

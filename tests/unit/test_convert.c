@@ -732,6 +732,40 @@ static void a_mending_that_was_cut_off_is_gone_on_with(void **s)
 	assert_same(r);
 }
 
+static char *copy_aside(struct rig *r, const char *path, const char *name)
+{
+	char *aside = mem_printf("%s/%s", r->dir, name);
+	const char *argv[] = { "cp", "--sparse=always", path, aside, NULL };
+
+	run_ok(argv);
+	return aside;
+}
+
+/* The source is off: what is found is told, and nothing is touched. */
+static void a_readback_reads_all_and_leaves_what_it_finds(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *out = NULL;
+
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	do_both(r, "cutover.pass");
+	do_at(r, "target", "cutover.proof", "apply");
+	assert_state(r, "target", "cutover.readback", "absent");
+	AUTO_FREE char *sound = copy_aside(r, r->base, "sound");
+	put(r->base, 5 * MIB + 1000, "!", 1);
+	out = at(r, "target", "cutover.readback", "apply");
+	assert_string_equal(jstr(json_array_get(jget(out, "findings"), 0), "code", ""),
+			    "disk.damaged");
+	assert_damage(r, json_incref(out), "failed", "written by pass 1 at T, proven at T)");
+	assert_state(r, "target", "cutover.pass", "done");
+	assert_int_equal(rename(sound, r->base), 0);
+	do_at(r, "target", "cutover.readback", "apply");
+	assert_string_equal(jstr(r->facts, "readback.root.digest", "a"),
+			    jstr(r->facts, "final.root.digest", "b"));
+	assert_state(r, "target", "cutover.readback", "done");
+}
+
 /* ---- a map that is not to be believed ------------------------------------------------- */
 
 static void cut_to(const char *path, off_t length)
@@ -757,15 +791,6 @@ static void a_truncated_map_is_filled_again(void **s)
 	do_both(r, "cutover.pass");
 	do_at(r, "target", "cutover.proof", "apply");
 	assert_same(r);
-}
-
-static char *copy_aside(struct rig *r, const char *path, const char *name)
-{
-	char *aside = mem_printf("%s/%s", r->dir, name);
-	const char *argv[] = { "cp", "--sparse=always", path, aside, NULL };
-
-	run_ok(argv);
-	return aside;
 }
 
 /* Put back from a backup, say: what it says was true of another base. */
@@ -1191,6 +1216,7 @@ int main(void)
 		RAW(what_is_damaged_is_sent_again_and_nothing_else),
 		RAW(the_last_pass_is_mended_to_the_digest_that_was_recorded),
 		RAW(a_mending_that_was_cut_off_is_gone_on_with),
+		RAW(a_readback_reads_all_and_leaves_what_it_finds),
 		RAW(a_truncated_map_is_filled_again),
 		RAW(a_stale_map_proves_nothing),
 		RAW(a_stale_base_is_mended),

@@ -540,7 +540,7 @@ static void the_recipes_that_come_with_drover_compile(void **s)
 		struct plan *p = load(text);
 		const struct plan_machine *m = &p->machines[0];
 		assert_string_equal(m->steps[0]->id, "machine");
-		assert_string_equal(m->steps[m->step_count - 1]->id, "start");
+		assert_string_equal(m->steps[m->step_count - 1]->id, "readback");
 		plan_free(p);
 	}
 }
