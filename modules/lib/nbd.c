@@ -22,16 +22,20 @@ enum { REPLY_NONE = 0, REPLY_DATA = 1, REPLY_HOLE = 2, REPLY_STATUS = 5,
 #define MAGIC_SIMPLE 0x67446698u
 #define MAGIC_CHUNK 0x668e33efu
 #define STATE_ZERO 2u		/* base:allocation: reads as zeros */
+#define STATE_DIRTY 1u		/* qemu:dirty-bitmap: was written */
 #define ZERO_STEP (128u << 20)
 #define STATUS_STEP (1u << 30)
-#define STATUS_MAX 8192u	/* bytes of descriptors that are looked at */
+#define STATUS_MAX (1u << 20)	/* bytes of descriptors in one answer; QEMU sends no more */
 
 struct req {
 	uint64_t handle, at;
 	uint32_t len;
 	void *buf;		/* where read data goes */
 	uint32_t error;		/* the server's errno */
-	uint64_t run;		/* block status: length of the first run */
+	uint64_t run;		/* block status: length of the first run; of a bitmap, all */
+	bool dirty;		/* it asks for the bitmap */
+	void (*each)(void *arg, uint64_t at, uint64_t len);	/* of that */
+	void *arg;		/* for each */
 	bool zero, done;
 	struct req *next;
 };
@@ -134,28 +138,49 @@ static int read_piece(struct nbd *n, struct req *r, uint16_t type, uint32_t len)
 	return take(n, (char *)r->buf + (at - r->at), size);
 }
 
+struct extent { uint32_t len, flags; };	/* as they come, big-endian */
+
 /* The first run of equal descriptors. */
+static void first_run(struct req *r, const struct extent *x, size_t count)
+{
+	r->zero = be32toh(x[0].flags) & STATE_ZERO;
+	for (size_t i = 0; i < count; i++) {
+		bool zero = be32toh(x[i].flags) & STATE_ZERO;
+
+		if (zero != r->zero)
+			break;
+		r->run += be32toh(x[i].len);
+	}
+}
+
+/* All that was written. */
+static void dirty_runs(struct req *r, const struct extent *x, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint64_t at = r->at + r->run, left = r->len - r->run;
+		uint64_t len = be32toh(x[i].len) < left ? be32toh(x[i].len) : left;
+
+		if (len && be32toh(x[i].flags) & STATE_DIRTY)
+			r->each(r->arg, at, len);
+		r->run += len;
+	}
+}
+
+/* Each context that was agreed answers in a piece of its own. */
 static int status_piece(struct nbd *n, struct req *r, uint32_t len)
 {
-	struct { uint32_t len, flags; } d;
-	bool first = true, open = true;
+	AUTO_FREE struct extent *x = NULL;
 	uint32_t id;
 
-	if (len < 12 || (len - 4) % 8 || len > STATUS_MAX * 8 || take(n, &id, 4) < 0)
+	if (len < 12 || (len - 4) % sizeof(*x) || len - 4 > STATUS_MAX || take(n, &id, 4) < 0)
 		return broken(n, "a malformed answer");
-	for (len -= 4; len > 0; len -= 8) {
-		bool zero;
-
-		if (take(n, &d, 8) < 0)
-			return -1;
-		zero = be32toh(d.flags) & STATE_ZERO;
-		if (first)
-			r->zero = zero;
-		open = open && zero == r->zero;
-		first = false;
-		if (open)
-			r->run += be32toh(d.len);
-	}
+	x = mem_alloc(len - 4);
+	if (take(n, x, len - 4) < 0)
+		return -1;
+	if (!r->dirty && n->status && be32toh(id) == n->status_id && r->run == 0)
+		first_run(r, x, (len - 4) / sizeof(*x));
+	if (r->dirty && be32toh(id) == n->dirty_id && r->run == 0)
+		dirty_runs(r, x, (len - 4) / sizeof(*x));
 	return 0;
 }
 
@@ -374,6 +399,22 @@ int nbd_extent(struct nbd *n, uint64_t at, uint64_t *len, bool *zero, struct err
 	*len = r.run < left ? r.run : left;
 	*zero = r.zero;
 	return 0;
+}
+
+uint64_t nbd_dirty(struct nbd *n, uint64_t at,
+		   void (*each)(void *arg, uint64_t at, uint64_t len), void *arg,
+		   struct err *e)
+{
+	uint64_t left = n->size - at;
+	struct req r = { .at = at, .len = left < STATUS_STEP ? (uint32_t)left : STATUS_STEP,
+		.dirty = true, .each = each, .arg = arg };
+
+	if (call(n, &r, CMD_STATUS, NULL, "ask for what was written", e) < 0)
+		return 0;
+	if (r.run == 0)
+		err_set(e, ERR_STEP, "cannot ask for what was written at byte %llu: an empty "
+			"answer", (unsigned long long)at);
+	return r.run;
 }
 
 uint64_t nbd_size(const struct nbd *n)

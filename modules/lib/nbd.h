@@ -21,6 +21,9 @@ struct nbd;
 
 /* Handshake on `fd`, which nbd takes over (also on failure). */
 struct nbd *nbd_new(int fd, const char *export, struct err *e);
+/* The same, with a dirty bitmap that the server exports under this name (QEMU's context
+ * "qemu:dirty-bitmap:NAME"); an error when it has none. */
+struct nbd *nbd_new_dirty(int fd, const char *export, const char *bitmap, struct err *e);
 /* Say goodbye and free; NULL is harmless. */
 void nbd_free(struct nbd *n);
 
@@ -37,5 +40,11 @@ int nbd_flush(struct nbd *n, struct err *e);
  * tell says: all data. */
 int nbd_extent(struct nbd *n, uint64_t at, uint64_t *len, bool *zero,
 	       struct err *e);
+
+/* What the bitmap says of the bytes from `at` on: each(at, len) for every run that it
+ * calls written, in order, inside the disk. Returns how far it told, 0 with e. */
+uint64_t nbd_dirty(struct nbd *n, uint64_t at,
+		   void (*each)(void *arg, uint64_t at, uint64_t len), void *arg,
+		   struct err *e);
 
 #endif

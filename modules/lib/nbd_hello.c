@@ -14,6 +14,7 @@
 #define MAGIC_OPTION 0x49484156454f5054ull	/* "IHAVEOPT" */
 #define MAGIC_REPLY 0x3e889045565a9ull
 #define ALLOCATION "base:allocation"
+#define DIRTY "qemu:dirty-bitmap:"
 #define REPLY_MAX 65536u
 
 enum { OPT_GO = 7, OPT_STRUCTURED = 8, OPT_META = 10 };
@@ -100,22 +101,44 @@ static int ask_structured(struct nbd *n, struct err *e)
 	return rc < 0 ? -1 : r.type == REP_ACK;
 }
 
-static int ask_allocation(struct nbd *n, const char *export, struct err *e)
+/* Is it this context? Then its number. */
+static bool reply_names(const struct reply *r, const char *context, uint32_t *id)
 {
+	size_t len = strlen(context);
+
+	if (r->len != 4 + len || memcmp(r->data + 4, context, len) != 0)
+		return false;
+	memcpy(id, r->data, 4);
+	*id = be32toh(*id);
+	return true;
+}
+
+/* Asks for the contexts: base:allocation, and the bitmap's, if there is one to ask for.
+ * A server may have neither; it may not name what was not asked for. */
+static int ask_contexts(struct nbd *n, const char *export, const char *bitmap, struct err *e)
+{
+	AUTO_FREE char *dirty = bitmap ? mem_printf(DIRTY "%s", bitmap) : NULL;
 	AUTO_STR q = { 0 };
 	struct reply r = { 0 };
-	int found = 0, rc;
+	int rc;
 
 	add_text(&q, export);
-	add32(&q, 1);
+	add32(&q, dirty ? 2 : 1);
 	add_text(&q, ALLOCATION);
+	if (dirty)
+		add_text(&q, dirty);
 	if (send_option(n, OPT_META, &q, e) < 0)
 		return -1;
-	while ((rc = get_reply(n, OPT_META, &r, e)) == 0 && r.type == REP_META)
-		found = found || (r.len == 4 + strlen(ALLOCATION) &&
-				  memcmp(r.data + 4, ALLOCATION, r.len - 4) == 0);
+	while ((rc = get_reply(n, OPT_META, &r, e)) == 0 && r.type == REP_META) {
+		if (reply_names(&r, ALLOCATION, &n->status_id))
+			n->status = true;
+		else if (dirty && reply_names(&r, dirty, &n->dirty_id))
+			n->dirty = true;
+	}
 	mem_free_ptr(&r.data);
-	return rc < 0 ? -1 : found && r.type == REP_ACK;
+	if (rc == 0 && r.type != REP_ACK)
+		n->status = n->dirty = false;
+	return rc;
 }
 
 static void take_info(struct nbd *n, const struct reply *r)
@@ -151,7 +174,7 @@ static int ask_go(struct nbd *n, const char *export, struct err *e)
 	return rc;
 }
 
-static int hello(struct nbd *n, const char *export, struct err *e)
+static int hello(struct nbd *n, const char *export, const char *bitmap, struct err *e)
 {
 	struct { char magic[8]; uint64_t option; uint16_t flags; } __attribute__((packed)) h;
 	uint32_t flags;
@@ -168,15 +191,21 @@ static int hello(struct nbd *n, const char *export, struct err *e)
 	rc = ask_structured(n, e);
 	n->structured = rc > 0;
 	if (rc > 0)
-		rc = ask_allocation(n, export, e);
-	n->status = rc > 0;
+		rc = ask_contexts(n, export, bitmap, e);
 	if (rc < 0 || ask_go(n, export, e) < 0)
 		return -1;
+	if (bitmap && !n->dirty)
+		return refused(e, "it has no such bitmap");
 	n->go = true;
 	return 0;
 }
 
 struct nbd *nbd_new(int fd, const char *export, struct err *e)
+{
+	return nbd_new_dirty(fd, export, NULL, e);
+}
+
+struct nbd *nbd_new_dirty(int fd, const char *export, const char *bitmap, struct err *e)
 {
 	struct nbd *n = mem_alloc(sizeof(*n));
 
@@ -184,7 +213,7 @@ struct nbd *nbd_new(int fd, const char *export, struct err *e)
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_mutex_init(&n->sending, NULL);
 	pthread_cond_init(&n->turn, NULL);
-	if (hello(n, export, e) == 0)
+	if (hello(n, export, bitmap, e) == 0)
 		return n;
 	nbd_free(n);
 	return NULL;

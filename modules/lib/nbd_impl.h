@@ -19,6 +19,8 @@ struct nbd {
 	uint16_t flags;		/* what the server can */
 	bool structured;	/* structured replies are agreed */
 	bool status;		/* base:allocation is agreed */
+	bool dirty;		/* a dirty bitmap is agreed */
+	uint32_t status_id, dirty_id;	/* what answers call them */
 	bool go;		/* the handshake is over */
 	pthread_mutex_t sending;	/* held while a request is written */
 	pthread_mutex_t lock;	/* guards all below; never held while waiting */
