@@ -144,6 +144,12 @@ static int phase_of_path(const char *path)
 	return phase_of(name);
 }
 
+/* What `drover sync` left stands under the cutover's name and was there before it. */
+static bool of_sync(const char *path)
+{
+	return strncmp(path, "evidence/cutover.sync/", 22) == 0;
+}
+
 /* What earlier phases left: undo material, evidence, and results not asked again. */
 static void put_earlier(struct rebuild *b)
 {
@@ -152,7 +158,7 @@ static void put_earlier(struct rebuild *b)
 
 	json_object_foreach((json_t *)state_tree(b->r->state, b->m->name), path, text) {
 		bool step = !strncmp(path, "steps/", 6) || !strncmp(path, "evidence/", 9);
-		int ph = step ? phase_of_path(path) : -1;
+		int ph = step ? phase_of_path(path) - of_sync(path) : -1;
 
 		if (ph >= 0 && ph < b->phase && !json_object_get(b->tree, path))
 			json_object_set(b->tree, path, text);
