@@ -72,7 +72,7 @@ static int look_disk(struct look *l, const char *name, const json_t *said)
 	AUTO_ERR e = { 0 };
 	AUTO_FREE char *kernel = NULL;
 	json_t *disk = json_object();
-	struct disk *d = disk_open_source(name, said, 0, &e);
+	struct disk *d = disk_open_source(name, said, DISK_LIVE, &e);
 
 	jadd(jget(l->machine, "disks"), disk);
 	jset_str(disk, "name", name);

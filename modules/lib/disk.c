@@ -266,6 +266,7 @@ static struct disk *open_foreign(const char *path, const char *format, unsigned 
 struct disk *disk_open_image(const char *path, const char *format, unsigned flags,
 			     struct err *e)
 {
+	struct disk_info info;
 	uint64_t size;
 
 	if (strcmp(format, "raw") == 0)
@@ -280,6 +281,8 @@ struct disk *disk_open_image(const char *path, const char *format, unsigned flag
 	}
 	if (imgcheck_qcow2(path, &size, e) < 0)
 		return NULL;
+	if ((flags & DISK_LIVE) && disk_info(path, format, &info, NULL) == 0 && info.busy)
+		return qemunbd_open_live(path, e);
 	return qemunbd_open(path, format, flags, e);
 }
 

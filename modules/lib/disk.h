@@ -51,6 +51,8 @@ struct disk {
 enum {
 	DISK_WRITE = 1,		/* for writing; a block device exclusively */
 	DISK_DIRECT = 2,	/* read past the page cache (always so when mounted) */
+	DISK_LIVE = 4,		/* for looking only: also a qcow2 that a QEMU writes to, of which
+				   what is read may be torn */
 };
 
 /* A raw file or a block device. */

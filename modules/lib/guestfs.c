@@ -79,7 +79,7 @@ int guestfs_open(const json_t *spec, const json_t *machine, struct guestfs *g,
 	json_array_foreach(jget(machine, "disks"), i, disk) {
 		const char *name = jstr(disk, "name", "");
 		json_t *said = json_object_get(jget(spec, "source.disks"), name);
-		struct disk *d = disk_open_source(name, said, 0, e);
+		struct disk *d = disk_open_source(name, said, DISK_LIVE, e);
 
 		if (take_disk(g, d, disk, false, e) < 0)
 			return guestfs_close(g, NULL), -1;

@@ -11,7 +11,6 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
-#include "modules/lib/nbd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,8 +37,8 @@ static const char in_nothing[] = "not confined (neither bwrap nor network namesp
 struct qemunbd {
 	struct disk d;
 	struct nbd *nbd;
-	pid_t pid;
-	int noise;		/* its stderr */
+	pid_t pid;		/* -1: a server that is not ours */
+	int noise;		/* its stderr, or -1 */
 	bool fixed;		/* opened to be read only: what a run is, it stays */
 	pthread_mutex_t lock;	/* guards the rest */
 	uint64_t from, to;	/* the run that was asked for last */
@@ -85,10 +84,21 @@ static int socket_pair(int *listening, int *client, struct err *e)
 
 /* ---- the program --------------------------------------------------------- */
 
+/* What is to be opened. */
+struct what {
+	const char *path;		/* absolute, no links in it */
+	const char *base;		/* of an overlay, or NULL */
+	const char *format;
+	unsigned flags;			/* DISK_WRITE, DISK_DIRECT */
+	const struct img_files *beside;	/* extents in its folder, or NULL */
+	const char *bitmap;		/* in it, that is exported too, or NULL */
+	bool live;			/* another program writes to it */
+};
+
 struct argv {
 	const char *v[64 + 3 * IMG_EXTENTS_MAX];
 	size_t n;
-	char *owned[2 * IMG_EXTENTS_MAX + 1];	/* words that were made for it */
+	char *owned[2 * IMG_EXTENTS_MAX + 2];	/* words that were made for it */
 	size_t owns;
 };
 #define AUTO_ARGV __attribute__((cleanup(argv_free))) struct argv
@@ -155,16 +165,36 @@ static void add_extents(struct argv *a, const char *path, const struct img_files
 	}
 }
 
-static void add_program(struct argv *a, const char *program, const char *path,
-			const char *format, unsigned flags)
+/* Locks are not asked for. In a value of QEMU's options a comma is said by two. */
+static char *live_options(const char *path)
 {
-	const char *write[] = { program, "--format", format, "--shared=1",
-		flags & DISK_DIRECT ? "--cache=none" : "--cache=writeback",
-		"--discard=unmap", "--detect-zeroes=unmap", "--", path, NULL };
-	const char *read[] = { program, "--format", format, "--shared=1", "--read-only",
-		flags & DISK_DIRECT ? "--cache=none" : "--cache=writeback", "--", path, NULL };
+	AUTO_STR out = { 0 };
 
-	add(a, flags & DISK_WRITE ? write : read);
+	str_add(&out, "driver=qcow2,force-share=on,file.driver=file,file.filename=");
+	for (; *path; path++)
+		str_addn(&out, *path == ',' ? ",," : path, *path == ',' ? 2 : 1);
+	return str_take(&out);
+}
+
+static void add_program(struct argv *a, const char *program, const char *path,
+			const struct what *w)
+{
+	const char *cache = w->flags & DISK_DIRECT ? "--cache=none" : "--cache=writeback";
+	const char *write[] = { program, "--format", w->format, "--shared=1", cache,
+		"--discard=unmap", "--detect-zeroes=unmap", "--", path, NULL };
+	const char *read[] = { program, "--format", w->format, "--shared=1", "--read-only",
+		cache, NULL };
+	const char *live[] = { program, "--image-opts", "--shared=1", "--read-only", cache,
+		NULL };
+
+	if (w->flags & DISK_WRITE) {
+		add(a, write);
+		return;
+	}
+	add(a, w->live ? live : read);
+	if (w->bitmap)
+		add(a, (const char *[]){ "--bitmap", w->bitmap, NULL });
+	add(a, (const char *[]){ "--", w->live ? own(a, live_options(path)) : path, NULL });
 }
 
 /* The child: listening socket at 3, stderr to the pipe, nothing else open. */
@@ -194,15 +224,6 @@ static void become(const struct argv *a, int listening, int noise, bool confine)
 	execv(a->v[0], (char *const *)a->v);
 	_exit(127);
 }
-
-/* What is to be opened. */
-struct what {
-	const char *path;		/* absolute, no links in it */
-	const char *base;		/* of an overlay, or NULL */
-	const char *format;
-	unsigned flags;			/* DISK_WRITE, DISK_DIRECT */
-	const struct img_files *beside;	/* extents in its folder, or NULL */
-};
 
 /* Where the program finds it: an overlay names its base by path, both keep their own. */
 static char *place_inside(const struct what *w)
@@ -235,7 +256,7 @@ static pid_t start(const struct what *w, int listening, int noise, const char **
 		add_extents(&a, w->path, w->beside);
 	if (wrapped)
 		add(&a, (const char *[]){ "--", NULL });
-	add_program(&a, program, wrapped ? inside : w->path, w->format, w->flags);
+	add_program(&a, program, wrapped ? inside : w->path, w);
 	pid = fork();
 	if (pid == 0)
 		become(&a, listening, noise, !wrapped);
@@ -337,8 +358,9 @@ static int q_close(struct disk *d, struct err *e)
 
 	(void)e;
 	nbd_free(q->nbd);
-	reap(q->pid);
-	close(q->noise);
+	if (q->pid > 0)
+		reap(q->pid);
+	mem_close_fd(&q->noise);
 	pthread_mutex_destroy(&q->lock);
 	free(d->path);
 	free(q);
@@ -391,10 +413,10 @@ static struct disk *open_image(const char *path, struct what w, struct err *e)
 		return NULL;
 	}
 	q = mem_alloc(sizeof(*q));
-	q->nbd = nbd_new(client, "", e);
+	q->nbd = nbd_new_dirty(client, "", w.bitmap, e);
 	q->pid = pid;
 	q->noise = noise[0];
-	q->fixed = !(w.flags & DISK_WRITE);
+	q->fixed = !(w.flags & DISK_WRITE) && !w.live;
 	pthread_mutex_init(&q->lock, NULL);
 	if (!q->nbd) {
 		reap(pid);
@@ -414,6 +436,35 @@ struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
 			  struct err *e)
 {
 	return open_image(path, (struct what){ .format = format, .flags = flags }, e);
+}
+
+struct disk *qemunbd_open_live(const char *path, struct err *e)
+{
+	return open_image(path, (struct what){ .format = "qcow2", .live = true }, e);
+}
+
+struct disk *qemunbd_open_dirty(const char *path, const char *bitmap, struct nbd **nbd,
+				struct err *e)
+{
+	struct disk *d = open_image(path, (struct what){ .format = "qcow2",
+							 .bitmap = bitmap }, e);
+
+	*nbd = d ? of(d)->nbd : NULL;
+	return d;
+}
+
+struct disk *qemunbd_of(struct nbd *n, const char *name)
+{
+	struct qemunbd *q = mem_alloc(sizeof(*q));
+
+	q->nbd = n;
+	q->pid = -1;
+	q->noise = -1;
+	q->fixed = nbd_read_only(n);
+	pthread_mutex_init(&q->lock, NULL);
+	q->d = (struct disk){ .ops = &ops, .path = mem_strdup(name), .size = nbd_size(n),
+		.sector = 512 };
+	return &q->d;
 }
 
 struct disk *qemunbd_open_split(const char *path, const char *format,

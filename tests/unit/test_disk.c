@@ -9,6 +9,7 @@
 #include "modules/lib/imgcheck.h"
 #include "modules/lib/imgkind.h"
 #include "modules/lib/nbd.h"
+#include "modules/lib/qemunbd.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -308,6 +309,78 @@ static void an_image_in_use_is_told(void **s)
 	assert_string_equal(e.hint, "stop it first, or copy from inside the running machine");
 }
 
+static void an_image_in_use_is_opened_for_looking_only(void **s)
+{
+	struct here *h = *s;
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *first = NULL, *second = NULL;
+	AUTO_FREE char *buf = disk_buffer(DISK_ALIGN);
+
+	assert_int_equal(img_create(h->path, "qcow2", MIB, &e), 0);
+	first = disk_open_image(h->path, "qcow2", DISK_WRITE, &e);
+	assert_non_null(first);
+	memset(buf, 7, DISK_ALIGN);
+	assert_int_equal(first->ops->write(first, buf, DISK_ALIGN, 0, &e), 0);
+	assert_int_equal(first->ops->flush(first, &e), 0);
+	second = disk_open_image(h->path, "qcow2", DISK_LIVE, &e);
+	assert_non_null(second);
+	assert_int_equal(second->ops->read(second, buf, DISK_ALIGN, 0, &e), 0);
+	assert_int_equal(buf[DISK_ALIGN - 1], 7);
+	assert_int_equal(second->ops->write(second, buf, DISK_ALIGN, 0, &e), -1);
+}
+
+/* ---- dirty bitmaps --------------------------------------------------------------------- */
+
+struct runs { uint64_t at[8], len[8]; size_t n; };
+
+static void note_run(void *arg, uint64_t at, uint64_t len)
+{
+	struct runs *r = arg;
+
+	assert_true(r->n < ARRAY_LEN(r->at));
+	r->at[r->n] = at;
+	r->len[r->n++] = len;
+}
+
+static void a_dirty_bitmap_tells_what_was_written_since_it_began(void **s)
+{
+	struct here *h = *s;
+	const char *begin[] = { "qemu-img", "bitmap", "--add", "-f", "qcow2", h->path, "b", NULL };
+	AUTO_FREE char *buf = disk_buffer(1 << 16);
+	struct nbd *nbd = NULL;
+	struct runs r = { .n = 0 };
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+
+	assert_int_equal(img_create(h->path, "qcow2", 64 * MIB, &e), 0);
+	run(begin);
+	d = disk_open_image(h->path, "qcow2", DISK_WRITE, &e);
+	assert_non_null(d);
+	memset(buf, 1, 1 << 16);
+	assert_int_equal(d->ops->write(d, buf, 1 << 16, 3 * MIB, &e), 0);
+	assert_int_equal(d->ops->write(d, buf, 512, 40 * MIB, &e), 0);
+	assert_int_equal(d->ops->flush(d, &e), 0);
+	disk_close(&d, NULL);
+	d = qemunbd_open_dirty(h->path, "b", &nbd, &e);
+	assert_non_null(d);
+	for (uint64_t at = 0, far; at < d->size; at += far)
+		assert_int_not_equal(far = nbd_dirty(nbd, at, note_run, &r, &e), 0);
+	assert_int_equal(r.n, 2);
+	assert_int_equal(r.at[0], 3 * MIB);
+	assert_int_equal(r.len[0], 1 << 16);
+	assert_int_equal(r.at[1], 40 * MIB);
+	assert_int_equal(r.len[1], 1 << 16);
+	/* What is a hole is told beside it. */
+	bool hole = false;
+	uint64_t len = 0;
+	assert_int_equal(d->ops->extent(d, 0, &len, &hole, &e), 0);
+	assert_true(hole);
+	assert_int_equal(len, 3 * MIB);
+	disk_close(&d, NULL);
+	assert_null(qemunbd_open_dirty(h->path, "c", &nbd, &e));
+	assert_non_null(strstr(e.what, "cannot open image"));
+}
+
 /* A canary that no image may make us read. */
 static void images_that_name_other_files_are_refused(void **s)
 {
@@ -469,6 +542,8 @@ int main(void)
 		T(a_file_that_shrinks_under_us_is_told),
 		T(a_disk_is_found_by_what_the_plan_says_or_an_error_says_why),
 		T(a_qcow2_is_written_and_read_back_through_qemu_nbd),
+		T(an_image_in_use_is_opened_for_looking_only),
+		T(a_dirty_bitmap_tells_what_was_written_since_it_began),
 		T(an_image_in_use_is_told),
 		T(images_that_name_other_files_are_refused),
 		T(no_flipped_header_lets_a_reference_through),
