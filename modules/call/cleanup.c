@@ -5,6 +5,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
+#include "modules/lib/checkpoint.h"
 #include "modules/lib/fence.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/task.h"
@@ -27,7 +28,7 @@ static const struct param params[] = {
 	{ .name = "detail", .type = P_ANY, .summary = "what else was entered with it" },
 	{ .name = NULL },
 };
-static const char *const tools[] = { "ip", "virsh", "systemctl", NULL };
+static const char *const tools[] = { "ip", "virsh", "systemctl", "qemu-img", NULL };
 
 static int run(struct ctx *c, const char *const *argv)
 {
@@ -108,6 +109,15 @@ static int end_tracker(struct ctx *c, const char *name)
 	return track_end(name, &e) < 0 ? ctx_fail_err(c, &e) : 0;
 }
 
+/* The same, by dirty bitmap. */
+static int end_checkpoint(struct ctx *c, const char *name)
+{
+	AUTO_ERR e = {0};
+
+	return checkpoint_remove(name, jget(ctx_args(c), "detail"), &e) < 0 ?
+		ctx_fail_err(c, &e) : 0;
+}
+
 static int remove_unit(struct ctx *c, const char *name)
 {
 	const char *const stop[] = { "systemctl", "disable", "--now", name, NULL };
@@ -138,6 +148,7 @@ static const struct {
 	{ "netns", remove_netns }, { "port", remove_port },
 	{ "domain", remove_domain }, { "unit", remove_unit },
 	{ "freeze", let_go }, { "tracker", end_tracker },
+	{ "checkpoint", end_checkpoint },
 };
 
 static int apply(struct ctx *c)

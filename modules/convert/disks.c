@@ -5,6 +5,7 @@
  * Of the source it only reads. What an interrupted pass brought over is kept and
  * not sent again.
  */
+#include "modules/lib/checkpoint.h"
 #include "modules/lib/copy.h"
 #include "modules/lib/grow.h"
 #include "modules/lib/space.h"
@@ -28,9 +29,10 @@ static const struct param params[] = {
 	  "{changed: 64MiB}: go on until a pass changed no more than this", 0, 0 },
 	{ "freeze", P_ENUM, false, "none", "none|last",
 	  "hold the source's file systems still during the last pass", 0, 0 },
-	{ "changes", P_ENUM, false, "auto", "auto|trace|digest",
-	  "how later passes find what changed: auto traces the source's writes where the "
-	  "kernel can, digest reads all and compares", 0, 0 },
+	{ "changes", P_ENUM, false, "auto", "auto|bitmap|trace|digest",
+	  "how later passes find what changed: auto asks the dirty bitmaps of a libvirt domain, "
+	  "else traces the source's writes where the kernel can; digest reads all and compares",
+	  0, 0 },
 	{ "track", P_DURATION, false, "24h", NULL,
 	  "a tracker ends when no pass came for so long", 60000, 30ll * 86400000 },
 	COPY_CHUNK_PARAM,
@@ -43,7 +45,8 @@ static const struct param params[] = {
 
 static const char *const wants[] = { "machine", "disks", "warm", "target.host", "definition",
 				     NULL };
-static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
+static const char *const tools[] = { "qemu-img", "qemu-nbd", "virsh", NULL };
+static const char *const writers[] = { "qemu-img", "qemu-nbd", NULL };
 
 struct seen {
 	struct ctx *c;
@@ -130,11 +133,11 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 /* What makes and writes an image that is not raw. */
 static int need_tools(struct ctx *c)
 {
-	for (size_t i = 0; tools[i]; i++) {
-		AUTO_FREE char *path = proc_which(tools[i]);
+	for (size_t i = 0; writers[i]; i++) {
+		AUTO_FREE char *path = proc_which(writers[i]);
 
 		if (!path)
-			return ctx_need_tool(c, tools[i]);
+			return ctx_need_tool(c, writers[i]);
 	}
 	return 0;
 }
@@ -258,26 +261,38 @@ static enum copy_changes changes_of(const struct ctx *c)
 		CHANGES_DIGEST : CHANGES_TRACE;
 }
 
-/* What must be traced and cannot be is told before anything is copied. */
-static int must_trace(struct ctx *c)
+/* Why what the plan insists on cannot follow this disk; NULL: it can. */
+static const char *why_not(const struct checkpoint_view *v, bool bitmap, const char *name,
+			   const json_t *spec)
+{
+	AUTO_FREE char *path = bitmap ? NULL : disk_find(name, spec, NULL);
+	const char *why = NULL;
+
+	if (bitmap)
+		checkpoint_of(v, name, spec, &why);
+	return bitmap ? why : path ? track_why_not(path) : NULL;
+}
+
+/* What must be followed and cannot be is told before anything is copied. */
+static int must_follow(struct ctx *c)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	const char *name, *why;
+	const char *how = jstr(ctx_args(c), "changes", "auto"), *name;
+	bool bitmap = strcmp(how, "bitmap") == 0;
+	AUTO_VIEW *v = bitmap ? checkpoint_view(c) : NULL;
 	json_t *spec;
 
-	if (strcmp(jstr(ctx_args(c), "changes", "auto"), "trace") != 0)
+	if (!bitmap && strcmp(how, "trace") != 0)
 		return 0;
 	json_object_foreach((json_t *)disks, name, spec) {
-		AUTO_ERR e = { 0 };
-		AUTO_FREE char *path = copy_wants(c, name, spec) ?
-			disk_find(name, spec, &e) : NULL;
+		const char *why = copy_wants(c, name, spec) ?
+			why_not(v, bitmap, name, spec) : NULL;
 
-		why = path ? track_why_not(path) : NULL;
-		if (why)
-			ctx_hint(c, "say changes: auto, and such a disk is compared whole");
-		if (why)
-			return ctx_fail(c, "cannot trace the writes of disk '%s': %s", name,
-					why);
+		if (!why)
+			continue;
+		ctx_hint(c, "say changes: auto, and such a disk is compared whole");
+		return ctx_fail(c, bitmap ? "cannot follow disk '%s' by a dirty bitmap: %s" :
+				"cannot trace the writes of disk '%s': %s", name, why);
 	}
 	return 0;
 }
@@ -305,7 +320,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (!at_source(c))
 		return probe_target(c, state);
 	*state = STATE_DONE;	/* the target says how far it is */
-	if (copy_probe_source(c) < 0 || must_trace(c) < 0)
+	if (copy_probe_source(c) < 0 || must_follow(c) < 0)
 		return -1;
 	copy_probe_changes(c, changes_of(c));
 	judge_downtime(c);
@@ -339,7 +354,9 @@ static int mend(struct ctx *c)
 
 static int undo(struct ctx *c)
 {
-	return at_source(c) ? track_stop(c) : copy_remove(c);
+	if (!at_source(c))
+		return copy_remove(c);
+	return checkpoint_stop(c) < 0 || track_stop(c) < 0 ? -1 : 0;
 }
 
 const struct module module_convert_disks = {

@@ -19,8 +19,8 @@
 /* How a later pass finds what changed. */
 enum copy_changes {
 	CHANGES_DIGEST,		/* all is read, digests are compared */
-	CHANGES_KNOWN,		/* by traced writes where a tracker follows the disk */
-	CHANGES_TRACE,		/* the same, and one is started where that is possible */
+	CHANGES_KNOWN,		/* by a dirty bitmap or a tracker, where one follows the disk */
+	CHANGES_TRACE,		/* the same, and one is begun where that is possible */
 };
 
 struct copy_how {

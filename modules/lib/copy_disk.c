@@ -27,7 +27,9 @@ static void on_tick(void *arg, const struct stream_stat *st)
 
 static bool on_cancelled(void *arg)
 {
-	return ctx_cancelled(((struct sending *)arg)->c);
+	struct sending *s = arg;
+
+	return ctx_cancelled(s->c) || checkpoint_is_full(s->at, NULL);
 }
 
 static uint64_t on_send_rate(void *arg)
@@ -57,7 +59,8 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 	jset_int(one, "same", (int64_t)st->same);
 	jset_int(one, "read", (int64_t)st->read);
 	jset_int(one, "ms", (int64_t)st->ms);
-	jset_str(one, "by", st->partly ? "trace" : "digest");
+	jset_str(one, "by", !st->partly ? "digest" :
+		 checkpoint_has(s->at, s->disk) ? "bitmap" : "trace");
 	jadd(list, one);
 	text_size(st->size, size);
 	text_size(st->data, sent);
@@ -65,9 +68,10 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 	if (s->how->mend)
 		ctx_log(s->c, "%s: %s sent again", s->disk, sent);
 	else if (st->partly)
-		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; its traced writes were "
-			"read: %s", s->disk, st->pass, sent, size, (unsigned long long)st->ms,
-			got);
+		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; %s were read: %s", s->disk,
+			st->pass, sent, size, (unsigned long long)st->ms,
+			checkpoint_has(s->at, s->disk) ? "the writes in its dirty bitmap" :
+			"its traced writes", got);
 	else
 		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; all of it was read: %s",
 			s->disk, st->pass, sent, size, (unsigned long long)st->ms,
@@ -97,13 +101,37 @@ static const char *find_changes(struct sending *s, const char *name, const json_
 	/* What the page cache holds is no write of the device yet. */
 	if (!path || (s->held && track_settle(path, e) < 0))
 		return "";
-	if (s->how->mend) {
-		nothing_changed(t);
-		return NULL;
-	}
 	if (s->how->changes == CHANGES_DIGEST)
 		return "digests are compared";
 	return track_take(s->c, name, path, s->how->track_ms, t);
+}
+
+/* The disk as this pass reads it; NULL with e. why, t: as find_changes(). */
+static struct disk *open_disk(struct sending *s, const char *name, const json_t *spec,
+			      struct track_changes *t, const char **why, struct err *e)
+{
+	struct disk *d = NULL;
+
+	if (checkpoint_has(s->at, name))
+		d = checkpoint_open(s->at, name, t, why, e);
+	else
+		*why = find_changes(s, name, spec, t, e);
+	if (!d && !err_is(e))
+		d = disk_open_source(name, spec, 0, e);
+	if (s->how->mend) {
+		nothing_changed(t);
+		*why = NULL;
+	}
+	return d;
+}
+
+/* The target has all of it: what is written from here on counts for the next pass. */
+static void confirm(struct sending *s, const char *name, const uint8_t root[SHA256_LEN])
+{
+	if (checkpoint_has(s->at, name))
+		checkpoint_confirm(s->at, name, root);
+	else if (s->how->changes != CHANGES_DIGEST && !s->how->mend)
+		track_confirm(s->c, name, root, s->how->track_ms);
 }
 
 static bool zero_bad(struct ctx *c)
@@ -133,9 +161,15 @@ static void tell_bad(struct sending *s, const char *name, const struct badsector
 		    (unsigned long long)b->v[0].at, places);
 }
 
-static uint32_t failed(struct ctx *c, const char *name, struct err *e)
+static uint32_t failed(struct sending *s, const char *name, struct err *e)
 {
-	if (badsectors_is(e) && !zero_bad(c))
+	AUTO_ERR full = { 0 };
+
+	if (e->kind == ERR_STOPPED && !ctx_cancelled(s->c) && checkpoint_is_full(s->at, &full)) {
+		err_clear(e);
+		err_move(e, &full);
+	}
+	if (badsectors_is(e) && !zero_bad(s->c))
 		err_hint(e, "the disk cannot be read there; `bad_sectors: zero` in this step and "
 			 "in the cutover's pass copies zeros in its place");
 	err_wrap(e, "cannot copy disk '%s'", name);
@@ -152,8 +186,8 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	struct stream_stat stat = { 0 };
 	AUTO_BADSECTORS bad = { 0 };
 	AUTO_CHANGES changes = { 0 };
-	const char *why = find_changes(s, name, spec, &changes, e);
-	AUTO_DISK *d = err_is(e) ? NULL : disk_open_source(name, spec, 0, e);
+	const char *why = NULL;
+	AUTO_DISK *d = open_disk(s, name, spec, &changes, &why, e);
 
 	s->disk = name;
 	o.changes = why ? NULL : &changes;
@@ -168,9 +202,8 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	if (zero_bad(s->c))
 		d = badsectors_zero(d, &bad);
 	if (stream_send(&st, d, &o, &stat, e) < 0)
-		return failed(s->c, name, e);
-	if (s->how->changes != CHANGES_DIGEST && !s->how->mend)
-		track_confirm(s->c, name, stat.root, s->how->track_ms);
+		return failed(s, name, e);
+	confirm(s, name, stat.root);
 	s->before += stat.size;
 	s->sent += stat.wire;
 	s->read += stat.read;

@@ -4,6 +4,7 @@
 #ifndef DROVER_COPY_IMPL_H
 #define DROVER_COPY_IMPL_H
 
+#include "modules/lib/checkpoint.h"
 #include "modules/lib/copy.h"
 #include "modules/lib/warm.h"
 
@@ -14,6 +15,7 @@ struct sending {
 	uint64_t sent, read;	/* bytes of this call: disks that are done */
 	const char *disk;
 	bool held;		/* the source stands still in this pass */
+	struct checkpoint_pass *at;	/* of the domain's disks in this pass, or NULL */
 	json_t *report;		/* disk -> list of passes */
 	struct warm_pass pass;	/* what this pass sums up to, all disks */
 	json_t *passes;		/* of fact `warm`; owned */

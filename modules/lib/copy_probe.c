@@ -6,6 +6,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/checkpoint.h"
 #include "modules/lib/freespace.h"
 #include "modules/lib/imgcheck.h"
 #include "modules/lib/track.h"
@@ -199,12 +200,36 @@ static const char *why_no_trace(const char *path, const json_t *spec)
 		"it is an image of a format" : track_why_not(path);
 }
 
-static void say_changes(struct ctx *c, enum copy_changes how, const char *name,
-			const json_t *spec)
+/* Where the source is a domain: true when its bitmaps tell, which is said; else *why not. */
+static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy_changes how,
+		       const char *name, const json_t *spec, const char **why)
+{
+	AUTO_FREE char *dir = checkpoint_scratch(v, spec);
+	enum checkpoint_way way = checkpoint_of(v, name, spec, why);
+	bool tells = way == CHECKPOINT_FOLLOWS && how != CHANGES_DIGEST;
+	bool begins = way == CHECKPOINT_CAN && how == CHANGES_TRACE;
+
+	if (dir)
+		ctx_change(c, '=', "%s: read at one instant, a backup that libvirt keeps for the "
+			   "pass; what the guest overwrites meanwhile lies in '%s' until its end",
+			   name, dir);
+	if (tells)
+		ctx_change(c, '=', "%s: its dirty bitmap is kept; a pass reads what was written",
+			   name);
+	else if (begins)
+		ctx_change(c, '+', "%s: a checkpoint of libvirt, later passes read what was "
+			   "written since (dirty bitmap)", name);
+	return tells || begins;
+}
+
+static void say_changes(struct ctx *c, const struct checkpoint_view *v, enum copy_changes how,
+			const char *name, const json_t *spec)
 {
 	AUTO_FREE char *path = disk_find(name, spec, NULL);
-	const char *why = "it is out of sight";
+	const char *why = "it is out of sight", *no_bitmap = NULL;
 
+	if (v && say_bitmap(c, v, how, name, spec, &no_bitmap))
+		return;
 	if (path && how != CHANGES_DIGEST && track_follows(c, name, path)) {
 		ctx_change(c, '=', "%s: its writes are traced; a pass reads what was written",
 			   name);
@@ -212,6 +237,8 @@ static void say_changes(struct ctx *c, enum copy_changes how, const char *name,
 	}
 	if (how == CHANGES_DIGEST)
 		why = "the plan says so";
+	else if (no_bitmap)
+		why = no_bitmap;
 	else if (how == CHANGES_KNOWN || json_object_get(ctx_fact(c, "disks"), name))
 		why = "its writes were not traced since the last one";
 	else if (path)
@@ -227,10 +254,11 @@ static void say_changes(struct ctx *c, enum copy_changes how, const char *name,
 void copy_probe_changes(struct ctx *c, enum copy_changes how)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	AUTO_VIEW *v = checkpoint_view(c);
 	const char *name;
 	json_t *spec;
 
 	json_object_foreach((json_t *)disks, name, spec)
 		if (copy_wants(c, name, spec))
-			say_changes(c, how, name, spec);
+			say_changes(c, v, how, name, spec);
 }

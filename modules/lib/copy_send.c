@@ -24,16 +24,13 @@ static void sum_up(struct sending *s, uint32_t pass)
 	}
 }
 
-/* All disks once. The lowest pass among them, or 0 (told). */
-static uint32_t send_pass(struct sending *s)
+static uint32_t send_disks(struct sending *s)
 {
 	const json_t *disks = jget(ctx_machine(s->c), "source.disks");
 	uint32_t lowest = UINT32_MAX;
 	const char *name;
 	json_t *spec;
 
-	s->before = 0;
-	s->pass = (struct warm_pass){ .at = warm_now(), .held = s->held };
 	json_object_foreach((json_t *)disks, name, spec) {
 		AUTO_ERR e = { 0 };
 		uint32_t pass;
@@ -47,7 +44,26 @@ static uint32_t send_pass(struct sending *s)
 		}
 		lowest = pass < lowest ? pass : lowest;
 	}
-	sum_up(s, lowest);
+	return lowest;
+}
+
+/* All disks once. The lowest pass among them, or 0 (told). */
+static uint32_t send_pass(struct sending *s)
+{
+	struct checkpoint_how h = { .wants = copy_wants, .held = s->held,
+		.use = s->how->changes != CHANGES_DIGEST,
+		.begin = s->how->changes == CHANGES_TRACE };
+	uint32_t lowest;
+
+	s->before = 0;
+	s->pass = (struct warm_pass){ .at = warm_now(), .held = s->held };
+	if (checkpoint_begin(s->c, &h, &s->at) < 0)
+		return 0;
+	lowest = send_disks(s);
+	checkpoint_end(s->at, lowest != 0);
+	s->at = NULL;
+	if (lowest)
+		sum_up(s, lowest);
 	return lowest;
 }
 
