@@ -10,6 +10,7 @@
 #include "modules/lib/guestfs.h"
 #include "modules/lib/parttab.h"
 #include "modules/lib/qemunbd.h"
+#include "modules/lib/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,8 +32,9 @@ enum { FSCK_OK = 0, FSCK_MENDED = 1, FSCK_MENDED_REBOOT = 2, FSCK_LEFT = 4,
 
 static pid_t show(const json_t *overlay, const json_t *part, const char *at)
 {
-	AUTO_FREE char *image = mem_printf("driver=qcow2,node-name=image,file.driver=file,"
-					   "file.filename=%s", jstr(overlay, "path", ""));
+	AUTO_FREE char *image = vm_blockdev("qcow2", "image", "file",
+					    jstr(overlay, "path", ""), "read-only",
+					    json_false());
 	AUTO_FREE char *window = mem_printf("driver=raw,node-name=part,file=image,"
 					    "offset=%lld,size=%lld",
 					    (long long)jint(part, "start", 0),

@@ -50,6 +50,10 @@ struct vm_run {
 
 /* The QEMU command line, an array of strings; owned. */
 json_t *vm_argv(const json_t *def, const struct vm_run *run);
+/* What QEMU's programs take behind -blockdev, in JSON: no character of a path means
+ * anything in it, as a comma does in an option of theirs. Steals `value`. Caller frees. */
+char *vm_blockdev(const char *driver, const char *node, const char *protocol,
+		  const char *path, const char *key, json_t *value);
 
 /* "tap" name of a NIC on this host: at most 15 characters, from what it is for. */
 void vm_tap_name(const char *prefix, const char *machine, const char *nic,

@@ -156,12 +156,10 @@ static void opt(json_t *argv, const char *name, const char *fmt, ...)
 	jadd(argv, json_string(value));
 }
 
-/* -blockdev takes JSON: no character of a path means anything in it. */
-static void blockdev(json_t *argv, const char *driver, const char *node,
-		     const char *protocol, const char *path, const char *key, json_t *value)
+char *vm_blockdev(const char *driver, const char *node, const char *protocol,
+		  const char *path, const char *key, json_t *value)
 {
 	AUTO_JSON *o = json_object();
-	AUTO_FREE char *text = NULL;
 	json_t *file = json_object();
 
 	jset_str(file, "driver", protocol);
@@ -170,7 +168,14 @@ static void blockdev(json_t *argv, const char *driver, const char *node,
 	jset_str(o, "node-name", node);
 	jset(o, key, value);
 	jset(o, "file", file);
-	text = json_canonical(o);
+	return json_canonical(o);
+}
+
+static void blockdev(json_t *argv, const char *driver, const char *node,
+		     const char *protocol, const char *path, const char *key, json_t *value)
+{
+	AUTO_FREE char *text = vm_blockdev(driver, node, protocol, path, key, value);
+
 	opt(argv, "-blockdev", "%s", text);
 }
 

@@ -424,6 +424,30 @@ static void replay_writes_the_overlay_only_and_undo_takes_it_away(void **state)
 	assert_true(json_equal(at_first, jget(t->result, "stable")));
 }
 
+/* A comma ends an option of QEMU's, anywhere but in JSON. */
+static void replay_mends_an_overlay_in_a_directory_with_a_comma(void **state)
+{
+	struct t *t = *state;
+	AUTO_FREE char *dir = in_dir(t, "a,b=c"), *base = NULL, *src = in_dir(t, "src.raw");
+	AUTO_FREE char *into = mem_printf("%s/m", dir);
+
+	if (geteuid() != 0 || access("/dev/fuse", R_OK | W_OK) < 0)
+		skip();
+	fill(t->k);
+	disk(t, "src.raw");
+	assess_and_reconfigure(t);
+	base = mem_printf("%s/root.base.raw", into);
+	assert_int_equal(io_mkdirs(into, 0700), 0);
+	jset_str(jget(t->input, "machine.target"), "dir", dir);
+	kit_run((const char *[]){ "cp", "--sparse=always", src, base, NULL }, NULL);
+	dirty(t, "a,b=c/m/root.base.raw");
+	jset(jget(t->input, "facts"), "disks", json_pack("{s:{s:s,s:s,s:s}}", "root", "path",
+		base, "format", "raw", "digest", "d1"));
+	good(t, "cutover.replay", "apply");
+	good(t, "cutover.replay", "probe");
+	assert_string_equal(jstr(t->result, "state", ""), "done");
+}
+
 /* What an apply that died half way leaves does not count, and is not in the way. */
 static void replay_begins_again_over_what_was_left(void **state)
 {
@@ -536,6 +560,7 @@ int main(void)
 		T(the_change_set_is_shown_as_diffs_and_writes_nothing),
 		T(an_image_in_qcow2_is_read_like_a_raw_one),
 		T(replay_writes_the_overlay_only_and_undo_takes_it_away),
+		T(replay_mends_an_overlay_in_a_directory_with_a_comma),
 		T(replay_begins_again_over_what_was_left),
 		T(a_newer_pass_of_the_base_ends_the_overlay),
 		T(a_file_that_changed_since_is_worked_out_again_and_told),
