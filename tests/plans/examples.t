@@ -6,6 +6,14 @@ cp -r "$root/examples" .
 p2v-example: 1 machine, 3 hosts, 18 steps
 Next: drover preview examples/p2v.yaml
 
+=== the example of a physical server cuts its power: a frozen one cannot shut down
+--- make
+cp -r "$root/examples" .
+--- sh
+drover check --expand examples/p2v.yaml | grep '"off":'
+--- stdout
+          "off": [ipmitool, "-H", db1-ipmi.example.net, "-U", drover, "-f", /etc/drover/ipmi, power, "off"]
+
 === the example of two hosts with libvirt is right
 --- make
 cp -r "$root/examples" .

@@ -7,6 +7,7 @@
 #include "engine/base/io.h"
 #include "engine/base/proc.h"
 #include "modules/lib/freeze.h"
+#include "modules/lib/freeze_priv.h"
 #include "tests/unit/modtest.h"
 
 #include <stdarg.h>
@@ -576,6 +577,82 @@ static void nothing_is_frozen_for_an_agent_that_is_dead(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- the last means ------------------------------------------------------------------ */
+
+/* A watchdog of our own making, whose trigger is a pipe: this machine's is never opened. */
+struct last {
+	struct freeze_mount mount;
+	struct freeze_shared shared;
+	struct freeze_dog dog;
+	int trigger[2], log[2];
+};
+
+static void last_open(struct last *l, int fd)
+{
+	memset(l, 0, sizeof(*l));
+	assert_int_equal(pipe2(l->trigger, O_CLOEXEC | O_NONBLOCK), 0);
+	assert_int_equal(pipe2(l->log, O_CLOEXEC | O_NONBLOCK), 0);
+	l->mount.fd = fd;
+	l->dog = (struct freeze_dog){ .mounts = &l->mount, .n = 1, .shared = &l->shared,
+				      .sysrq = l->trigger[1], .kmsg = l->log[1] };
+	atomic_store(&l->shared.frozen[0], true);
+	atomic_store(&l->shared.phase, FREEZE_HELD);
+}
+
+static void last_close(struct last *l, const char *trigger, const char *log)
+{
+	char said[FREEZE_ANSWER] = "", keys[8] = "";
+
+	close(l->trigger[1]);
+	close(l->log[1]);
+	assert_true(read(l->trigger[0], keys, sizeof(keys) - 1) >= 0);
+	assert_true(read(l->log[0], said, sizeof(said) - 1) >= 0);
+	assert_string_equal(keys, trigger);
+	assert_string_equal(said, log);
+	close(l->trigger[0]);
+	close(l->log[0]);
+}
+
+static void what_does_not_thaw_is_let_go_by_the_kernel_once(void **state)
+{
+	struct last l;
+
+	(void)state;
+	last_open(&l, -1);		/* FITHAW fails */
+	assert_false(freeze_thaw_all(&l.dog));
+	assert_int_equal(atomic_load(&l.shared.phase), FREEZE_OVER);
+	assert_true(atomic_load(&l.shared.last_means));	/* and so the step is told */
+	freeze_last_means(&l.dog, "FITHAW does not return");
+	last_close(&l, "j", "drover: all file systems thawed (sysrq j), because FITHAW failed: "
+		   "Bad file descriptor\n");
+}
+
+static void what_was_thawed_already_needs_no_last_means(void **state)
+{
+	struct last l;
+	AUTO_FD dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (geteuid() != 0)
+		skip();
+	(void)state;
+	last_open(&l, dir);		/* never frozen: EINVAL */
+	assert_false(freeze_thaw_all(&l.dog));
+	assert_false(atomic_load(&l.shared.last_means));
+	last_close(&l, "", "");
+}
+
+static void without_a_trigger_there_is_no_last_means(void **state)
+{
+	struct last l;
+
+	(void)state;
+	last_open(&l, -1);
+	l.dog.sysrq = -1;
+	assert_false(freeze_thaw_all(&l.dog));
+	assert_false(atomic_load(&l.shared.last_means));
+	last_close(&l, "", "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -593,6 +670,9 @@ int main(void)
 		T(a_sealed_freeze_outlives_its_agent),
 		T(a_freeze_that_is_over_cannot_be_made_to_last),
 		T(nothing_is_frozen_for_an_agent_that_is_dead),
+		cmocka_unit_test(what_does_not_thaw_is_let_go_by_the_kernel_once),
+		cmocka_unit_test(what_was_thawed_already_needs_no_last_means),
+		cmocka_unit_test(without_a_trigger_there_is_no_last_means),
 	};
 	AUTO_FREE char *losetup = proc_which("losetup"), *mkfs = proc_which("mkfs.ext4");
 

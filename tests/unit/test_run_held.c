@@ -193,6 +193,25 @@ static void a_person_is_asked_again_by_a_run_that_goes_on(void **state)
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 }
 
+/* Whose writes are lost is not for drover to say: it stops nobody. */
+static void a_source_that_is_on_beside_its_target_is_told_with_what_to_type(void **state)
+{
+	struct migration *g = *state;
+
+	assert_cutover(g, 0);
+	fake_set(g->f, "a.power", 1);
+	assert_cutover(g, ERR_STEP);
+	assert_string_equal(g->err.what, "cannot go on with the cutover of 'erp': its source was "
+			    "switched on again after the last pass");
+	assert_int_equal(strncmp(g->err.hint, "both may serve: stop one of them; drover rollback ",
+				 50), 0);
+	assert_non_null(strstr(g->err.hint, " --to cutover --discard-target-writes ends the "
+			       "target"));
+	assert_null(strstr(g->err.hint, "PLAN"));
+	assert_int_equal(fake_get(g->f, "a.power"), 1);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+}
+
 /* ---- a hold that has an end ------------------------------------------------------------- */
 
 static void a_power_cut_that_outlasts_the_hold_goes_back(void **state)
@@ -530,6 +549,7 @@ int main(void)
 		TEST(a_target_does_not_start_beside_a_source_that_no_step_proved_off),
 		TEST(a_target_that_somebody_else_started_serves_too),
 		TEST(a_person_is_asked_again_by_a_run_that_goes_on),
+		TEST(a_source_that_is_on_beside_its_target_is_told_with_what_to_type),
 		TEST(a_power_cut_that_outlasts_the_hold_goes_back),
 		TEST(a_freeze_leaves_the_ledger_with_its_machine),
 		WHOLE(a_server_takes_its_tracker_with_it),
