@@ -28,6 +28,7 @@
  *   sync.c      further passes while the source serves
  *   cleanup.c   the ledger's temporary things; finalize
  *   report.c    what leaves as events
+ *   next.c      what to type now
  *
  * Everything runs on the loop's thread. A job is whatever keeps the run from being
  * over: a step, a machine on its way back, a thing being cleaned up. Jobs end through
@@ -514,6 +515,8 @@ char *step_key(const struct plan_step *s);
 bool run_is_preview(const struct run *r);
 bool run_stopping(const struct run *r);
 bool run_has_cutover(const struct run *r);	/* any machine of the run has such steps */
+/* At the end of a run that nobody told more: what its kind and outcome suggest. */
+void next_say(struct run *r);
 void run_next(struct run *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Keep the first error for the caller; moves e. */

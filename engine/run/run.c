@@ -364,117 +364,6 @@ static void work(struct run *r, json_t **preview_out, struct err *e)
 		run_status(r, e->kind);
 }
 
-/* ---- what to type next ------------------------------------------------------------------------ */
-
-static bool ledger_has_temporary(const struct run *r)
-{
-	const char *host, *key;
-	json_t *things, *entry;
-
-	json_object_foreach(json_object_get(state_meta(r->state), "ledger"), host, things)
-		json_object_foreach(things, key, entry)
-			if (!jbool(entry, "lasting", false))
-				return true;
-	return false;
-}
-
-static bool any_serving(const struct run *r)
-{
-	for (uint32_t i = 0; i < r->plan->machine_count; i++)
-		if (r->machines[i].in && r->machines[i].serving)
-			return true;
-	return false;
-}
-
-static void next_after_failure(struct run *r)
-{
-	const char *file = r->plan->file;
-
-	switch (r->kind) {
-	case RUN_GO:
-		run_next(r, "drover run %s", file);
-		break;
-	case RUN_CUTOVER:
-		run_next(r, "drover cutover %s", file);
-		break;
-	case RUN_ROLLBACK:
-		run_next(r, "drover rollback %s", file);
-		break;
-	case RUN_SYNC:
-		run_next(r, "drover sync %s", file);
-		break;
-	case RUN_CLEANUP:
-		run_next(r, "drover cleanup %s", file);
-		break;
-	case RUN_FINALIZE:
-		run_next(r, "drover finalize %s", file);
-		break;
-	default:
-		run_next(r, "drover preview %s", file);
-	}
-}
-
-static bool changes_counted(const struct run *r)
-{
-	return jint(r->counts, "create", 0) + jint(r->counts, "change", 0) +
-	       jint(r->counts, "remove", 0) + jint(r->counts, "unknown", 0) > 0;
-}
-
-/* A format for the plan's file. */
-static const char *after_run(const struct run *r)
-{
-	return r->hi < PHASE_VALIDATE ? "drover run %s" : run_has_cutover(r) ?
-		"drover cutover %s --preview" : "drover status %s";
-}
-
-static void say_next(struct run *r)
-{
-	const char *file = r->plan->file;
-
-	if (r->status == ERR_STALE) {
-		run_next(r, r->kind == RUN_CUTOVER ? "drover cutover %s --preview" :
-			 "drover preview %s", file);
-		return;
-	}
-	if (r->status != ERR_NONE) {
-		next_after_failure(r);
-		return;
-	}
-	switch (r->kind) {
-	case RUN_PREVIEW:
-		if (jint(r->counts, "blocker", 0) > 0)
-			run_next(r, "mend what blocks, then drover preview %s", file);
-		else
-			run_next(r, changes_counted(r) ? "drover run %s" : after_run(r), file);
-		break;
-	case RUN_CUTOVER_PREVIEW:
-		run_next(r, "drover cutover %s", file);
-		break;
-	case RUN_GO:
-		run_next(r, after_run(r), file);
-		break;
-	case RUN_CUTOVER:
-		run_next(r, "drover finalize %s, or drover rollback %s "
-			 "--discard-target-writes", file, file);
-		break;
-	case RUN_ROLLBACK_PREVIEW:
-		run_next(r, "drover rollback %s%s", file,
-			 any_serving(r) ? " --discard-target-writes" : "");
-		break;
-	case RUN_ROLLBACK:
-		run_next(r, ledger_has_temporary(r) ? "drover cleanup %s" :
-			 "drover preview %s", file);
-		break;
-	case RUN_SYNC:
-		run_next(r, "drover cutover %s --preview", file);
-		break;
-	case RUN_CLEANUP:
-	case RUN_FINALIZE:
-		run_next(r, "drover status %s", file);
-		break;
-	}
-}
-
 /* ---- the whole ---------------------------------------------------------------------------------- */
 
 static int prepare(struct run *r, struct err *e)
@@ -532,7 +421,7 @@ int run_plan(const struct plan *p, const struct graph *g, struct state *s,
 	if (err_is(&mine))
 		run_error(&r, &mine);
 	hosts_close(&r);
-	say_next(&r);
+	next_say(&r);
 	report_end(&r, (int)r.status);
 	run_free(&r);
 	return (int)r.status;
