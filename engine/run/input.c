@@ -77,9 +77,9 @@ json_t *kept_get(const struct run *r, const struct mach *m, const char *key)
 	const char *path;
 
 	json_object_foreach((json_t *)tree, path, text) {
-		const char *dot = strrchr(path, '.');
+		const char *dot = strncmp(path, prefix, len) ? NULL : strrchr(path + len, '.');
 
-		if (strncmp(path, prefix, len) || !dot || dot < path + len)
+		if (!dot)
 			continue;
 		AUTO_FREE char *name = unescape(path + len, (size_t)(dot - path) - len);
 		json_t *one = json_object();
