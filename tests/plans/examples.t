@@ -10,7 +10,7 @@ Next: drover preview examples/p2v.yaml
 --- make
 cp -r "$root/examples" .
 --- sh
-drover check --expand examples/p2v.yaml | grep '"off":'
+drover check --expand examples/p2v.yaml | grep '"off": \['
 --- stdout
           "off": [ipmitool, "-H", db1-ipmi.example.net, "-U", drover, "-f", /etc/drover/ipmi, power, "off"]
 
