@@ -58,6 +58,33 @@ int report_save(struct cli *c, const char *file, const json_t *preview)
 	return 0;
 }
 
+/* The plan's file as the text of a damaged preview names it, if there is such a file; the
+ * caller frees it. NULL: it names none. */
+static char *plan_named_in(const char *text)
+{
+	static const char key[] = "\"file\": \"";
+	const char *at = strstr(text, key), *end;
+	AUTO_FREE char *file = NULL;
+
+	at = at ? at + sizeof(key) - 1 : NULL;
+	end = at ? strpbrk(at, "\"\\\n") : NULL;
+	if (!end || *end != '"')
+		return NULL;
+	file = mem_strndup(at, (size_t)(end - at));
+	return access(file, R_OK) == 0 ? mem_strdup(file) : NULL;
+}
+
+/* Tells `what` is wrong with it. Returns -1. */
+static int useless(const char *file, const char *text, const char *what, struct err *e)
+{
+	AUTO_FREE char *plan = plan_named_in(text);
+
+	err_set(e, ERR_STALE, "cannot use the saved preview '%s': %s", file, what);
+	if (plan)
+		return err_hint(e, "make it again: drover preview %s -o %s", plan, file);
+	return err_hint(e, "make it again, with `drover preview`, the plan's file and -o %s", file);
+}
+
 int report_saved(const char *file, json_t **doc, struct err *e)
 {
 	AUTO_FREE char *text = NULL;
@@ -70,16 +97,13 @@ int report_saved(const char *file, json_t **doc, struct err *e)
 	o = json_parse(text, n, NULL);
 	if (!o)
 		return strstr(text, "\"drover\": \"preview\"") ?
-			(err_set(e, ERR_STALE, "cannot read the saved preview '%s': it is damaged",
-				 file), err_hint(e, "make it again: drover preview PLAN -o %s", file)) : 0;
+			useless(file, text, "it is damaged", e) : 0;
 	if (strcmp(jstr(o, "drover", ""), "preview") != 0)
 		return 0;
-	if (jint(o, "v", 0) != 1 || !jstr(o, "file", NULL) || !jget(o, "preview")) {
-		err_set(e, ERR_STALE, "cannot use the saved preview '%s': another version of "
-			"drover made it", file);
-		return err_hint(e, "make it again: drover preview %s -o %s",
-				jstr(o, "file", "PLAN"), file);
-	}
+	if (jint(o, "v", 1) != 1)
+		return useless(file, text, "another version of drover made it", e);
+	if (!jstr(o, "file", NULL) || !jget(o, "preview"))
+		return useless(file, text, "it is damaged", e);
 	*doc = json_incref(o);
 	return 1;
 }

@@ -3,7 +3,8 @@
 # A physical server (a real Debian in QEMU, reached by SSH, written to all the time) is moved
 # to another host with a brief freeze; it boots there from virtio, answers at its old address,
 # and holds every write acknowledged before the freeze. A check asks the copy behind its fence.
-# Rolled back before it served, the source goes on as before.
+# Rolled back before it served, the source goes on as before. Its disk comes in warm passes, by
+# traced writes; the link to the target is cut in the midst of two of them.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -23,6 +24,7 @@ hosts:
   db1:  { ssh: root@10.77.0.10, identity: "$LAB/guest-key", known_hosts: "$LAB/known_hosts" }
   kvm1: { ssh: root@10.66.0.11, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
   here: { local: true }
+limits: { bandwidth: 16MiB/s }	# so that there is time to cut a link in the midst of a pass
 machines:
   ledger:
     recipe: p2v
@@ -42,6 +44,8 @@ machines:
       memory: 512MiB
       start: qemu
       nics: { ens192: { network: br20, mac: keep, address: 10.77.0.10/24, gateway: 10.77.0.1 } }
+    downtime: 10m
+    convert: [ disks: { passes: 4, until: { changed: 64MiB } } ]
     validate:
       - boot: { keep: true }
       - check: { id: behind, at: fence, use: port, with: { address: 10.77.0.10, port: 7000 }, retry: 10m }
@@ -80,12 +84,44 @@ wait_for 300 takes_writes || fail "the source does not take writes"
 
 # and for good: passes by traced writes while it serves, the last one under the freeze
 tells() { tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" || fail "nothing tells '$1'"; }
-expect 0 "$DROVER" run plan.yaml
-expect 0 "$DROVER" sync plan.yaml -v
-tells 'root: pass 3, .* its traced writes were read'
+carried() { ip -s link show v-kvm1 | awk 'at { print $1; exit } /TX:/ { at = 1 }'; }
+carried_more() { [ "$(carried)" -gt $1 ]; }	# bytes to the target
+waits_to_be_sent() { ss -Htn state established dst 10.66.0.11 | awk '$2 > 0 { n = 1 } END { exit !n }'; }
+begin() {	# begin VERB: in the background, with its output in out
+	echo "\$ drover $* plan.yaml"
+	from=$(carried)
+	"$DROVER" "$@" plan.yaml -v >"$LAB/out" 2>&1 &
+	run=$!
+}
+cut_after() {	# cut_after MIB: the link, once the pass has brought so much; the pass stands
+	wait_for 600 carried_more $((from + ($1 << 20))) || fail "no $1 MiB come: $(cat "$LAB/out")"
+	ip link set v-kvm1 down
+	wait_for 60 waits_to_be_sent || fail "the pass was over before the link was cut: $(cat "$LAB/out")"
+	echo "cut with $((($(carried) - from) >> 20)) MiB carried"
+}
+over() { got=0; wait $run || got=$?; cat "$LAB/out"; [ $got = 0 ] || fail "status $got instead of 0"; }
+on_db1() { ssh -i "$LAB/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@10.77.0.10 "$@"; }
+
+# the first pass: the connection is lost with the link
+begin run
+cut_after 24
+ss -K dst 10.66.0.11 >/dev/null
+wait_for 120 grep -qE 'host kvm1 +DOWN' "$LAB/out" || fail "the loss is not told: $(cat "$LAB/out")"
+ip link set v-kvm1 up
+over
+tells 'convert.disks +done'
+# a later one: it stands until the link is there again, and goes on
+on_db1 'head -c 48M /dev/urandom >/root/filler && sync && sha256sum </root/filler' 2>/dev/null >"$LAB/filler" ||
+	fail "the server does not write"
+begin sync
+cut_after 16
+ip link set v-kvm1 up
+over
+tells 'root: pass [0-9]+, .* its traced writes were read'
 tells 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
 expect 0 "$DROVER" cutover plan.yaml -y -v
-tells 'root: pass 4, .* its traced writes were read'
+tells 'root: pass [0-9]+, .* its traced writes were read'
+grep -E 'traced writes|serves: |cutover\.(quiesce|pass|proof|off|start)  *done' "$LAB/out" >"$LAB/figures"
 kill $writer
 wait $writer 2>/dev/null
 cp "$LAB/acked" "$LAB/acked.all"
@@ -97,9 +133,10 @@ lost=$(comm -13 "$LAB/have" "$LAB/want" | wc -l)
 [ "$lost" = 0 ] || fail "$lost acknowledged writes are lost"
 [ "$(wc -l <"$LAB/want")" -gt 100 ] || fail "the writer wrote too little to prove anything"
 echo "every one of $(wc -l <"$LAB/want") acknowledged writes is there"
-ssh -i "$LAB/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@10.77.0.10 \
-	'findmnt -no SOURCE /; ip -br addr show ens192; grep -c UUID= /etc/fstab; cat /proc/cmdline' >"$LAB/out" 2>&1
+on_db1 'findmnt -no SOURCE /; ip -br addr show ens192; grep -c UUID= /etc/fstab; cat /proc/cmdline; sha256sum </root/filler' \
+	>"$LAB/out" 2>&1
 cat "$LAB/out"
+said "$(cat "$LAB/filler")"
 said '^/dev/vda1$'
 said '^ens192 +UP'
 said 'root=UUID='

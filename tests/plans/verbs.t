@@ -179,8 +179,19 @@ drover N
 --- run run x.preview
 --- status 5
 --- stderr
-drover: cannot read the saved preview 'x.preview': it is damaged
-  make it again: drover preview PLAN -o x.preview
+drover: cannot use the saved preview 'x.preview': it is damaged
+  make it again, with `drover preview`, the plan's file and -o x.preview
+
+=== a damaged preview that still names its plan says what to type
+--- file erp.yaml
+plan: erp
+--- sh
+printf '{"drover": "preview", "v": 1, "file": "erp.yaml", "opt' >x.preview
+drover run x.preview
+--- status 5
+--- stderr
+drover: cannot use the saved preview 'x.preview': it is damaged
+  make it again: drover preview erp.yaml -o x.preview
 
 === options beside a saved preview must be those it was made with
 --- file x.preview

@@ -325,7 +325,9 @@ static void a_plan_is_no_saved_preview_and_a_broken_one_is_told(void **state)
 		{ "{\"drover\": \"preview\", \"v\": 1, \"file\": \"p\", \"preview\": {}}", NULL, 1 },
 		{ "{\"drover\": \"preview\", \"v\": 9, \"file\": \"p\", \"preview\": {}}",
 		  "cannot use the saved preview 'x': another version of drover made it", -1 },
-		{ "{\"drover\": \"preview\", \"v\": 1, ", "cannot read the saved preview 'x': it is damaged", -1 },
+		{ "{\"drover\": \"preview\", \"v\": 1, \"preview\": {}}",
+		  "cannot use the saved preview 'x': it is damaged", -1 },
+		{ "{\"drover\": \"preview\", \"v\": 1, ", "cannot use the saved preview 'x': it is damaged", -1 },
 	};
 	char dir[] = "/tmp/drover-test.XXXXXX", *cwd = getcwd(NULL, 0);
 
