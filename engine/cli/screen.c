@@ -28,6 +28,11 @@ uint64_t screen_now(const struct screen *s)
 
 /* ---- machines ------------------------------------------------------------ */
 
+size_t name_limit(const struct screen *s)
+{
+	return s->o.width(s->o.arg) >= 100 ? 32 : 24;
+}
+
 struct view *screen_view(struct screen *s, const char *name)
 {
 	const json_t *known = json_object_get(s->index, name);
@@ -40,7 +45,7 @@ struct view *screen_view(struct screen *s, const char *name)
 	v->name = mem_strdup(name);
 	v->steps = json_array();
 	jset_int(s->index, name, (int64_t)s->view_count);
-	if (columns > s->name_columns && columns <= 24)
+	if (columns > s->name_columns && columns <= name_limit(s))
 		s->name_columns = columns;
 	s->views = mem_grow(s->views, s->view_count, &s->view_cap, sizeof(struct view *));
 	s->views[s->view_count++] = v;
@@ -54,6 +59,7 @@ static void view_free(struct view *v)
 	free(v->serves);
 	free(v->step);
 	free(v->state);
+	free(v->fault);
 	json_decref(v->progress);
 	json_decref(v->steps);
 	json_decref(v->downtime);
@@ -178,6 +184,12 @@ static void on_step(struct screen *s, const json_t *ev)
 		v->took_ms += (uint64_t)jint(ev, "took_ms", 0);
 		if (v->step && strcmp(v->step, step) == 0)
 			v->busy = false;
+	}
+	if (states[i].mark == MARK_FAILED) {
+		AUTO_FREE char *fault = mem_printf("%s.%s: %s", phase_names[phase], step,
+						   jstr(ev, "error", "FAILED"));
+
+		replace(&v->fault, fault);
 	}
 	if (!s->preview && s->o.verbose >= states[i].verbose)
 		step_line(s, ev, states[i].paint, states[i].word,

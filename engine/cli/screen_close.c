@@ -43,21 +43,100 @@ static void trim(struct str *b)
 		b->s[--b->len] = '\0';
 }
 
-static void add_row(struct screen *s, const struct view *v, size_t names)
+static enum mark mark_of(const struct view *v, int phase)
+{
+	return v->busy && v->phase == phase && v->marks[phase] != MARK_FAILED ? MARK_BUSY :
+		v->marks[phase];
+}
+
+/* `name` is the machine's own, or says how many it stands for. */
+static void add_row(struct screen *s, const struct view *v, const char *name, size_t names)
 {
 	char took[24] = "-";
 
-	add_name(s, v->name, names, names + 2);
-	for (int p = 0; p < PHASE_COUNT; p++) {
-		enum mark m = v->busy && v->phase == p && v->marks[p] != MARK_FAILED ?
-			MARK_BUSY : v->marks[p];
-
-		add_word(s, m, phase_columns(s, p));
-	}
+	add_name(s, name, names, names + 2);
+	for (int p = 0; p < PHASE_COUNT; p++)
+		add_word(s, mark_of(v, p), phase_columns(s, p));
 	add_cell(&s->line, v->serves ? v->serves : "-", 7, false);
 	if (v->took_ms)
 		text_duration(v->took_ms, took);
 	str_addf(&s->line, "  %s\n", took);
+}
+
+/* ---- many machines: who is well is counted, the others are named --------------------- */
+
+#define MANY 24			/* more than fit beside what else must be seen */
+#define FAULTS 5		/* told once more below the table */
+
+static bool is_well(const struct view *v)
+{
+	for (int p = 0; p < PHASE_COUNT; p++)
+		if (mark_of(v, p) >= MARK_BUSY)
+			return false;
+	return !v->serves || strcmp(v->serves, "unknown") != 0;
+}
+
+static bool alike(const struct view *a, const struct view *b)
+{
+	for (int p = 0; p < PHASE_COUNT; p++)
+		if (mark_of(a, p) != mark_of(b, p))
+			return false;
+	return strcmp(a->serves ? a->serves : "", b->serves ? b->serves : "") == 0;
+}
+
+/* One row for all that are well and alike, at the first of them. */
+static void add_well(struct screen *s, size_t at, size_t names)
+{
+	struct view all = *s->views[at];
+	AUTO_FREE char *label = NULL;
+	size_t n = 1;
+
+	for (size_t i = 0; i < s->view_count; i++) {
+		const struct view *v = s->views[i];
+
+		if (i == at || !is_well(v) || !alike(v, &all))
+			continue;
+		if (i < at)
+			return;		/* told there */
+		n++;
+		all.took_ms = v->took_ms > all.took_ms ? v->took_ms : all.took_ms;
+	}
+	label = mem_printf("%zu machines", n);
+	add_row(s, &all, n > 1 ? label : all.name, names);
+}
+
+static void add_rows(struct screen *s, size_t names)
+{
+	bool many = s->view_count > MANY;
+
+	for (size_t i = 0; many && i < s->view_count; i++)
+		if (is_well(s->views[i]))
+			add_well(s, i, names);
+	for (size_t i = 0; i < s->view_count; i++)
+		if (!many || !is_well(s->views[i]))
+			add_row(s, s->views[i], s->views[i]->name, names);
+}
+
+/* What failed has scrolled away. */
+static void add_faults(struct screen *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->view_count; i++) {
+		const struct view *v = s->views[i];
+
+		if (!v->fault || n++ >= FAULTS)
+			continue;
+		str_addf(&s->line, "\n%s", paint(s, P_RED));
+		str_add_safe(&s->line, v->name);
+		str_addf(&s->line, "%s  ", paint(s, P_OFF));
+		add_text(s, v->fault, 2);
+	}
+	if (n > FAULTS)
+		str_addf(&s->line, "\nand %zu more FAILED; each is told above, and by drover status %s",
+			 n - FAULTS, s->file);
+	if (n)
+		str_addc(&s->line, '\n');
 }
 
 static bool any_failed(const struct screen *s)
@@ -101,11 +180,14 @@ void close_page(struct screen *s, const json_t *end)
 	size_t names = s->name_columns;
 	char text[24];
 
+	if (s->view_count > MANY && names < strlen("99999 machines"))
+		names = strlen("99999 machines");
 	if (s->view_count)
 		add_head(s, names);
-	for (size_t i = 0; i < s->view_count; i++)
-		add_row(s, s->views[i], names);
+	add_rows(s, names);
 	trim(&s->line);
+	if (s->view_count > MANY)
+		add_faults(s);
 	text_duration((uint64_t)jint(end, "ms", 0), text);
 	str_addf(&s->line, "\n%s%s%s: %s", paint(s, status ? P_RED : P_GREEN), s->kind,
 		 paint(s, P_OFF), end_word(s, status));

@@ -110,7 +110,7 @@ static struct columns columns_of(const struct screen *s)
 		c.name = step && name > c.name ? name : c.name;
 		c.step = wide > c.step ? wide : c.step;
 	}
-	c.name = c.name > 24 ? 24 : c.name;
+	c.name = c.name > name_limit(s) ? name_limit(s) : c.name;
 	c.step = c.step > 20 ? 20 : c.step;
 	return c;
 }

@@ -20,6 +20,7 @@ struct view {			/* one machine */
 	char *serves;		/* "source" ..., or NULL */
 	enum mark marks[PHASE_COUNT];
 	uint64_t took_ms;	/* sum of its steps */
+	char *fault;		/* of its last step that failed: "convert.disks: ...", or NULL */
 	/* the step under way */
 	bool busy;
 	int phase;
@@ -53,6 +54,7 @@ struct screen {
 };
 
 struct view *screen_view(struct screen *s, const char *name);	/* made when new */
+size_t name_limit(const struct screen *s);	/* columns; wider names get lines of their own */
 uint64_t screen_now(const struct screen *s);
 const char *paint(const struct screen *s, enum paint p);
 

@@ -380,6 +380,37 @@ static void one_disk_of_several_is_shown_beside_all(void **state)
 		"10:00:03  erp-db   convert.disks         data pass 2 50%  11.0 GiB of 40.0 GiB  27%\n");
 }
 
+static void of_many_machines_those_that_are_well_are_counted(void **state)
+{
+	struct rig *r = rig_new(false);
+	AUTO_JSON *start = json_pack("{s:s, s:s, s:s, s:s, s:[], s:[]}", "t", "start", "kind",
+		"run", "plan", "p", "file", "p.yaml", "machines", "hosts");
+	AUTO_FREE char *begins = NULL;
+
+	(void)state;
+	for (int i = 0; i < 40; i++)
+		json_array_append_new(json_object_get(start, "machines"), json_sprintf("m%02d", i));
+	begins = json_dumps(start, 0);
+	feed(r, (const char *const []){ begins, NULL });
+	for (int i = 0; i < 38; i++) {
+		AUTO_FREE char *ev = mem_printf("{\"t\":\"step\",\"machine\":\"m%02d\",\"phase\":"
+			"\"convert\",\"step\":\"disks\",\"state\":\"%s\",\"error\":%s}", i,
+			i == 7 ? "failed" : "unchanged", i == 7 ? "\"no space\"" : "null");
+
+		feed(r, (const char *const []){ ev, NULL });
+	}
+	feed(r, (const char *const []){ "{\"t\":\"end\",\"status\":1,\"ms\":5000}", NULL });
+	expect_end(r,
+		"p  run  p.yaml  40 machines, 0 hosts\n"
+		"10:00:03  m07      convert.disks         FAILED: no space\n"
+		"\nmachine         convert  serves   took\n"
+		"37 machines     as is    -        -\n"
+		"2 machines      -        -        -\n"
+		"m07             FAILED   -        -\n"
+		"\nm07  convert.disks: no space\n"
+		"\nrun: a step FAILED, see above, 5s\n");
+}
+
 static void colours_are_there_when_asked_for(void **state)
 {
 	struct rig *r = rig_new(false);
@@ -420,6 +451,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_host_that_stays_down_is_told_once),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(one_disk_of_several_is_shown_beside_all),
+		cmocka_unit_test(of_many_machines_those_that_are_well_are_counted),
 		cmocka_unit_test(colours_are_there_when_asked_for),
 		cmocka_unit_test(wide_characters_keep_the_columns),
 	};
