@@ -2,6 +2,7 @@
  * screen - takes events, keeps what is known of each machine, prints the lines
  * that stay.
  */
+#include "engine/cli/figures.h"
 #include "engine/cli/screen_priv.h"
 #include "engine/base/text.h"
 
@@ -63,6 +64,7 @@ static void view_free(struct view *v)
 	json_decref(v->progress);
 	json_decref(v->steps);
 	json_decref(v->downtime);
+	free(v->figures);
 	free(v);
 }
 
@@ -276,6 +278,14 @@ static void on_downtime(struct screen *s, const json_t *ev)
 	v->downtime = json_deep_copy(ev);
 }
 
+static void on_figures(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+
+	free(v->figures);
+	v->figures = figures_text(ev);
+}
+
 static void on_log(struct screen *s, const json_t *ev)
 {
 	const char *step = jstr(ev, "step", NULL);
@@ -375,7 +385,8 @@ static const struct {
 	{ "start", on_start }, { "host", on_host }, { "step", on_step },
 	{ "progress", on_progress }, { "log", on_log }, { "finding", on_finding },
 	{ "change", on_change }, { "cost", on_cost }, { "serves", on_serves },
-	{ "lost", on_lost }, { "downtime", on_downtime }, { "end", on_end },
+	{ "lost", on_lost }, { "downtime", on_downtime },
+	{ "figures", on_figures }, { "end", on_end },
 };
 
 void screen_event(struct screen *s, const json_t *event)

@@ -174,6 +174,15 @@ static void add_head(struct screen *s, size_t names)
 	str_addf(&s->line, "  serves   took%s\n", paint(s, P_OFF));
 }
 
+static void add_figures(struct screen *s, const struct view *v)
+{
+	if (!v->figures)
+		return;
+	str_addf(&s->line, "\n%s: ", v->name);
+	add_text(s, v->figures, 2);
+	str_addc(&s->line, '\n');
+}
+
 void close_page(struct screen *s, const json_t *end)
 {
 	int64_t status = jint(end, "status", 0), bytes = jint(end, "bytes", 0);
@@ -188,6 +197,8 @@ void close_page(struct screen *s, const json_t *end)
 	trim(&s->line);
 	if (s->view_count > MANY)
 		add_faults(s);
+	for (size_t i = 0; i < s->view_count && s->view_count <= MANY; i++)
+		add_figures(s, s->views[i]);
 	text_duration((uint64_t)jint(end, "ms", 0), text);
 	str_addf(&s->line, "\n%s%s%s: %s", paint(s, status ? P_RED : P_GREEN), s->kind,
 		 paint(s, P_OFF), end_word(s, status));

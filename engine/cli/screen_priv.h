@@ -32,6 +32,7 @@ struct view {			/* one machine */
 	json_t *steps;		/* array of {phase, step, state, error, hint, place,
 				   changes[], cost} in the order of arrival */
 	json_t *downtime;	/* of a cutover's preview; event or NULL */
+	char *figures;		/* what its cutover cost, or NULL */
 };
 
 #define REGION_MAX 13		/* lines: machines at work, and how many more */

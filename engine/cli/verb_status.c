@@ -5,6 +5,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/phase.h"
 #include "engine/cli/cli.h"
+#include "engine/cli/figures.h"
 
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct row {
 	const char *step, *status;	/* the one that needs to be named, or NULL */
 	const char *error, *hint, *at;	/* of that step */
 	const char *next;		/* the verb to type, or NULL */
+	const json_t *figures;		/* of its cutover, or NULL */
 	bool finalized;
 };
 
@@ -122,6 +124,7 @@ static struct row row_make(const struct plan_machine *m, const json_t *meta)
 		take_step(&r, key, step);
 	r.finalized = jbool(meta, "finalized", false);
 	r.next = next_verb(m, &r, meta);
+	r.figures = json_object_get(meta, "figures");
 	return r;
 }
 
@@ -142,6 +145,8 @@ static void row_json(struct cli *c, const struct row *r, const json_t *meta, boo
 	jset_str(o, "hint", r->hint);
 	jset_str(o, "next", r->next);
 	jset_bool(o, "recorded", meta != NULL);
+	if (jget(r->figures, "down_ms"))
+		jset(o, "figures", json_deep_copy(r->figures));
 	cli_json(c, "status", o);
 }
 
@@ -172,6 +177,14 @@ static void tell_bad(struct cli *c, const struct row *r)
 		r->at ? r->at : "", r->at ? ")" : "", r->error);
 	if (r->hint)
 		cli_say(c, 2, "  %s", r->hint);
+}
+
+static void tell_figures(struct cli *c, const struct row *r)
+{
+	AUTO_FREE char *text = figures_text(r->figures);
+
+	if (text)
+		cli_say(c, 2, "%s: %s", r->name, text);
 }
 
 /* Each verb once; with one machine only, it is named. */
@@ -226,6 +239,8 @@ static void tell_all(struct cli *c, const struct row *v, uint32_t n, bool held)
 	fputc('\n', c->out);
 	for (uint32_t i = 0; i < n; i++)
 		tell_bad(c, &v[i]);
+	for (uint32_t i = 0; i < n; i++)
+		tell_figures(c, &v[i]);
 	tell_next(c, v, n);
 }
 

@@ -14,6 +14,7 @@ void job_free(struct job *j)
 	json_decref(j->answer);
 	json_decref(j->evidence);
 	json_decref(j->fact_names);
+	json_decref(j->figures);
 	free(j->key);
 	free(j);
 }
@@ -60,6 +61,8 @@ static void tell_done(struct job *j)
 		report_serves(r, j->m, j->serves);
 	report_step(r, j->m, j->node, j->status, j->attempt, j->took_ms, NULL);
 	count_add(r, j->status, 1);
+	if (j->figures)
+		report(r, "figures", json_incref(j->figures));
 }
 
 static void over_ok(void *arg, struct err *e)
@@ -225,6 +228,7 @@ void job_succeed(struct job *j, const json_t *answer, const char *status, bool t
 	rec_findings(&c);
 	rec_evidence(&c, j->node, j->evidence);
 	estimate_learn(&c, j);
+	figures_note(&c, j);
 	held_off(j, &c);
 	if (touched && (j->s->module->flags & MOD_NO_RETURN)) {
 		rec_meta(&c, "serves", json_string("target"));

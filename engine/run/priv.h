@@ -61,6 +61,8 @@ struct mach {
 	bool blocked;			/* by a finding; told already */
 	bool serving;			/* meta says the target serves, or may */
 	int entered;			/* the last phase whose steps were all asked; -1 */
+	uint64_t still_at, down_at;	/* this run's clock: since then its source stands still,
+					   and nobody serves; 0: not by this run */
 	json_t *facts;			/* NAME -> {stable, volatile, phase, step}; owned */
 	uint64_t facts_gen;		/* raised when a fact changes */
 	uint64_t world_gen;		/* raised when a step was applied or undone */
@@ -309,6 +311,7 @@ struct job {
 	/* what is said once the outcome is durable */
 	const char *status;		/* "done" "unchanged" "skipped" */
 	const char *serves;		/* who does from now on, or NULL */
+	json_t *figures;		/* of the cutover whose target serves now, or NULL; owned */
 	uint64_t took_ms;
 	/* what waits until the source was asked once more */
 	json_t *answer;			/* owned */
@@ -443,6 +446,9 @@ struct estimate estimate_all(struct run *r);
 void estimate_downtime(struct run *r);
 /* Put down with its outcome how long a step took. */
 void estimate_learn(struct rec *c, const struct job *j);
+
+/* Note with the outcome of a cutover's step what that cost by now. */
+void figures_note(struct rec *c, struct job *j);
 
 /* ---- the rest -------------------------------------------------------------------- */
 

@@ -250,6 +250,7 @@ static void edit_meta(struct rebuild *b, struct rec *c)
 	}
 	rec_meta(c, "findings", json_deep_copy(b->m->findings));
 	rec_meta(c, "sync", json_null());
+	rec_meta(c, "figures", json_null());
 	rec_meta(c, "phase", last_begun(b));
 	rec_serves(c, "source");
 }

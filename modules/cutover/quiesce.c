@@ -73,6 +73,13 @@ static int probe_freeze(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
+/* How it stands still, and for how long it has by now. */
+static void tell_still(struct ctx *c, const char *how, unsigned ms)
+{
+	ctx_volatile(c, "still", json_string(how));
+	ctx_volatile(c, "still_ms", json_integer(ms));
+}
+
 static int apply_freeze(struct ctx *c)
 {
 	struct freeze *f = NULL;
@@ -91,6 +98,7 @@ static int apply_freeze(struct ctx *c)
 	if (freeze_begin(c, ctx_fact(c, "machine"), hold_of(c), &f) < 0)
 		return -1;
 	ctx_set_fact(c, "freeze", json_object(), freeze_fact(f));
+	tell_still(c, "frozen", freeze_age(f));
 	freeze_free(f);
 	return 0;
 }
@@ -202,7 +210,10 @@ static int apply_pause(struct ctx *c)
 		return 0;
 	if (ctx_keep(c, "paused", domain, strlen(domain)) < 0)
 		return -1;
-	return virsh(c, "suspend", domain, NULL, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+	if (virsh(c, "suspend", domain, NULL, &e) < 0)
+		return ctx_fail_err(c, &e);
+	tell_still(c, "paused", 0);
+	return 0;
 }
 
 static int undo_pause(struct ctx *c)

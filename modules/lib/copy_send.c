@@ -72,6 +72,7 @@ static uint32_t send_frozen_pass(struct sending *s)
 	int64_t downtime = jint(ctx_machine(s->c), "downtime_ms", 0);
 	struct freeze *f = NULL;
 	uint32_t pass;
+	unsigned ms;
 
 	if (freeze_begin(s->c, ctx_fact(s->c, "machine"),
 			 downtime > 0 ? (unsigned)downtime : FREEZE_MS, &f) < 0)
@@ -79,7 +80,12 @@ static uint32_t send_frozen_pass(struct sending *s)
 	s->held = true;
 	pass = send_pass(s);
 	s->held = false;
-	return freeze_end(s->c, f) < 0 ? 0 : pass;
+	ms = freeze_age(f);
+	if (freeze_end(s->c, f) < 0)
+		return 0;
+	ctx_log(s->c, "the source was frozen for %ums, and serves on", ms);
+	ctx_volatile(s->c, "frozen_ms", json_integer(ms));
+	return pass;
 }
 
 static uint64_t total_size(struct ctx *c)

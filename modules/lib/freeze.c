@@ -3,6 +3,7 @@
  */
 #include "modules/lib/freeze.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "modules/lib/freeze_priv.h"
@@ -32,6 +33,7 @@
 
 struct freeze {
 	char *name;		/* of the watchdog's abstract socket; owned */
+	uint64_t since_ms;	/* this process's clock, when it began; 0: an earlier one did */
 };
 
 static socklen_t address(const char *name, struct sockaddr_un *a)
@@ -250,6 +252,7 @@ int freeze_begin(struct ctx *c, const json_t *machine, unsigned deadline_ms,
 				.kmsg = -1, .deadline_ms = deadline_ms };
 	AUTO_ERR e = {0};
 	char said[FREEZE_ANSWER];
+	uint64_t since_ms = 0;
 	int rc;
 
 	*f = NULL;
@@ -258,14 +261,25 @@ int freeze_begin(struct ctx *c, const json_t *machine, unsigned deadline_ms,
 		rc = ctx_fail_err(c, &e);
 	else if (watch_agent(c, &d) < 0 || open_mounts(c, &d) < 0 || note(c, &d, name) < 0)
 		rc = -1;
-	else if ((rc = begin_with(c, &d, name)) < 0)
-		ctx_ledger_del(c, "freeze", name);
+	else {
+		since_ms = clock_real.mono_ms(clock_real.arg);
+		rc = begin_with(c, &d, name);
+		if (rc < 0)
+			ctx_ledger_del(c, "freeze", name);
+	}
 	mem_close_fd(&d.agent);
 	close_mounts(&d);
 	freeze_mounts_free(d.mounts, d.n);
-	if (rc == 0)
+	if (rc == 0) {
 		*f = handle(name);
+		(*f)->since_ms = since_ms;
+	}
 	return rc;
+}
+
+unsigned freeze_age(const struct freeze *f)
+{
+	return f->since_ms ? (unsigned)(clock_real.mono_ms(clock_real.arg) - f->since_ms) : 0;
 }
 
 /* ---- while it lasts, and after ----------------------------------------------------- */

@@ -37,6 +37,8 @@ int freeze_end(struct ctx *c, struct freeze *f);
 /* The freeze that an earlier step or attempt began: by what this step kept, else
  * by fact `freeze`. *f is NULL when none was, or it is over. Always 0. */
 int freeze_attach(struct ctx *c, struct freeze **f);
+/* Milliseconds since its first file system was frozen, when freeze_begin() gave it. */
+unsigned freeze_age(const struct freeze *f);
 /* Still frozen, as the kernel says too, and for how many milliseconds more? */
 bool freeze_held(struct freeze *f, unsigned *left_ms);
 /* Give it deadline_ms from now. 0, -1 (told) when it is over. */

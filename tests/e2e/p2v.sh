@@ -121,7 +121,9 @@ tells 'root: pass [0-9]+, .* its traced writes were read'
 tells 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
 expect 0 "$DROVER" cutover plan.yaml -y -v
 tells 'root: pass [0-9]+, .* its traced writes were read'
-grep -E 'traced writes|serves: |cutover\.(quiesce|pass|proof|off|start)  *done' "$LAB/out" >"$LAB/figures"
+grep -E 'traced writes|serves: |frozen for|cutover\.(quiesce|pass|proof|off|start)  *done' "$LAB/out" >"$LAB/figures"
+figures='frozen for [0-9]+ms until it was off, nobody served for [0-9]+ms, changes by traced writes, proven: root [0-9a-f]{12}'
+tells "$figures"
 kill $writer
 wait $writer 2>/dev/null
 cp "$LAB/acked" "$LAB/acked.all"
@@ -142,5 +144,6 @@ said '^ens192 +UP'
 said 'root=UUID='
 expect 0 "$DROVER" status plan.yaml
 said 'TARGET|target'
+tells "$figures"
 expect 1 "$DROVER" rollback plan.yaml
 said 'discard-target-writes'

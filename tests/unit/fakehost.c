@@ -333,6 +333,9 @@ static void step_apply(struct fake_call *k)
 		end_call(k, r->by_fact && mine(k) ?
 			json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts", r->fact, "stable",
 				  "pass", r->to) :
+			r->still ?
+			json_pack("{s:b, s:{s:s, s:i}}", "ok", 1, "volatile", "still", r->still,
+				  "still_ms", 0) :
 			json_pack("{s:b, s:o*}", "ok", 1, "after", then_probe(k)));
 	}
 }

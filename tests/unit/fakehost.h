@@ -42,6 +42,7 @@ struct fake_rule {
 	bool asks_only;		/* its probe never knows; apply asks and is content */
 	int held_ms;		/* hold: told, when it is not 0 */
 	int slow_ms;		/* what apply takes */
+	const char *still;	/* apply tells that the source stands still, so */
 	const char *harm;	/* while this var is above 0 apply finds damaged what it needs;
 				   a mend of who has the same takes one away */
 	uint64_t takes;		/* bytes a second that it sends meanwhile, if it may */

@@ -304,6 +304,27 @@ static void a_cutover_goes_on_without_the_source_once_it_is_off(void **state)
 	migration_free(g);
 }
 
+static void a_cutover_tells_how_long_the_source_stood_still(void **state)
+{
+	struct migration *g = *state;
+	const json_t *told;
+
+	migration_rule(g, "cutover.quiesce")->still = "frozen";
+	migration_rule(g, "cutover.off")->slow_ms = 800;
+	migration_rule(g, "cutover.start")->slow_ms = 5000;
+	assert_status(g, RUN_GO, 0);
+	assert_null(fake_event(g->f, "figures", NULL, NULL));
+	assert_status(g, RUN_CUTOVER, 0);
+	told = fake_event(g->f, "figures", "machine", "erp");
+	assert_string_equal(jstr(told, "still", ""), "frozen");
+	assert_in_range(jint(told, "still_ms", 0), 800, 1000);
+	assert_in_range(jint(told, "down_ms", 0), 5800, 6500);
+	assert_string_equal(migration_meta(g, "figures/still"), "frozen");
+	g->discard = true;
+	assert_status(g, RUN_ROLLBACK, 0);
+	assert_string_equal(migration_meta(g, "figures/still"), "");
+}
+
 static void what_came_to_harm_is_brought_over_again(void **state)
 {
 	struct migration *g = *state;
@@ -823,6 +844,7 @@ int main(void)
 		TEST(a_cutover_goes_on_when_the_source_is_off_for_good),
 		cmocka_unit_test(a_source_that_was_switched_on_again_ends_the_cutover),
 		cmocka_unit_test(a_cutover_goes_on_without_the_source_once_it_is_off),
+		TEST(a_cutover_tells_how_long_the_source_stood_still),
 		TEST(what_came_to_harm_is_brought_over_again),
 		TEST(what_comes_to_harm_every_time_fails_the_step),
 		TEST(a_cutover_that_fails_goes_back_by_itself),
