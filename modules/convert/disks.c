@@ -269,8 +269,8 @@ static const char *why_not(const struct checkpoint_view *v, bool bitmap, const c
 	const char *why = NULL;
 
 	if (bitmap)
-		checkpoint_of(v, name, spec, &why);
-	return bitmap ? why : path ? track_why_not(path) : NULL;
+		return checkpoint_of(v, name, spec, &why) == CHECKPOINT_NONE ? why : NULL;
+	return path ? track_why_not(path) : NULL;
 }
 
 /* What must be followed and cannot be is told before anything is copied. */

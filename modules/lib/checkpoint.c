@@ -105,25 +105,37 @@ void checkpoint_view_free(struct checkpoint_view **v)
 	mem_free_ptr(v);
 }
 
+/* Of a disk that the newest checkpoint has. */
+static const char *fault_of(const struct checkpoint_view *v, const char *target,
+			    const char *bitmap)
+{
+	if (!v->virt.dir)
+		return virt_bitmap_fault(virt_path(&v->virt, target), bitmap);
+	return virt_whole(&v->virt, v->since, target) ? NULL :
+		"its dirty bitmap is missing, or not whole";
+}
+
 enum checkpoint_way checkpoint_of(const struct checkpoint_view *v, const char *disk,
 				  const json_t *spec, const char **why)
 {
-	const char *none = NULL, *target = v ? checkpoint_target(&v->virt, spec) : NULL;
+	const char *target = v ? checkpoint_target(&v->virt, spec) : NULL, *fault = NULL;
 	const char *bitmap = target ? jstr(jget(v->since, "bitmaps"), target, NULL) : NULL;
-	bool known = v && json_object_get(jget(v->since, "roots"), disk) && bitmap;
+	bool known = bitmap && json_object_get(jget(v->since, "roots"), disk);
+	enum checkpoint_way way = CHECKPOINT_NONE;
 
-	if (why)
-		*why = NULL;
 	if (!v)
-		none = "its source is no domain of a libvirt that answers";
+		fault = "its source is no domain of a libvirt that answers";
 	else if (!target)
-		none = "libvirt keeps dirty bitmaps in qcow2 images that stand alone only";
+		fault = "libvirt keeps dirty bitmaps in qcow2 images that stand alone only";
+	else if (known)
+		way = (fault = fault_of(v, target, bitmap)) ? CHECKPOINT_LOST : CHECKPOINT_FOLLOWS;
 	else if (!v->virt.dir)
-		none = known ? virt_bitmap_fault(virt_path(&v->virt, target), bitmap) :
-			"its domain is off";
-	if (none && why)
-		*why = none;
-	return none ? CHECKPOINT_NONE : known ? CHECKPOINT_FOLLOWS : CHECKPOINT_CAN;
+		fault = "its domain is off";
+	else
+		way = CHECKPOINT_CAN;
+	if (why)
+		*why = fault;
+	return way;
 }
 
 char *checkpoint_scratch(const struct checkpoint_view *v, const json_t *spec)

@@ -34,6 +34,7 @@
 enum checkpoint_way {
 	CHECKPOINT_NONE,	/* no bitmap can follow this disk */
 	CHECKPOINT_CAN,		/* one would from the next pass on */
+	CHECKPOINT_LOST,	/* the same: one did, and is of no use any more */
 	CHECKPOINT_FOLLOWS,	/* one does */
 };
 
@@ -43,7 +44,7 @@ struct checkpoint_view;
 struct checkpoint_view *checkpoint_view(const struct ctx *c);
 void checkpoint_view_free(struct checkpoint_view **v);
 #define AUTO_VIEW __attribute__((cleanup(checkpoint_view_free))) struct checkpoint_view
-/* `why` (may be NULL) gets a static text when there is none. */
+/* `why` (may be NULL) gets a static text when there is none, or it is lost. */
 enum checkpoint_way checkpoint_of(const struct checkpoint_view *v, const char *disk,
 				  const json_t *spec, const char **why);
 /* The directory of its scratch file, and what that may hold at most; NULL: it needs none,

@@ -321,6 +321,8 @@ void checkpoint_end(struct checkpoint_pass *p, bool whole)
 		settle(p, &e);
 	else if (whole && p->since)
 		note_behind(p);
+	else if (whole && p->socket && !err_is(&e))	/* nothing of it is left */
+		ctx_ledger_del(p->c, "checkpoint", p->name);
 	if (err_is(&e))
 		ctx_log(p->c, "of the pass something is left to cleanup: %s", e.what);
 	pass_free(p);

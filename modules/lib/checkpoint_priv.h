@@ -49,6 +49,8 @@ const char *checkpoint_target(const struct virt *v, const json_t *spec);
 /* Checkpoints named PREFIX-NUMBER, the oldest first: [{name, number, parent, created,
  * roots: {DISK: hex}, bitmaps: {TARGET: name}}]. Owned; NULL with e. */
 json_t *virt_checkpoints(const struct virt *v, const char *prefix, struct err *e);
+/* Is its bitmap of this disk whole? Of a domain that is on. */
+bool virt_whole(const struct virt *v, const json_t *cp, const char *target);
 /* Say in its description of which copy it is; in cp too. */
 int virt_note(const struct virt *v, json_t *cp, const json_t *roots, struct err *e);
 /* Take it away, with its bitmaps; those of a domain that is off are taken out of the

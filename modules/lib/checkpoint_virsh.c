@@ -283,6 +283,21 @@ json_t *virt_checkpoints(const struct virt *v, const char *prefix, struct err *e
 	return names ? json_incref(list) : NULL;
 }
 
+/* Only of a whole one it can be said how much was written since. */
+bool virt_whole(const struct virt *v, const json_t *cp, const char *target)
+{
+	AUTO_FREE char *which = mem_printf("--checkpointname=%s", jstr(cp, "name", ""));
+	AUTO_JSON *xml = read_xml((const char *[]){ "checkpoint-dumpxml", v->which, which,
+						    "--no-domain", "--size", NULL }, NULL);
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(jget(xml_kid(xml, "disks"), "kids"), i, disk)
+		if (strcmp(xml_word(disk, "", "name", ""), target) == 0)
+			return xml_word(disk, "", "size", NULL) != NULL;
+	return false;
+}
+
 int virt_note(const struct virt *v, json_t *cp, const json_t *roots, struct err *e)
 {
 	AUTO_FREE char *said = json_canonical(roots), *text = NULL;

@@ -219,6 +219,10 @@ static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy
 	else if (begins)
 		ctx_change(c, '+', "%s: a checkpoint of libvirt, later passes read what was "
 			   "written since (dirty bitmap)", name);
+	if (way == CHECKPOINT_LOST && how == CHANGES_KNOWN)
+		ctx_finding(c, "warning", "pass.whole", "drover sync PLAN reads it while the source "
+			    "serves; cut over after that", "the last pass would read all of disk "
+			    "'%s' while nobody is served: %s", name, *why);
 	return tells || begins;
 }
 

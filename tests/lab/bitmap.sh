@@ -35,6 +35,7 @@ head -c 24M /dev/urandom >seed
 truncate -s 96M seed
 lab_on a qemu-img convert -f raw -O qcow2 "$LAB/seed" $disk
 lab_on a truncate -s 2M /srv/images/two.raw
+lab_on a qemu-img create -q -f qcow2 /srv/images/three.qcow2 4M
 cat >"$srv/old.xml" <<'END'
 <domain type='qemu'>
   <name>old</name>
@@ -45,6 +46,8 @@ cat >"$srv/old.xml" <<'END'
       <target dev='vda' bus='virtio'/></disk>
     <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/srv/images/two.raw'/>
       <target dev='vdb' bus='virtio'/></disk>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/srv/images/three.qcow2'/>
+      <target dev='vdc' bus='virtio'/></disk>
   </devices>
 </domain>
 END
@@ -56,17 +59,20 @@ chmod 755 "$srv/status"
 virsh() { lab_on a virsh -q "$@"; }
 virsh define /srv/old.xml && virsh start old || fail "no domain"
 
-# guest WRITE: as the guest would, and flushed.
+# guest WRITE [NUMBER]: as the guest would on a disk, and flushed.
 guest() {
 	local said command
 	for command in "$1" flush; do
 		said=$(virsh qemu-monitor-command --hmp old \
-			"qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend \"$command\"" | tr -d '\r\n ')
+			"qemu-io -d /machine/peripheral/virtio-disk${2:-0}/virtio-backend \"$command\"" | tr -d '\r\n ')
 		[ -z "$said" ] || fail "no $command: $said"
 	done
 }
 state() { virsh domstate old | head -n 1; }
-same() { lab_on a qemu-img compare -U -q -f qcow2 -F raw $disk "$copy" || fail "the copy differs: $1"; }
+same() {
+	lab_on a qemu-img compare -U -q -f qcow2 -F raw $disk "$copy" || fail "the copy of vda differs: $1"
+	lab_on a qemu-img compare -U -q -f qcow2 -F raw /srv/images/three.qcow2 "${copy/vda/vdc}" || fail "the copy of vdc differs: $1"
+}
 backs_up() { virsh backup-dumpxml old 2>/dev/null | grep -q .; }
 checkpoints() { virsh checkpoint-list old --name | grep -c .; }
 nothing_left() {
@@ -140,10 +146,12 @@ same "first pass"
 [ "$(checkpoints)" = 1 ] || fail "there is not one checkpoint"
 guest 'write -P 7 40M 3M'
 guest 'write -P 8 5M 64k'
+guest 'write -P 9 1M 64k' 2
 expect 0 "$DROVER" sync plan.yaml -v
 by 2 '4.0 MiB'
+said 'vdc: pass 2, .* the writes in its dirty bitmap were read: 1.0 MiB'
 same "second pass"
-expect 0 "$DROVER" preview plan.yaml
+expect 0 "$DROVER" cutover plan.yaml --preview
 said '= vda: its dirty bitmap is kept; a pass reads what was written'
 
 # paused for the last one; it goes back, and the bitmap goes on
@@ -171,6 +179,8 @@ lab_on a pkill -KILL qemu-system
 wait_for 120 eval '[ "$(state)" = "shut off" ]' || fail "libvirt does not see that QEMU is gone"
 virsh start old || fail "the domain does not start"
 guest 'write -P 11 70M 1M'
+expect 0 "$DROVER" cutover plan.yaml --preview
+said "pass.whole: the last pass would read all of disk 'vda' while nobody is served: its dirty bitmap is missing, or not whole"
 expect 0 "$DROVER" sync plan.yaml -v
 said 'vda: pass 5, .* all of it was read: its dirty bitmap is of no use'
 same "a pass after a crash"
