@@ -5,6 +5,7 @@
 
 #include "engine/base/text.h"
 #include "modules/lib/disk_over.h"
+#include "modules/lib/freefs.h"
 #include "modules/lib/gtree_ext.h"
 #include "modules/lib/parttab.h"
 
@@ -16,7 +17,7 @@
 #define EDGE (1u << 20)		/* boot loaders at the one end, metadata at the other */
 #define SWAP_HEAD (64u << 10)	/* its header lies in the first page, whatever that is */
 
-static void add(struct freespace *f, uint64_t at, uint64_t len)
+void freespace_add(struct freespace *f, uint64_t at, uint64_t len)
 {
 	if (len < RUN_MIN || f->count >= RUNS_MAX)
 		return;
@@ -51,7 +52,7 @@ static void add_blocks(struct freespace *f, const struct blk *part, ext2_filsys 
 
 	/* What the file system says of itself must fit in its partition. */
 	if (at < part->size && len <= part->size - at)
-		add(f, part->start + at, len);
+		freespace_add(f, part->start + at, len);
 }
 
 static void walk_bitmap(struct freespace *f, const struct blk *part, ext2_filsys fs)
@@ -93,7 +94,7 @@ static const char *find_ext(struct freespace *f, const struct blk *part)
 static const char *find_swap(struct freespace *f, const struct blk *part)
 {
 	if (part->size > SWAP_HEAD)
-		add(f, part->start + SWAP_HEAD, part->size - SWAP_HEAD);
+		freespace_add(f, part->start + SWAP_HEAD, part->size - SWAP_HEAD);
 	return NULL;
 }
 
@@ -102,6 +103,7 @@ static const struct {
 	const char *(*find)(struct freespace *f, const struct blk *part);
 } kinds[] = {
 	{ "ext2", find_ext }, { "ext3", find_ext }, { "ext4", find_ext }, { "swap", find_swap },
+	{ "xfs", freexfs_find }, { "ntfs", freentfs_find },
 };
 
 static const char *find_known(struct freespace *f, const struct blk *part, const char *fs)
@@ -116,12 +118,17 @@ static const char *find_known(struct freespace *f, const struct blk *part, const
 static void find_in(struct freespace *f, const struct blk *part, int number)
 {
 	uint64_t before = f->bytes;
+	size_t count = f->count;
 	struct fsinfo info;
 	const char *why;
 	char size[24];
 
 	fsinfo_read(part, &info);
 	why = find_known(f, part, info.fs);
+	if (why) {	/* nothing of it is believed */
+		f->count = count;
+		f->bytes = before;
+	}
 	str_addf(&f->said, "%s%s", f->said.len ? "; " : "", info.fs[0] ? info.fs : "?");
 	if (number)
 		str_addf(&f->said, " on partition %d", number);
@@ -157,7 +164,7 @@ static void add_gap(struct freespace *f, uint64_t from, uint64_t to, uint64_t si
 	if (to > size - EDGE)
 		to = size - EDGE;
 	if (to > from)
-		add(f, from, to - from);
+		freespace_add(f, from, to - from);
 }
 
 static void find_parts(struct freespace *f, const struct blk *all, struct part **parts,
@@ -188,6 +195,12 @@ static int by_place(const void *a, const void *b)
 	return p->at < q->at ? -1 : p->at > q->at;
 }
 
+static void sort_runs(struct freespace *f)
+{
+	if (f->count > 0)
+		qsort(f->v, f->count, sizeof(*f->v), by_place);
+}
+
 void freespace_find(struct disk *d, struct freespace *f)
 {
 	struct blk all = blk_of(d);
@@ -199,6 +212,7 @@ void freespace_find(struct disk *d, struct freespace *f)
 		return;
 	if (t.kind == TABLE_NONE) {
 		find_in(f, &all, 0);
+		sort_runs(f);
 		return;
 	}
 	parts = mem_alloc((t.count + 1) * sizeof(struct part *));
@@ -207,8 +221,7 @@ void freespace_find(struct disk *d, struct freespace *f)
 	qsort(parts, t.count, sizeof(struct part *), by_start);
 	find_parts(f, &all, parts, t.count, !gaps_are_used(&t));
 	free(parts);
-	if (f->count > 0)
-		qsort(f->v, f->count, sizeof(*f->v), by_place);
+	sort_runs(f);
 }
 
 /* ---- leaving it out ------------------------------------------------------------------ */

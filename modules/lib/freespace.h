@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * freespace - what of a quiet disk nobody needs: blocks that its ext2, ext3 or ext4
- * file systems call free, the inside of swap areas, the gaps between partitions.
+ * freespace - what of a quiet disk nobody needs: blocks that its ext2, ext3, ext4,
+ * XFS or NTFS call free, the inside of swap areas, the gaps between partitions.
  *
  * Nothing is called free that is not known to be: a file system that is in use, was not
  * cleanly unmounted, is damaged or of another kind is read whole, and so are the first

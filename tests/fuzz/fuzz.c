@@ -10,6 +10,7 @@
 #include "engine/plan/yaml.h"
 #include "engine/state/journal.h"
 #include "engine/wire/frame.h"
+#include "modules/lib/bytes.h"
 #include "modules/lib/conf.h"
 #include "modules/lib/freespace.h"
 #include "modules/lib/fstab.h"
@@ -163,16 +164,53 @@ static struct memory memory_of(const uint8_t *p, size_t n)
 		.sector = 512 }, .p = p, .n = n };
 }
 
+/* Whatever is said to be free lies on the disk, in order. */
+static void find_free(struct disk *d)
+{
+	AUTO_FREESPACE f = { 0 };
+
+	freespace_find(d, &f);
+	for (size_t i = 0; i < f.count; i++)
+		if (f.v[i].len > d->size || f.v[i].at > d->size - f.v[i].len ||
+		    (i > 0 && f.v[i].at < f.v[i - 1].at + f.v[i - 1].len))
+			abort();
+}
+
 static void fuzz_disk(const uint8_t *p, size_t n)
 {
 	struct memory m = memory_of(p, n);
-	AUTO_FREESPACE f = { 0 };
 
-	freespace_find(&m.d, &f);
-	for (size_t i = 0; i < f.count; i++)	/* whatever it says lies on the disk, in order */
-		if (f.v[i].len > m.d.size || f.v[i].at > m.d.size - f.v[i].len ||
-		    (i > 0 && f.v[i].at < f.v[i - 1].at + f.v[i - 1].len))
-			abort();
+	find_free(&m.d);
+}
+
+/* A disk of which the input names the sectors that are not zeros: a number, then the
+ * sector, and so on. */
+enum { SECTOR = 512, NAMED = SECTOR + 4 };
+
+static int sectors_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
+{
+	const struct memory *m = (struct memory *)d;
+
+	(void)e;
+	memset(buf, 0, n);
+	for (const uint8_t *p = m->p; m->n - (size_t)(p - m->p) >= NAMED; p += NAMED) {
+		uint64_t place = (uint64_t)get_le32(p) * SECTOR;
+
+		if (place >= at && place < at + n && at + n - place >= SECTOR)
+			memcpy((uint8_t *)buf + (place - at), p + 4, SECTOR);
+	}
+	return 0;
+}
+
+static const struct disk_ops sectors_ops = { .read = sectors_read };
+
+static void fuzz_sectors(const uint8_t *p, size_t n)
+{
+	struct memory m = memory_of(p, n);
+
+	m.d.ops = &sectors_ops;
+	m.d.size = 32 << 20;
+	find_free(&m.d);
 }
 
 static void walk(struct gtree *t, const char *dir, int depth)
@@ -299,7 +337,8 @@ static const struct target {
 	{ "yaml", fuzz_yaml }, { "xml", fuzz_xml }, { "known-hosts", fuzz_known_hosts },
 	{ "frame", fuzz_frame }, { "qcow2", fuzz_qcow2 }, { "journal", fuzz_journal },
 	{ "map", fuzz_map }, { "initramfs", fuzz_initramfs }, { "disk", fuzz_disk },
-	{ "ext", fuzz_ext }, { "guest", fuzz_guest },
+	{ "ext", fuzz_ext }, { "guest", fuzz_guest }, { "xfs", fuzz_sectors },
+	{ "ntfs", fuzz_sectors },
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
