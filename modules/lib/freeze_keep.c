@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -145,6 +146,7 @@ _Noreturn void freeze_keep(struct freeze_dog *d)
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (d->shared == MAP_FAILED)
 		_exit(1);	/* the step hears nothing, and says so */
+	prctl(PR_SET_NAME, "drover-freeze");
 	let_go(d);
 	harden(d);
 	atomic_store(&d->shared->until, now() + d->deadline_ms);
