@@ -9,6 +9,7 @@
 #include "engine/base/text.h"
 #include "modules/lib/imgkind.h"
 #include "modules/lib/pool.h"
+#include "modules/lib/task.h"
 #include "modules/lib/volume.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@
 
 #define BLANK_LOOK (1u << 20)	/* bytes at either end of a device that must be zero */
 #define GROW_MS 60000
+#define BUSY_TRIES 50		/* of 100 ms, until the attempt before has let go of an image */
 
 static bool may_replace(struct ctx *c)
 {
@@ -338,8 +340,8 @@ static int make_longer(const char *disk, struct layout_disk *d, uint64_t source,
 	return base_fits(disk, d, source, e) < 0 ? -1 : note_open(d, d->room, e);
 }
 
-struct disk *base_open(const char *disk, struct layout_disk *d, uint64_t size,
-		       struct err *e)
+static struct disk *open_now(const char *disk, struct layout_disk *d, uint64_t size,
+			     struct err *e)
 {
 	AUTO_DISK *opened = NULL;
 	struct disk *done;
@@ -352,6 +354,20 @@ struct disk *base_open(const char *disk, struct layout_disk *d, uint64_t size,
 	done = opened;
 	opened = NULL;
 	return done;
+}
+
+/* The server of an attempt that was killed may be just ending. */
+struct disk *base_open(const char *disk, struct layout_disk *d, uint64_t size,
+		       struct err *e)
+{
+	struct disk *opened = open_now(disk, d, size, e);
+
+	for (int i = 0; !opened && e->sys == EBUSY && d->kind != AT_DEVICE && i < BUSY_TRIES; i++) {
+		err_clear(e);
+		task_sleep_ms(100);
+		opened = open_now(disk, d, size, e);
+	}
+	return opened;
 }
 
 void base_announce(struct ctx *c, const struct layout_disk *d)

@@ -37,7 +37,7 @@ static const char in_nothing[] = "not confined (neither bwrap nor network namesp
 struct qemunbd {
 	struct disk d;
 	struct nbd *nbd;
-	pid_t pid;		/* -1: a server that is not ours */
+	pid_t pid;		/* of who minds it, and leads its group; -1: it is not ours */
 	int noise;		/* its stderr, or -1 */
 	bool fixed;		/* opened to be read only: what a run is, it stays */
 	pthread_mutex_t lock;	/* guards the rest */
@@ -136,7 +136,8 @@ static bool bwrap_works(const char *bwrap)
 static void add_sandbox(struct argv *a, const char *bwrap, const char *path,
 			const char *inside, const char *base, bool write)
 {
-	const char *words[] = { bwrap, "--unshare-all", "--as-pid-1", "--clearenv",
+	const char *words[] = { bwrap, "--unshare-all", "--as-pid-1", "--die-with-parent",
+		"--clearenv",
 		"--setenv", "LISTEN_FDS", "1", "--setenv", "LISTEN_PID", "1",
 		"--ro-bind", "/usr", "/usr", "--ro-bind-try", "/bin", "/bin",
 		"--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64",
@@ -198,12 +199,16 @@ static void add_program(struct argv *a, const char *program, const char *path,
 }
 
 /* The child: listening socket at 3, stderr to the pipe, nothing else open. */
-static void become(const struct argv *a, int listening, int noise, bool confine)
+static _Noreturn void become(const struct argv *a, int listening, int noise, bool confine,
+			     pid_t parent)
 {
 	struct rlimit core = { 0, 0 };
 	char pid[16];
 	int null = open("/dev/null", O_RDWR);
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	setrlimit(RLIMIT_CORE, &core);
 	if (confine)
@@ -225,6 +230,37 @@ static void become(const struct argv *a, int listening, int noise, bool confine)
 	_exit(127);
 }
 
+static void end_group(int sig)
+{
+	(void)sig;
+	kill(0, SIGKILL);
+}
+
+/* Its parent, for one purpose: when we die it ends the whole group. Of a client that goes
+ * before it has said a word qemu-nbd takes no notice, and bwrap is deaf while it sets up. */
+static _Noreturn void mind(const struct argv *a, int listening, int noise, bool confine,
+			   pid_t parent)
+{
+	struct sigaction act = { .sa_handler = end_group };
+	pid_t me = getpid(), server;
+	int status = 0;
+
+	setpgid(0, 0);
+	sigaction(SIGTERM, &act, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(127);
+	prctl(PR_SET_NAME, "drover-nbd");
+	server = fork();
+	if (server == 0)
+		become(a, listening, noise, confine, me);
+	for (int fd = 0; fd < 1024; fd++)
+		close(fd);
+	while (server > 0 && waitpid(server, &status, 0) < 0 && errno == EINTR)
+		;
+	_exit(server > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 127);
+}
+
 /* Where the program finds it: an overlay names its base by path, both keep their own. */
 static char *place_inside(const struct what *w)
 {
@@ -241,7 +277,7 @@ static pid_t start(const struct what *w, int listening, int noise, const char **
 	AUTO_FREE char *inside = place_inside(w);
 	AUTO_ARGV a = { .n = 0 };
 	bool wrapped = bwrap && bwrap_works(bwrap);
-	pid_t pid;
+	pid_t pid, parent;
 
 	if (!program) {
 		err_set(e, ERR_STEP, "cannot open image '%s': qemu-nbd is not installed here",
@@ -257,9 +293,10 @@ static pid_t start(const struct what *w, int listening, int noise, const char **
 	if (wrapped)
 		add(&a, (const char *[]){ "--", NULL });
 	add_program(&a, program, wrapped ? inside : w->path, w);
+	parent = getpid();
 	pid = fork();
 	if (pid == 0)
-		become(&a, listening, noise, !wrapped);
+		mind(&a, listening, noise, !wrapped, parent);
 	if (pid < 0)
 		err_sys(e, "cannot start qemu-nbd");
 	return pid;
@@ -287,7 +324,7 @@ static void reap(pid_t pid)
 
 	while (waitpid(pid, NULL, WNOHANG) == 0) {
 		if (clock_real.mono_ms(clock_real.arg) > until) {
-			kill(pid, SIGKILL);
+			kill(-pid, SIGKILL);
 			waitpid(pid, NULL, 0);
 			return;
 		}
@@ -380,6 +417,7 @@ static void explain(const char *path, int noise, struct err *e)
 	if (said && strstr(said, "lock")) {
 		err_clear(e);
 		err_set(e, ERR_STEP, "cannot open image '%s': another process uses it", path);
+		e->sys = EBUSY;
 		err_hint(e, "stop it first, or copy from inside the running machine");
 		return;
 	}

@@ -15,15 +15,19 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB (1u << 20)
@@ -436,6 +440,76 @@ static void no_flipped_header_lets_a_reference_through(void **s)
 	}
 }
 
+/* ---- a step that is killed ------------------------------------------------------------ */
+
+static bool is_below(pid_t pid, pid_t top)
+{
+	while (pid > 1 && pid != top) {
+		AUTO_FREE char *path = mem_printf("/proc/%d/stat", (int)pid);
+		AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 4096, NULL);
+		const char *after = text ? strrchr(text, ')') : NULL;
+
+		pid = after ? (pid_t)strtol(after + 4, NULL, 10) : 0;
+	}
+	return pid == top;
+}
+
+/* The qemu-nbd that serves a process; 0: none. */
+static pid_t server_of(pid_t top)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		AUTO_FREE char *path = mem_printf("/proc/%s/comm", entry->d_name);
+		AUTO_FREE char *comm = atoi(entry->d_name) > 0 ?
+			io_read_file(AT_FDCWD, path, 64, NULL) : NULL;
+
+		if (comm && !strcmp(comm, "qemu-nbd\n") && is_below(atoi(entry->d_name), top))
+			found = atoi(entry->d_name);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+/* Its server sees nothing of that: it stands still, as one that has not yet heard of its
+ * client. */
+static void the_server_of_a_killed_step_ends_and_lets_go_of_the_image(void **s)
+{
+	struct here *h = *s;
+	AUTO_DISK *d = NULL;
+	AUTO_ERR e = { 0 };
+	char ok = 0;
+	int up[2];
+	pid_t step, server;
+
+	assert_int_equal(img_create(h->path, "qcow2", MIB, &e), 0);
+	assert_int_equal(pipe2(up, O_CLOEXEC), 0);
+	step = fork();
+	if (step == 0) {
+		ok = disk_open_image(h->path, "qcow2", DISK_WRITE, NULL) != NULL;
+		io_write_full(up[1], &ok, 1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(io_read_full(up[0], &ok, 1), 1);
+	assert_int_equal(ok, 1);
+	server = server_of(step);
+	assert_true(server > 0);
+	assert_int_equal(kill(server, SIGSTOP), 0);
+	assert_null(disk_open_image(h->path, "qcow2", DISK_WRITE, &e));
+	kill(step, SIGKILL);
+	waitpid(step, NULL, 0);
+	alarm(60);
+	while (!(d = disk_open_image(h->path, "qcow2", DISK_WRITE, NULL)))
+		sched_yield();
+	alarm(0);
+	close(up[0]);
+	close(up[1]);
+}
+
 /* ---- a server that lies -------------------------------------------------------------- */
 
 /* What it says after the handshake, to the first request. */
@@ -545,6 +619,7 @@ int main(void)
 		T(an_image_in_use_is_opened_for_looking_only),
 		T(a_dirty_bitmap_tells_what_was_written_since_it_began),
 		T(an_image_in_use_is_told),
+		T(the_server_of_a_killed_step_ends_and_lets_go_of_the_image),
 		T(images_that_name_other_files_are_refused),
 		T(no_flipped_header_lets_a_reference_through),
 		T(an_nbd_server_that_lies_is_left),
