@@ -173,14 +173,30 @@ static void stand(struct job *j)
 	job_free(j);
 }
 
+/* What was skipped switches nothing off. */
+static bool later_switches_off(const struct job *j, bool finished)
+{
+	const struct graph *g = j->r->graph;
+
+	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++)
+		if (step_switches_off(g->nodes[i].step) &&
+		    strcmp(meta_status(j->r, j->m, i), "skipped") &&
+		    (!finished || meta_finished(j->r, j->m, i)))
+			return true;
+	return false;
+}
+
 /* Going on with a cutover the source may be off for good reason: what was finished
- * there stands as recorded when it cannot be asked. */
+ * there stands as recorded when it cannot be asked. Not so what held it still in a
+ * cutover that never switches off: then silence is no reason. */
 static bool stands_as_recorded(struct job *j, const json_t *result)
 {
 	const char *kind = result_kind(result);
 
 	if ((strcmp(kind, "down") && strcmp(kind, "lost")) ||
 	    j->s->phase != PHASE_CUTOVER || !meta_finished(j->r, j->m, j->node))
+		return false;
+	if ((j->s->module->flags & MOD_SOURCE_HELD) && !later_switches_off(j, false))
 		return false;
 	report_log(j->r, j->m, j->key, "its host does not answer; it stands as recorded");
 	stand(j);
@@ -191,16 +207,11 @@ static bool stands_as_recorded(struct job *j, const json_t *result)
  * stands. The step that switched it off is asked itself, see held_was_on_again(). */
 static bool beyond_reach(const struct job *j)
 {
-	const struct graph *g = j->r->graph;
 	enum module_place place = j->s->module->place;
 
-	if (j->s->phase != PHASE_CUTOVER || !meta_finished(j->r, j->m, j->node) ||
-	    (place != ON_SOURCE && place != ON_BOTH && place != ON_EACH))
-		return false;
-	for (uint32_t i = j->node + 1; i < g->first[j->m->index + 1]; i++)
-		if (step_switches_off(g->nodes[i].step) && meta_finished(j->r, j->m, i))
-			return true;
-	return false;
+	return j->s->phase == PHASE_CUTOVER && meta_finished(j->r, j->m, j->node) &&
+		(place == ON_SOURCE || place == ON_BOTH || place == ON_EACH) &&
+		later_switches_off(j, true);
 }
 
 static bool own_blocker(struct job *j)

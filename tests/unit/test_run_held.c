@@ -151,6 +151,19 @@ static void a_target_does_not_start_beside_a_source_that_no_step_proved_off(void
 	assert_cutover(g, 0);
 }
 
+/* What was frozen thaws with its agent: a recorded outcome is no hold. */
+static void a_hold_before_no_power_cut_does_not_stand_as_recorded(void **state)
+{
+	struct migration *g = *state;
+
+	g->p.steps[2].when = g->p.steps[3].when = "facts.pass.pass == 7";	/* off, start */
+	assert_cutover(g, 0);
+	g->f->w->down[0] = true;
+	assert_int_not_equal(migration_run(g, RUN_CUTOVER), 0);
+	g->f->w->down[0] = false;
+	assert_cutover(g, 0);
+}
+
 static void start_by_hand(struct fake *f, const char *module, const char *op)
 {
 	if (!strcmp(module, "cutover.start") && !strcmp(op, "probe") &&
@@ -547,6 +560,7 @@ int main(void)
 		TEST(a_source_that_is_off_and_known_to_have_stood_still_will_do),
 		TEST(who_is_half_off_already_is_asked_too),
 		TEST(a_target_does_not_start_beside_a_source_that_no_step_proved_off),
+		TEST(a_hold_before_no_power_cut_does_not_stand_as_recorded),
 		TEST(a_target_that_somebody_else_started_serves_too),
 		TEST(a_person_is_asked_again_by_a_run_that_goes_on),
 		TEST(a_source_that_is_on_beside_its_target_is_told_with_what_to_type),
