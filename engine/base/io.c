@@ -143,6 +143,11 @@ int io_write_file(int dirfd, const char *path, const void *p, size_t n, mode_t m
 	return sync_parent(dirfd, path);
 }
 
+int io_sync_parent(const char *path)
+{
+	return sync_parent(AT_FDCWD, path);
+}
+
 int io_sync_dir(const char *path)
 {
 	AUTO_FD fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -26,6 +26,8 @@ int io_write_file(int dirfd, const char *path, const void *p, size_t n,
 		  mode_t mode);
 /* Names made or removed in this directory are durable on return. */
 int io_sync_dir(const char *path);
+/* The directory that the file is in. */
+int io_sync_parent(const char *path);
 /* mkdir -p; existing directories are fine. */
 int io_mkdirs(const char *path, mode_t mode);
 /* rm -r, never following links, never crossing file systems. */

@@ -428,14 +428,16 @@ int copy_remove(struct ctx *c)
 	AUTO_ERR e = { 0 };
 	const char *name;
 	json_t *spec;
+	int owner;
 
 	if (layout_of(ctx_machine(c), &l, &e) < 0)
 		return ctx_fail_err(c, &e);
 	/* Never take away what is not ours. */
-	if (layout_owner(&l, ctx_machine(c), ctx_run(c), NULL) != 1)
+	owner = layout_owner(&l, ctx_machine(c), ctx_run(c), NULL);
+	if (owner < 0)
 		return 0;
 	json_object_foreach((json_t *)disks, name, spec)
-		if (copy_wants(c, name, spec) && remove_disk(c, name, &e) < 0)
+		if (owner && copy_wants(c, name, spec) && remove_disk(c, name, &e) < 0)
 			return ctx_fail_err(c, &e);
 	return layout_release(&l, &e) < 0 ? ctx_fail_err(c, &e) : 0;
 }

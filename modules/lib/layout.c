@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
 #include "modules/lib/imgkind.h"
+#include "modules/lib/map.h"
 #include "modules/lib/pool.h"
 
 #include <dirent.h>
@@ -17,6 +18,8 @@
 #include <unistd.h>
 
 #define RECORD ".place"
+#define MARKER ".drover"
+#define MARKER_NEW ".drover.new"	/* of a claim that was cut off: as good as nothing */
 
 int layout_of(const json_t *machine, struct layout *l, struct err *e)
 {
@@ -32,7 +35,7 @@ int layout_of(const json_t *machine, struct layout *l, struct err *e)
 		return err_hint(e, "say where in the plan: target: { dir: /path }");
 	}
 	l->dir = mem_printf("%s/%s", dir, name);
-	l->marker = mem_printf("%s/.drover", l->dir);
+	l->marker = mem_printf("%s/" MARKER, l->dir);
 	return 0;
 }
 
@@ -263,7 +266,8 @@ static int dir_empty(const char *path)
 	if (!d)
 		return errno == ENOENT ? 1 : -1;
 	while (empty && (de = readdir(d)))
-		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
+		    strcmp(de->d_name, MARKER_NEW) != 0)
 			empty = 0;
 	closedir(d);
 	return empty;
@@ -303,6 +307,13 @@ int layout_owner(const struct layout *l, const json_t *machine,
 	return 1;
 }
 
+static bool ends_in(const char *name, const char *tail)
+{
+	size_t n = strlen(name), t = strlen(tail);
+
+	return n > t && strcmp(name + n - t, tail) == 0;
+}
+
 /* Where a stranger's disks are is no concern of ours. */
 static void forget_records(const char *path)
 {
@@ -310,9 +321,7 @@ static void forget_records(const char *path)
 	struct dirent *de;
 
 	while (d && (de = readdir(d))) {
-		size_t n = strlen(de->d_name), tail = strlen(RECORD);
-
-		if (n > tail && strcmp(de->d_name + n - tail, RECORD) == 0)
+		if (ends_in(de->d_name, RECORD))
 			unlinkat(dirfd(d), de->d_name, 0);
 	}
 	if (d)
@@ -348,7 +357,14 @@ int layout_claim(const struct layout *l, const json_t *machine,
 	return 0;
 }
 
-/* Only the marker is left: then it may go. */
+/* Cut off before it had its name: of a marker, a record, a map. */
+static bool is_half(const char *name)
+{
+	return strcmp(name, MARKER_NEW) == 0 || ends_in(name, RECORD ".new") ||
+		ends_in(name, ".map" MAP_HALF);
+}
+
+/* Nothing is left but the marker, and what has no name yet: that goes first. */
 static bool only_marker(const char *path)
 {
 	DIR *d = opendir(path);
@@ -357,10 +373,13 @@ static bool only_marker(const char *path)
 
 	if (!d)
 		return false;
-	while ((de = readdir(d)))
-		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
-		    strcmp(de->d_name, ".drover") != 0)
+	while ((de = readdir(d))) {
+		if (is_half(de->d_name))
+			unlinkat(dirfd(d), de->d_name, 0);
+		else if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
+			 strcmp(de->d_name, MARKER) != 0)
 			only = false;
+	}
 	closedir(d);
 	return only;
 }

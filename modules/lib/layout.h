@@ -78,8 +78,8 @@ void layout_free(struct layout *l);
 void layout_disk_free(struct layout_disk *d);
 
 /* Whose directory is it? 1: ours (same lineage and machine), 0: nothing there or
- * an empty directory, -1 with e: somebody else's, or it cannot be told. `run` is
- * ctx_run(). */
+ * a directory that holds nothing but what a claim that was cut off left, -1 with e:
+ * somebody else's, or it cannot be told. `run` is ctx_run(). */
 int layout_owner(const struct layout *l, const json_t *machine,
 		 const json_t *run, struct err *e);
 /* Make the directory and the marker, if they are not there. With target.replace a

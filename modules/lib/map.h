@@ -73,6 +73,9 @@ struct map_update {
 	uint8_t digest[SHA256_LEN];
 };
 
+/* What a map's file is called, behind its name, until its header is in it. */
+#define MAP_HALF ".new"
+
 /* A new, empty map; the file must not exist. NULL with e. */
 struct map *map_create(const char *path, const struct map_id *id, struct err *e);
 /* NULL with e; e->sys is ENOENT when there is none. */

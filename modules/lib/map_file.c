@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -163,9 +164,24 @@ static struct map *map_new(const char *path, int fd)
 	return m;
 }
 
+/* Its header is there as soon as its name is: a map that is cut off here is none. */
+static int create(struct map *m, const char *half, struct err *e)
+{
+	if (access(m->path, F_OK) == 0) {
+		errno = EEXIST;
+		return err_sys(e, "cannot create map '%s'", m->path);
+	}
+	if (map_write_head(m, e) < 0)
+		return -1;
+	if (rename(half, m->path) < 0 || io_sync_parent(m->path) < 0)
+		return err_sys(e, "cannot create map '%s'", m->path);
+	return 0;
+}
+
 struct map *map_create(const char *path, const struct map_id *id, struct err *e)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	AUTO_FREE char *half = mem_printf("%s" MAP_HALF, path);
+	int fd = open(half, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	struct map *m;
 
 	if (fd < 0) {
@@ -176,9 +192,9 @@ struct map *map_create(const char *path, const struct map_id *id, struct err *e)
 	memcpy(m->h.magic, MAGIC, sizeof(m->h.magic));
 	m->h.id = *id;
 	io_random(m->h.birth, sizeof(m->h.birth));
-	if (map_write_head(m, e) == 0)
+	if (create(m, half, e) == 0)
 		return m;
-	unlink(path);
+	unlink(half);
 	map_close(m);
 	return NULL;
 }

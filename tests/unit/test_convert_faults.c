@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_convert_faults - the receiving end of a copy, and its undo, killed before each single
+ * change they make to a file or a directory, or refused it: whenever it was, the same call
+ * goes on to an equal copy, and undo leaves nothing at all. And maps that are not what they
+ * were.
+ *
+ * The calls that change files are those below instead of libc's: they count down.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "tests/unit/modtest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CHUNK (64u << 10)
+#define SIZE (7u * CHUNK + 4096)	/* no multiple of the chunk */
+#define STRIKES_MAX 200
+
+/* ---- what counts ------------------------------------------------------------------ */
+
+/* Shared with all children. */
+static struct strike {
+	int left;	/* changes until it comes; < 0: it does not */
+	int error;	/* what that one change ends with; 0: a kill */
+} *strike;
+
+/* True: this one does not come to pass. */
+static bool struck(void)
+{
+	if (__atomic_load_n(&strike->left, __ATOMIC_SEQ_CST) < 0 ||
+	    __atomic_fetch_sub(&strike->left, 1, __ATOMIC_SEQ_CST) != 0)
+		return false;
+	if (!strike->error)
+		kill(getpid(), SIGKILL);
+	errno = strike->error;
+	return true;
+}
+
+#define CHANGE(...) (struck() ? -1 : syscall(__VA_ARGS__))
+
+int mkdir(const char *path, mode_t mode)
+{
+	return (int)CHANGE(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+int unlink(const char *path)
+{
+	return (int)CHANGE(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+int rmdir(const char *path)
+{
+	return (int)CHANGE(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int rename(const char *from, const char *to)
+{
+	return (int)CHANGE(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int renameat(int a, const char *from, int b, const char *to)
+{
+	return (int)CHANGE(SYS_renameat2, a, from, b, to, 0);
+}
+
+int fsync(int fd)
+{
+	return (int)CHANGE(SYS_fsync, fd);
+}
+
+int fdatasync(int fd)
+{
+	return (int)CHANGE(SYS_fdatasync, fd);
+}
+
+int ftruncate(int fd, off_t size)
+{
+	return (int)CHANGE(SYS_ftruncate, fd, size);
+}
+
+int fallocate(int fd, int mode, off_t at, off_t n)
+{
+	return (int)CHANGE(SYS_fallocate, fd, mode, at, n);
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	return CHANGE(SYS_pwrite64, fd, p, n, at);
+}
+
+/* ---- the calls ---------------------------------------------------------------------- */
+
+struct rig {
+	char dir[64];
+	char *src, *home, *base;
+};
+
+static int set_up(void **state)
+{
+	struct rig *r = mem_alloc(sizeof(*r));
+	AUTO_FREE char *p = mem_alloc(SIZE);
+
+	strcpy(r->dir, "/tmp/drover-test.killed.XXXXXX");
+	assert_non_null(mkdtemp(r->dir));
+	r->src = mem_printf("%s/src.raw", r->dir);
+	r->home = mem_printf("%s/erp", r->dir);
+	r->base = mem_printf("%s/root.base.raw", r->home);
+	memset(p, 'x', SIZE);
+	memset(p + 2 * CHUNK, 0, CHUNK);
+	assert_int_equal(io_write_file(AT_FDCWD, r->src, p, SIZE, 0600), 0);
+	*state = r;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(io_remove_tree(r->dir), 0);
+	free(r->src);
+	free(r->home);
+	free(r->base);
+	free(r);
+	return 0;
+}
+
+static json_t *input(const struct rig *r, const char *role)
+{
+	return json_pack("{s:{s:i,s:i,s:s},s:{},s:s,"
+			 "s:{s:s,s:{s:s,s:s,s:{s:{s:s,s:s,s:b}}},s:{s:s,s:s,s:s,s:b,s:{}}},"
+			 "s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b}}",
+			 "args", "passes", 2, "chunk", (int)CHUNK, "changes", "digest",
+			 "facts", "role", role,
+			 "machine", "name", "erp",
+			 "source", "host", "a", "kind", "image",
+			 "disks", "root", "image", r->src, "format", "raw", "copy", 1,
+			 "target", "host", "b", "dir", r->dir, "format", "raw", "replace", 0,
+			 "disks",
+			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
+			 "lineage", "0123456789abcdef0123456789abcdef", "step", "convert.disks",
+			 "preview", 0);
+}
+
+static char said[300];	/* why the last call ended badly */
+static bool came;	/* the strike, in the last copy */
+
+static bool good(json_t *result)
+{
+	bool ok = jbool(result, "ok", false);
+
+	snprintf(said, sizeof(said), "%s", jstr(result, "error.text", ""));
+	json_decref(result);
+	return ok;
+}
+
+/* Both ends of an apply; true when the target's ended well. */
+static bool copies(struct rig *r, int at)
+{
+	struct modtest_end end[2] = {
+		{ .module = "convert.disks", .in = input(r, "source") },
+		{ .module = "convert.disks", .in = input(r, "target") },
+	};
+
+	strike->left = at;
+	modtest_both(end);
+	came = strike->left < 0;
+	strike->left = -1;
+	for (int i = 0; i < 2; i++) {
+		json_decref(end[i].in);
+		json_decref(end[i].events);
+	}
+	json_decref(end[0].out);
+	return good(end[1].out);
+}
+
+static bool undoes(struct rig *r, int at)
+{
+	AUTO_JSON *in = input(r, "target");
+	json_t *out;
+
+	strike->left = at;
+	out = modtest_call("convert.disks", "undo", in, NULL);
+	strike->left = -1;
+	return good(out);
+}
+
+static void scribble(struct rig *r, int k)
+{
+	AUTO_FD fd = open(r->src, O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(io_pwrite_full(fd, &k, sizeof(k), (uint64_t)(k % 7) * CHUNK + 9), 0);
+}
+
+static void assert_equal(const struct rig *r)
+{
+	size_t n = 0, m = 0;
+	AUTO_FREE char *a = io_read_file(AT_FDCWD, r->src, SIZE, &n);
+	AUTO_FREE char *b = io_read_file(AT_FDCWD, r->base, SIZE, &m);
+
+	assert_non_null(a);
+	assert_non_null(b);
+	assert_int_equal(n, m);
+	assert_memory_equal(a, b, n);
+}
+
+static void assert_no_trace(const struct rig *r, int k)
+{
+	if (access(r->home, F_OK) == 0)
+		fail_msg("change %d: something is left in %s", k, r->home);
+}
+
+/* ---- a kill, an error ----------------------------------------------------------------- */
+
+static void goes_on(struct rig *r, int error)
+{
+	int k;
+
+	strike->error = error;
+	for (k = 0; k < STRIKES_MAX; k++) {
+		bool ok = copies(r, k);
+
+		if (ok && !came)
+			break;		/* there are not so many changes */
+		if (ok)
+			assert_equal(r);
+		scribble(r, k);
+		if (!copies(r, -1))
+			fail_msg("change %d: it does not go on: %s", k, said);
+		assert_equal(r);
+		assert_true(undoes(r, -1));
+		assert_no_trace(r, k);
+	}
+	assert_in_range(k, 20, STRIKES_MAX - 1);
+}
+
+static void a_copy_killed_at_any_change_of_a_file_goes_on(void **s)
+{
+	goes_on(*s, 0);
+}
+
+static void a_copy_whose_disk_fails_at_any_change_goes_on(void **s)
+{
+	goes_on(*s, EIO);
+}
+
+static void a_copy_killed_at_any_change_of_a_file_is_undone_without_a_trace(void **s)
+{
+	struct rig *r = *s;
+	int k;
+
+	strike->error = 0;
+	for (k = 0; k < STRIKES_MAX && !copies(r, k); k++) {
+		if (!undoes(r, -1))
+			fail_msg("change %d: it cannot be undone: %s", k, said);
+		assert_no_trace(r, k);
+	}
+	assert_in_range(k, 20, STRIKES_MAX - 1);
+}
+
+static void an_undo_killed_at_any_change_of_a_file_ends_when_it_is_repeated(void **s)
+{
+	struct rig *r = *s;
+	int k;
+
+	strike->error = 0;
+	assert_true(copies(r, -1));
+	for (k = 0; k < STRIKES_MAX && !undoes(r, k); k++) {
+		if (!undoes(r, -1))
+			fail_msg("change %d: it cannot be undone: %s", k, said);
+		assert_no_trace(r, k);
+		assert_true(copies(r, -1));
+	}
+	assert_in_range(k, 4, STRIKES_MAX - 1);
+	assert_no_trace(r, k);
+}
+
+/* ---- maps that are not what they were ------------------------------------------------- */
+
+static char *map_of(const struct rig *r)
+{
+	return mem_printf("%s/root.map", r->home);
+}
+
+/* It goes on to an equal copy, or says that the map is damaged; then without both it does. */
+static void assert_mends(struct rig *r, const char *what, size_t at)
+{
+	AUTO_FREE char *map = map_of(r);
+
+	if (!copies(r, -1)) {
+		if (!strstr(said, "root.map': it is damaged"))
+			fail_msg("%s at %zu: %s", what, at, said);
+		assert_int_equal(unlink(map), 0);	/* as its hint says */
+		assert_int_equal(unlink(r->base), 0);
+		if (!copies(r, -1))
+			fail_msg("%s at %zu, without them: %s", what, at, said);
+	}
+	assert_equal(r);
+}
+
+static void a_map_cut_short_anywhere_is_mended_or_told(void **s)
+{
+	static const size_t cuts[] = { 0, 1, 300, 4095, 4096, 4396, 8191, 8192, 8193, 9000, 12287 };
+	struct rig *r = *s;
+	AUTO_FREE char *map = map_of(r);
+
+	for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+		assert_true(copies(r, -1));
+		scribble(r, (int)i);
+		assert_int_equal(truncate(map, (off_t)cuts[i]), 0);
+		assert_mends(r, "cut short", cuts[i]);
+	}
+}
+
+static void a_map_with_a_flipped_byte_anywhere_is_mended_or_told(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *map = map_of(r);
+
+	for (size_t at = 0; at < 12288; at += at < 8192 ? 97 : 613) {
+		AUTO_FD fd = -1;
+		char c = 0;
+
+		assert_true(copies(r, -1));
+		scribble(r, (int)at);
+		fd = open(map, O_RDWR | O_CLOEXEC);
+		assert_int_equal(io_pread_full(fd, &c, 1, at), 0);
+		c ^= 0x41;
+		assert_int_equal(io_pwrite_full(fd, &c, 1, at), 0);
+		assert_mends(r, "a flipped byte", at);
+	}
+}
+
+/* The map of an earlier pass, put back: of what it says rightly nothing is sent, and nothing
+ * in it tells that the disk is further on. Who reads it back sees it. */
+static void a_map_of_an_earlier_pass_is_found_out_by_the_proof(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *map = map_of(r), *before = NULL, *was = NULL;
+	size_t n = 0, m = 0;
+	AUTO_JSON *in = NULL, *out = NULL;
+
+	assert_true(copies(r, -1));
+	was = io_read_file(AT_FDCWD, r->src, SIZE, &m);
+	before = io_read_file(AT_FDCWD, map, 1 << 20, &n);
+	assert_non_null(before);
+	scribble(r, 5);
+	assert_true(copies(r, -1));
+	assert_equal(r);
+	assert_int_equal(io_write_file(AT_FDCWD, map, before, n, 0600), 0);
+	assert_int_equal(io_write_file(AT_FDCWD, r->src, was, m, 0600), 0);
+	in = input(r, "target");
+	out = modtest_call("validate.disks", "apply", in, NULL);
+	assert_false(jbool(out, "ok", true));
+	if (!strstr(jstr(out, "error.text", ""), "is not what was sent: byte 327680, length 65536"))
+		fail_msg("%s", jstr(out, "error.text", ""));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(a_copy_killed_at_any_change_of_a_file_goes_on),
+		T(a_copy_whose_disk_fails_at_any_change_goes_on),
+		T(a_copy_killed_at_any_change_of_a_file_is_undone_without_a_trace),
+		T(an_undo_killed_at_any_change_of_a_file_ends_when_it_is_repeated),
+		T(a_map_cut_short_anywhere_is_mended_or_told),
+		T(a_map_with_a_flipped_byte_anywhere_is_mended_or_told),
+		T(a_map_of_an_earlier_pass_is_found_out_by_the_proof),
+	};
+
+	strike = mmap(NULL, sizeof(*strike), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	strike->left = -1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
