@@ -3,9 +3,10 @@
  * process that carries packets from a tun device in the one to a tun device in the other, each
  * so many milliseconds late. What the kernel's netem would do.
  *
- *   farlink NETNS-A ADDRESS-A NETNS-B ADDRESS-B MILLISECONDS-EACH-WAY
+ *   farlink NETNS-A ADDRESS-A NETNS-B ADDRESS-B MILLISECONDS-EACH-WAY [LOSES]
  *
- * The addresses are IPv4, point to point; the devices are called far0. Prints "ready".
+ * The addresses are IPv4, point to point; the devices are called far0. Every LOSES-th packet
+ * of either way is lost. Prints "ready".
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -29,7 +30,7 @@
 #define SLOTS 16384		/* packets under way; beyond them they are lost */
 
 struct packet { uint64_t due; uint16_t len; uint8_t bytes[MTU]; };
-struct way { int from, to; struct packet *ring; size_t first, count; };
+struct way { int from, to; struct packet *ring; size_t first, count; unsigned seen; };
 
 static void check(int rc, const char *what)
 {
@@ -83,14 +84,15 @@ static int open_tun(const char *netns, const char *address, const char *peer)
 	return fd;
 }
 
-static void take(struct way *w, uint64_t late)
+static void take(struct way *w, uint64_t late, unsigned loses)
 {
 	struct packet lost, *p;
 	ssize_t n;
 
 	do {
-		p = w->count < SLOTS ? &w->ring[(w->first + w->count) % SLOTS] : &lost;
+		p = loses && w->seen % loses == loses - 1 ? &lost : w->count < SLOTS ? &w->ring[(w->first + w->count) % SLOTS] : &lost;
 		n = read(w->from, p->bytes, MTU);
+		w->seen += n > 0;
 		if (n > 0 && p != &lost) {
 			p->len = (uint16_t)n;
 			p->due = now_us() + late;
@@ -113,11 +115,12 @@ static void pass(struct way *w)
 
 int main(int argc, char **argv)
 {
-	uint64_t late = argc == 6 ? strtoull(argv[5], NULL, 10) * 1000 : 0;
+	uint64_t late = argc > 5 ? strtoull(argv[5], NULL, 10) * 1000 : 0;
+	unsigned loses = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0;
 	struct way w[2];
 
-	if (argc != 6) {
-		fprintf(stderr, "usage: farlink NETNS ADDRESS NETNS ADDRESS MILLISECONDS\n");
+	if (argc < 6) {
+		fprintf(stderr, "usage: farlink NETNS ADDRESS NETNS ADDRESS MILLISECONDS [LOSES]\n");
 		return 100;
 	}
 	w[0] = (struct way){ .from = open_tun(argv[1], argv[2], argv[4]) };
@@ -133,7 +136,7 @@ int main(int argc, char **argv)
 
 		poll(p, 2, wait);
 		for (int i = 0; i < 2; i++) {
-			take(&w[i], late);
+			take(&w[i], late, loses);
 			pass(&w[i]);
 		}
 	}
