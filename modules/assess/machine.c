@@ -37,6 +37,7 @@ struct look {
 static void set_identity(json_t *disk, const json_t *said, const struct disk *d)
 {
 	static const char *const keys[] = { "id", "serial", "path", "image", "store" };
+	AUTO_FREE char *device = disk_device(d->path);
 	json_t *ids = json_object();
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
@@ -44,6 +45,7 @@ static void set_identity(json_t *disk, const json_t *said, const struct disk *d)
 			jset_str(ids, keys[i], jstr(said, keys[i], NULL));
 	jset(disk, "ids", ids);
 	jset_str(disk, "path", d->path);
+	jset_str(disk, "device", device);
 	jset_str(disk, "kind", d->block ? "block" : "file");
 	jset_str(disk, "format", jstr(said, "format", "raw"));
 	jset_int(disk, "size", (int64_t)d->size);

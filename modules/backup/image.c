@@ -226,6 +226,19 @@ static json_t *index_of(const struct ctx *c, json_t *disks)
 	return j;
 }
 
+/* Who sends decides when it is over: what the plan wants must have come. */
+static int all_came(struct ctx *c, const json_t *disks, struct err *e)
+{
+	const char *name;
+	json_t *spec;
+
+	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec)
+		if (copy_wants(c, name, spec) && !json_object_get(disks, name))
+			return err_set(e, ERR_STEP, "cannot keep the backup: the source did not "
+				       "send disk '%s'", name);
+	return 0;
+}
+
 /* What an earlier attempt of this step left is gone on with. */
 static struct chunkstore *make_place(const struct spot *p, struct err *e)
 {
@@ -253,6 +266,8 @@ static int receive_all(struct ctx *c, const struct spot *p)
 		stream_fail(&s, &e);
 	while (rc == 1)
 		rc = stream_recv(&s, &r, &e);
+	if (rc == 0)
+		rc = all_came(c, disks, &e);
 	if (rc == 0) {
 		index = index_of(c, disks);
 		rc = backup_publish(p->growing, p->final, index, &e);

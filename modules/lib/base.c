@@ -270,6 +270,8 @@ struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
 	if (d->kind == AT_VOLUME)
 		jset_str(detail, "tag", tag);
 	d->room = 0;	/* of what was there before */
+	mem_free_ptr(&d->device);
+	d->device = d->kind == AT_DEVICE ? disk_device(d->base) : NULL;
 	if (base_check(c, disk, d, NULL, e) < 0 || base_fits(disk, d, size, e) < 0 ||
 	    note_open(d, base_size(d, size), e) < 0) {
 		json_decref(detail);

@@ -106,12 +106,51 @@ static const char *find_changes(struct sending *s, const char *name, const json_
 	return track_take(s->c, name, path, s->how->track_ms, t);
 }
 
+static const char *seen_device(struct ctx *c, const char *name)
+{
+	json_t *disk;
+	size_t i;
+
+	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk)
+		if (strcmp(jstr(disk, "name", ""), name) == 0)
+			return jstr(disk, "device", NULL);
+	return NULL;
+}
+
+/* A reboot may give the name of a disk to another one: that assess saw, and the one that
+ * this step copied first, must be there still. */
+static int same_device(struct sending *s, const char *name, const json_t *spec, struct err *e)
+{
+	AUTO_FREE char *path = disk_find(name, spec, NULL), *kept = NULL, *was = NULL;
+	AUTO_FREE char *now = path ? disk_device(path) : NULL;
+	const char *seen = seen_device(s->c, name), *first;
+	size_t n = 0;
+
+	if (!path)
+		return 0;	/* opening it says why */
+	kept = mem_printf("device.%s", name);
+	first = s->how->warm ? ctx_kept(s->c, kept, &n) : NULL;
+	was = first ? mem_strndup(first, n) : seen ? mem_strdup(seen) : NULL;
+	if (was && (!now || strcmp(now, was) != 0)) {
+		err_set(e, ERR_STEP, "cannot copy disk '%s': '%s' is another device (%s) than the "
+			"one that was seen before (%s)", name, path,
+			now ? now : "without a serial number", was);
+		return err_hint(e, "name it by its id (ls -l /dev/disk/by-id); for another disk in "
+				"its place: drover rollback PLAN --to convert, then drover run PLAN");
+	}
+	if (s->how->warm && now && !first && ctx_keep(s->c, kept, now, strlen(now)) < 0)
+		return err_set(e, ERR_STOPPED, "stopped");
+	return 0;
+}
+
 /* The disk as this pass reads it; NULL with e. why, t: as find_changes(). */
 static struct disk *open_disk(struct sending *s, const char *name, const json_t *spec,
 			      struct track_changes *t, const char **why, struct err *e)
 {
 	struct disk *d = NULL;
 
+	if (same_device(s, name, spec, e) < 0)
+		return NULL;
 	if (checkpoint_has(s->at, name))
 		d = checkpoint_open(s->at, name, t, why, e);
 	else

@@ -73,6 +73,9 @@ void disk_close_ptr(struct disk **d);
 /* What stands where a plan points: the path of the device or image. Caller frees;
  * NULL with e: nothing there, or several. */
 char *disk_find(const char *name, const json_t *spec, struct err *e);
+/* Which device stands there, whatever the kernel calls it since its last boot: by its own
+ * serial number, UUID or file. NULL: no device, or it has none of these. Caller frees. */
+char *disk_device(const char *path);
 /* What can be said without opening it for work: size, sector, block, mounted.
  * Read only; a qcow2's size is read from its header, of other images a confined qemu-nbd is
  * asked. */

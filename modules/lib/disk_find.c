@@ -153,6 +153,52 @@ char *disk_find(const char *name, const json_t *spec, struct err *e)
 	return NULL;
 }
 
+/* ---- which one it is ------------------------------------------------------- */
+
+/* A whole disk, by the first of these that it has. */
+static char *disk_identity(const char *dev)
+{
+	static const char *const attrs[] = { "dm/uuid", "md/uuid", "wwid", "device/wwid",
+					     "serial", "device/serial", "loop/backing_file" };
+	char *page;
+
+	for (size_t i = 0; i < ARRAY_LEN(attrs); i++) {
+		AUTO_FREE char *said = sys_attr(dev, attrs[i]);
+
+		if (said && *said)
+			return mem_printf("%s:%s", attrs[i], said);
+	}
+	page = sys_page80(dev);
+	if (page && *page) {
+		AUTO_FREE char *serial = page;
+
+		return mem_printf("serial:%s", serial);
+	}
+	free(page);
+	return NULL;
+}
+
+char *disk_device(const char *path)
+{
+	AUTO_FREE char *link = NULL, *sys = NULL, *file = NULL, *number = NULL, *whole = NULL;
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
+		return NULL;
+	link = mem_printf("/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	sys = realpath(link, NULL);
+	if (!sys)
+		return NULL;
+	file = mem_printf("%s/partition", sys);
+	number = io_read_file(AT_FDCWD, file, 32, NULL);
+	if (!number)
+		return disk_identity(strrchr(sys, '/') + 1);
+	number[strcspn(number, "\n")] = '\0';
+	*strrchr(sys, '/') = '\0';
+	whole = disk_identity(strrchr(sys, '/') + 1);
+	return whole ? mem_printf("%s, partition %s", whole, number) : NULL;
+}
+
 /* ---- looking ------------------------------------------------------------- */
 
 /* Is `dev`, one of its partitions, or something built on them in use? */

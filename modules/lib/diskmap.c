@@ -157,7 +157,13 @@ static const json_t *mount_of(const json_t *mounts, const char *dev)
 	return NULL;
 }
 
-/* The mount of what is built on the device in this sysfs directory. */
+static bool is_root(const json_t *mount)
+{
+	return strcmp(jstr(mount, "dir", ""), "/") == 0;
+}
+
+/* The mount of what is built on the device in this sysfs directory: of several volumes on
+ * one device the root, which tells whose machine this is. */
 static const json_t *mount_above(const char *sys, const json_t *mounts, char **kind,
 				 int depth)
 {
@@ -165,21 +171,27 @@ static const json_t *mount_above(const char *sys, const json_t *mounts, char **k
 	DIR *d = depth < 8 ? opendir(dir) : NULL;
 	const json_t *found = NULL;
 
-	for (struct dirent *de; d && !found && (de = readdir(d)); ) {
+	for (struct dirent *de; d && !(found && is_root(found)) && (de = readdir(d)); ) {
 		AUTO_FREE char *up = mem_printf("/sys/class/block/%s", de->d_name);
 		AUTO_FREE char *devp = mem_printf("%s/dev", up);
 		AUTO_FREE char *uuidp = mem_printf("%s/dm/uuid", up);
-		AUTO_FREE char *dev = NULL, *uuid = NULL;
+		AUTO_FREE char *dev = NULL, *uuid = NULL, *here = NULL;
+		const json_t *m;
 
 		if (de->d_name[0] == '.')
 			continue;
 		dev = sys_line(devp);
 		uuid = sys_line(uuidp);
+		here = uuid ? mem_strndup(uuid, strcspn(uuid, "-")) : mem_strdup("MD");
+		m = mount_of(mounts, dev);
+		if (!m)
+			m = mount_above(up, mounts, &here, depth + 1);
+		if (!m || (found && !is_root(m)))
+			continue;
+		found = m;
 		free(*kind);
-		*kind = uuid ? mem_strndup(uuid, strcspn(uuid, "-")) : mem_strdup("MD");
-		found = mount_of(mounts, dev);
-		if (!found)
-			found = mount_above(up, mounts, kind, depth + 1);
+		*kind = here;
+		here = NULL;
 	}
 	if (d)
 		closedir(d);

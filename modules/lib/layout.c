@@ -6,6 +6,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/disk.h"
 #include "modules/lib/imgkind.h"
 #include "modules/lib/map.h"
 #include "modules/lib/pool.h"
@@ -150,6 +151,19 @@ static char *copy_or_null(const json_t *o, const char *key)
 	return s ? mem_strdup(s) : NULL;
 }
 
+/* A reboot may give the name of a device to another one, with somebody's data on it. */
+static int same_device(const struct layout_disk *d, struct err *e)
+{
+	AUTO_FREE char *now = d->device ? disk_device(d->base) : NULL;
+
+	if (!d->device || access(d->base, F_OK) < 0 || (now && strcmp(now, d->device) == 0))
+		return 0;
+	err_set(e, ERR_STEP, "cannot use '%s': it is another device (%s) than the one that was "
+		"written to (%s)", d->base, now ? now : "without a serial number", d->device);
+	return err_hint(e, "find that one (ls -l /dev/disk/by-id), name it so under target.disks, "
+			"and remove '%s'", d->record);
+}
+
 /* 1: read, 0: there is none, -1 with e. */
 static int by_record(struct layout_disk *d, struct err *e)
 {
@@ -172,11 +186,12 @@ static int by_record(struct layout_disk *d, struct err *e)
 	d->volume = copy_or_null(doc, "volume");
 	d->pool = copy_or_null(doc, "pool");
 	d->boot = copy_or_null(doc, "boot");
+	d->device = copy_or_null(doc, "device");
 	d->room = (uint64_t)jint(doc, "room", 0);
 	d->moved = !json_equal(jget(doc, "said"), d->said);
 	d->recorded = true;
 	if (d->base && (d->kind != AT_VOLUME || (d->vg && d->volume)))
-		return 1;
+		return same_device(d, e) < 0 ? -1 : 1;
 	err_set(e, ERR_STEP, "cannot tell where a disk is: '%s' is damaged", d->record);
 	return err_hint(e, "bring it back, or move its directory away and copy again");
 }
@@ -193,6 +208,7 @@ int layout_record(const struct layout_disk *d, struct err *e)
 	jset_str(doc, "volume", d->volume);
 	jset_str(doc, "pool", d->pool);
 	jset_str(doc, "boot", d->boot);
+	jset_str(doc, "device", d->device);
 	if (d->room)
 		jset_int(doc, "room", (int64_t)d->room);
 	jset(doc, "said", json_incref(d->said));
@@ -243,7 +259,7 @@ int layout_of_begun(const json_t *machine, const char *disk,
 void layout_disk_free(struct layout_disk *d)
 {
 	char **const owned[] = { &d->base, &d->map, &d->overlay, &d->record, &d->vg,
-				 &d->volume, &d->pool, &d->boot };
+				 &d->volume, &d->pool, &d->boot, &d->device };
 
 	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
 		mem_free_ptr(owned[i]);

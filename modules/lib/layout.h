@@ -45,6 +45,7 @@ struct layout_disk {
 	char *overlay;
 	char *record;		/* <disk>.place */
 	char *vg, *volume;	/* AT_VOLUME: group and name; else NULL */
+	char *device;		/* AT_DEVICE, recorded: which one (disk_device()), or NULL */
 	char *pool;		/* the libvirt pool that it came from, or NULL */
 	json_t *said;		/* {path, dir, vg, pool, format} as the plan has it now */
 	const char *format;	/* one of imgkind.h; static */

@@ -572,6 +572,81 @@ static void a_device_is_filled_and_given_back_blank(void **s)
 	assert_string_equal(jstr(dirty, "error.text", ""), text);
 }
 
+/* As after a reboot in which devices change their names. */
+static void a_device_that_got_the_name_of_another_is_left_alone(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *file = mem_printf("%s/device", r->dir), *name = NULL, *first = NULL;
+	AUTO_FREE char *other = mem_printf("%s/other", r->dir), *second = NULL, *text = NULL;
+	char byte[11] = "";
+	AUTO_JSON *made = NULL, *again = NULL, *undone = NULL;
+
+	first = geteuid() ? NULL : loop_of(file, SIZE);
+	second = first ? loop_of(other, SIZE) : NULL;
+	if (!second)
+		skip();
+	const char *detach[] = { "losetup", "-d", first, second, NULL };
+
+	name = mem_printf("%s/sdb", r->dir);
+	assert_int_equal(symlink(first, name), 0);
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:s}}", "root", "path", name));
+	made = both(r, "convert.disks", NULL);
+	put(other, 100, "somebody's", 10);
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(symlink(second, name), 0);
+	again = both(r, "convert.disks", NULL);
+	undone = at(r, "target", "convert.disks", "undo");
+	run_ok(detach);
+	assert_true(jbool(made, "ok", false));
+	text = mem_printf("cannot use '%s': it is another device (loop/backing_file:%s) than the "
+			  "one that was written to (loop/backing_file:%s)", name, other, file);
+	assert_string_equal(jstr(again, "error.text", ""), text);
+	assert_string_equal(jstr(undone, "error.text", ""), text);
+	{
+		AUTO_FD fd = open(other, O_RDONLY);
+
+		assert_int_equal(io_pread_full(fd, byte, 10, 100), 0);
+	}
+	assert_string_equal(byte, "somebody's");
+}
+
+static void a_source_that_got_the_name_of_another_is_not_read(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *other = mem_printf("%s/other", r->dir), *text = NULL;
+	AUTO_FREE char *file = mem_strdup(r->src), *first = NULL, *second = NULL;
+	AUTO_JSON *out = NULL, *seen = NULL, *kept = NULL;
+
+	first = geteuid() ? NULL : loop_of(file, SIZE);
+	second = first ? loop_of(other, SIZE) : NULL;
+	if (!second)
+		skip();
+	const char *detach[] = { "losetup", "-d", first, second, NULL };
+
+	free(r->src);
+	r->src = mem_printf("%s/sda", r->dir);
+	assert_int_equal(symlink(first, r->src), 0);
+	jset(r->facts, "machine", json_pack("{s:[{s:s,s:o}]}", "disks", "name", "root", "device",
+					    json_sprintf("loop/backing_file:%s", file)));
+	out = both(r, "convert.disks", NULL);
+	assert_int_equal(unlink(r->src), 0);
+	assert_int_equal(symlink(second, r->src), 0);
+	json_decref(both(r, "cutover.pass", &seen));
+	/* assess saw the other one meanwhile; the copy is of the first */
+	jset(r->facts, "machine", json_pack("{s:[{s:s,s:o}]}", "disks", "name", "root", "device",
+					    json_sprintf("loop/backing_file:%s", other)));
+	jset(r->kept, "device.root", json_pack("{s:o}", "text",
+					       json_sprintf("loop/backing_file:%s", file)));
+	json_decref(both(r, "convert.disks", &kept));
+	run_ok(detach);
+	assert_true(jbool(out, "ok", false));
+	text = mem_printf("cannot copy disk 'root': '%s' is another device "
+			  "(loop/backing_file:%s) than the one that was seen before "
+			  "(loop/backing_file:%s)", r->src, other, file);
+	assert_string_equal(jstr(seen, "error.text", ""), text);
+	assert_string_equal(jstr(kept, "error.text", ""), text);
+}
+
 static void a_device_that_is_too_small_is_refused(void **s)
 {
 	struct rig *r = *s;
@@ -1064,6 +1139,27 @@ static void a_backup_is_listed_verified_restored_and_undone(void **s)
 	assert_int_equal(rmdir(place), 0);	/* nothing is left in it */
 }
 
+/* The sending end says when it is over, but not what a backup is. */
+static void a_backup_without_a_disk_of_the_plan_is_none(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	struct modtest_end end[2] = { { .module = "backup.image", .in = input(r, "source") },
+				      { .module = "backup.image", .in = input(r, "target") } };
+
+	jset(jget(end[1].in, "machine.source.disks"), "data",
+	     json_pack("{s:s,s:s,s:b}", "image", r->src, "format", "raw", "copy", 1));
+	modtest_both(end);
+	assert_error(end[1].out, "cannot keep the backup: the source did not send disk 'data'", "");
+	for (int i = 0; i < 2; i++) {
+		json_decref(end[i].in);
+		json_decref(end[i].events);
+	}
+	json_decref(end[0].out);
+	assert_state(r, "target", "backup.image", "absent");
+	assert_null(listed(r, place, 0));
+}
+
 static void a_flipped_byte_of_a_backup_is_found(void **s)
 {
 	struct rig *r = *s;
@@ -1210,6 +1306,8 @@ int main(void)
 		FOREIGN(an_image_that_cannot_grow_is_told),
 		AS(a_disk_that_its_format_cannot_hold_is_told, "vpc"),
 		RAW(a_device_is_filled_and_given_back_blank),
+		RAW(a_device_that_got_the_name_of_another_is_left_alone),
+		RAW(a_source_that_got_the_name_of_another_is_not_read),
 		RAW(a_device_that_is_too_small_is_refused),
 		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),
 		RAW(a_proof_finds_one_changed_byte_and_says_where),
@@ -1230,6 +1328,7 @@ int main(void)
 		RAW(free_space_is_copied_when_the_plan_says_so),
 		RAW(free_space_of_a_disk_that_a_guest_has_is_read),
 		RAW(a_backup_is_listed_verified_restored_and_undone),
+		RAW(a_backup_without_a_disk_of_the_plan_is_none),
 		RAW(a_flipped_byte_of_a_backup_is_found),
 		RAW(a_restore_that_was_cut_off_goes_on),
 		RAW(a_second_backup_costs_what_differs),
