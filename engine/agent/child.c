@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -97,6 +98,14 @@ static void confine(int frames, int stream, pid_t parent)
 		_exit(1);
 }
 
+/* A stream's buffers are chunks of a MiB, taken and given back for each: mapped anew each
+ * time, zeroing their pages costs as much as hashing them. */
+static void keep_buffers(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 16 << 20);
+	mallopt(M_TRIM_THRESHOLD, 32 << 20);
+}
+
 static _Noreturn void call(const struct child_spec *spec, pid_t parent)
 {
 	struct ctx *c = ctx_new(FD_FRAMES, spec->step, spec->input,
@@ -104,6 +113,8 @@ static _Noreturn void call(const struct child_spec *spec, pid_t parent)
 
 	c->agent = parent;
 	c->pace = spec->pace;
+	if (spec->stream >= 0)
+		keep_buffers();
 	arrange_signals(spec->stream >= 0);
 	_exit(ctx_call(c, spec->module, spec->op) < 0 ? 1 : 0);
 }
