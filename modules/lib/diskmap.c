@@ -56,6 +56,8 @@ int diskmap_read(struct disk *d, json_t *disk, struct err *e)
 	set_or_null(disk, "table_id", t.id);
 	jset_bool(disk, "grub", t.grub);
 	jset_bool(disk, "backup_table", t.backup);
+	if (t.kind == TABLE_GPT && !d->block)	/* nothing else of a file tells its sectors */
+		jset_int(disk, "sector", t.sector);
 	for (size_t i = 0; i < t.count; i++)
 		jadd(parts, partition(&whole, &t.parts[i]));
 	if (t.kind == TABLE_NONE) {

@@ -141,14 +141,30 @@ static const char *chipset(const json_t *guest)
 	return "q35";
 }
 
+/* Its tables count in sectors of the source: the guest must see the same. QEMU's SATA disks
+ * have sectors of 512 bytes only. */
+static int sector_of(const struct vm_from *from, const char *name, bool virtio, int64_t *sector,
+		     struct err *e)
+{
+	*sector = jint(named(jget(from->fact, "disks"), name), "sector", 512);
+	if (virtio || *sector <= 512)
+		return 0;
+	err_set(e, ERR_STEP, "cannot define '%s': disk '%s' has sectors of %lld bytes, which only a "
+		"virtio disk can have, and none of the guest's kernels drives one",
+		jstr(from->machine, "name", ""), name, (long long)*sector);
+	return err_hint(e, "install a kernel with virtio_blk in the guest first");
+}
+
 static int add_disk(const struct vm_from *from, const char *name, bool virtio,
 		    bool first, json_t *disks, struct err *e)
 {
 	const json_t *fact = json_object_get(from->disks, name);
 	AUTO_LAYOUT_DISK place = {0};
+	int64_t sector;
 	json_t *d;
 
-	if (layout_of_disk(from->machine, name, &place, e) < 0)
+	if (layout_of_disk(from->machine, name, &place, e) < 0 ||
+	    sector_of(from, name, virtio, &sector, e) < 0)
 		return -1;
 	d = json_object();
 	jset_str(d, "name", name);
@@ -157,6 +173,8 @@ static int add_disk(const struct vm_from *from, const char *name, bool virtio,
 	jset_str(d, "base", jstr(fact, "path", place.base));
 	jset_str(d, "base_format", jstr(fact, "format", place.format));
 	jset_str(d, "bus", virtio ? "virtio" : "sata");
+	if (sector > 512)
+		jset_int(d, "sector", sector);
 	if (first)
 		json_array_insert_new(disks, 0, d);
 	else

@@ -61,6 +61,7 @@ static void xml_platform(struct xml *x, const json_t *def)
 static void xml_disk(struct xml *x, const json_t *disk, size_t i)
 {
 	bool virtio = is(disk, "bus", "virtio"), block = jbool(disk, "block", false);
+	long long sector = (long long)jint(disk, "sector", 0);	/* 0: 512, as always */
 
 	xml_open(x, "disk");
 	xml_attr(x, "type", block ? "block" : "file");
@@ -75,6 +76,12 @@ static void xml_disk(struct xml *x, const json_t *disk, size_t i)
 	xml_attrf(x, "dev", "%s%c", virtio ? "vd" : "sd", (char)('a' + (int)(i % 26)));
 	xml_attr(x, "bus", virtio ? "virtio" : "sata");
 	xml_close(x);
+	if (sector) {
+		xml_open(x, "blockio");
+		xml_attrf(x, "logical_block_size", "%lld", sector);
+		xml_attrf(x, "physical_block_size", "%lld", sector);
+		xml_close(x);
+	}
 	xml_open(x, "boot");
 	xml_attrf(x, "order", "%zu", i + 1);
 	xml_close(x);
@@ -182,8 +189,11 @@ static void blockdev(json_t *argv, const char *driver, const char *node,
 static void argv_disk(json_t *argv, const json_t *disk, const struct vm_run *run, size_t i)
 {
 	const json_t *other = json_object_get(run->disks, jstr(disk, "name", ""));
-	AUTO_FREE char *node = mem_printf("disk%zu", i);
+	AUTO_FREE char *node = mem_printf("disk%zu", i), *blocks = NULL;
+	long long sector = (long long)jint(disk, "sector", 0);
 
+	blocks = sector ? mem_printf(",logical_block_size=%lld,physical_block_size=%lld", sector,
+				     sector) : mem_strdup("");
 	if (other)
 		blockdev(argv, "qcow2", node, "file", json_string_value(other), "discard",
 			 json_string("unmap"));
@@ -192,8 +202,8 @@ static void argv_disk(json_t *argv, const json_t *disk, const struct vm_run *run
 			 jbool(disk, "block", false) ? "host_device" : "file",
 			 jstr(disk, "path", ""), "discard", json_string("unmap"));
 	opt(argv, "-device", is(disk, "bus", "virtio") ?
-	    "virtio-blk-pci,drive=disk%zu,id=vd%zu,bootindex=%zu" :
-	    "ide-hd,drive=disk%zu,id=sd%zu,bootindex=%zu", i, i, i + 1);
+	    "virtio-blk-pci,drive=disk%zu,id=vd%zu,bootindex=%zu%s" :
+	    "ide-hd,drive=disk%zu,id=sd%zu,bootindex=%zu%s", i, i, i + 1, blocks);
 }
 
 static void argv_nic(json_t *argv, const json_t *nic, size_t i)

@@ -29,6 +29,7 @@
 struct rig {
 	char dir[64];
 	char *src, *target, *base, *map;
+	char *loop;		/* a device that ends with the test, or NULL */
 	const char *format;
 	json_t *facts;
 	json_t *kept;
@@ -116,8 +117,12 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct rig *r = *state;
+	const char *detach[] = { "losetup", "-d", r->loop, NULL };
 
+	if (r->loop)
+		run_ok(detach);
 	assert_int_equal(io_remove_tree(r->dir), 0);
+	free(r->loop);
 	free(r->src);
 	free(r->target);
 	free(r->base);
@@ -509,9 +514,9 @@ static void a_disk_that_its_format_cannot_hold_is_told(void **s)
 		     "say format: qcow2, raw or vhdx under target.disks.root");
 }
 
-static char *loop_of(const char *path, off_t size)
+static char *loop_with(const char *path, off_t size, const char *sector)
 {
-	const char *argv[] = { "losetup", "-f", "--show", path, NULL };
+	const char *argv[] = { "losetup", "-b", sector, "-f", "--show", path, NULL };
 	struct proc p = { .argv = argv, .timeout_ms = 60000 };
 	AUTO_FD fd = open(path, O_WRONLY | O_CREAT, 0600);
 	char *out;
@@ -525,6 +530,67 @@ static char *loop_of(const char *path, off_t size)
 	out[strcspn(out, "\n")] = '\0';
 	proc_free(&p);
 	return out;
+}
+
+static char *loop_of(const char *path, off_t size)
+{
+	return loop_with(path, size, "512");
+}
+
+/* The disk as assess.machine describes it. */
+static void is_described_with_4096(struct rig *r)
+{
+	AUTO_JSON *out = at(r, "source", "assess.machine", "probe");
+	const json_t *disk = json_array_get(jget(out, "facts.machine.stable.disks"), 0);
+	const json_t *part = json_array_get(jget(disk, "partitions"), 0);
+
+	assert_int_equal(jint(disk, "sector", 0), 4096);
+	assert_int_equal(jint(part, "start", 0), 4 * MIB);
+	assert_int_equal(jint(part, "size", 0), 16 * MIB);
+}
+
+/* A disk with such sectors, and its copy, which lies in a file. */
+static void a_disk_with_sectors_of_4096_bytes_is_copied_and_known_as_one(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *file = mem_printf("%s/device", r->dir);
+	char *loop = r->loop = geteuid() ? NULL : loop_with(file, 24 * MIB, "4096");
+	const char *table[] = { "sfdisk", "-q", "--no-reread", loop, NULL };
+	static const char script[] = "label: gpt\nstart=1024, size=4096\n";
+	struct proc p = { .argv = table, .timeout_ms = 60000, .input = script,
+			  .input_len = strlen(script) };
+
+	if (!loop)
+		skip();
+	assert_int_equal(proc_run(&p, NULL), 0);
+	proc_free(&p);
+	fill(loop, 5 * MIB, 3 * MIB, 4);
+	free(r->src);
+	r->src = mem_strdup(loop);
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	assert_same(r);
+	is_described_with_4096(r);
+	free(r->src);
+	r->src = mem_strdup(r->base);
+	is_described_with_4096(r);
+}
+
+/* The source ends in the middle of the target's last sector. */
+static void a_device_with_sectors_of_4096_bytes_is_filled(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *file = mem_printf("%s/device", r->dir), *n = mem_printf("%u", SIZE);
+	char *loop = r->loop = geteuid() ? NULL : loop_with(file, SIZE + 4096 - 512, "4096");
+	const char *cmp[] = { "cmp", "-n", n, r->src, loop, NULL };
+
+	if (!loop)
+		skip();
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:s}}", "root", "path", loop));
+	do_both(r, "convert.disks");
+	do_at(r, "target", "validate.disks", "apply");
+	run_ok(cmp);
+	do_at(r, "target", "convert.disks", "undo");
 }
 
 /* A device as target: the right one is filled, and blank again after undo. */
@@ -1309,6 +1375,8 @@ int main(void)
 		RAW(a_device_that_got_the_name_of_another_is_left_alone),
 		RAW(a_source_that_got_the_name_of_another_is_not_read),
 		RAW(a_device_that_is_too_small_is_refused),
+		RAW(a_disk_with_sectors_of_4096_bytes_is_copied_and_known_as_one),
+		RAW(a_device_with_sectors_of_4096_bytes_is_filled),
 		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),
 		RAW(a_proof_finds_one_changed_byte_and_says_where),
 		RAW(what_is_damaged_is_sent_again_and_nothing_else),

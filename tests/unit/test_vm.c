@@ -216,6 +216,30 @@ static void vm_of_a_block_device_says_so_in_both_texts(void **state)
 				     "\\\"/dev/data/erp-data\\\"}"));
 }
 
+static void vm_keeps_sectors_of_4096_bytes_or_says_why_not(void **state)
+{
+	struct world *w = *state;
+	struct vm_run run = { .accel = NULL };
+	AUTO_JSON *def = NULL, *argv = NULL;
+	AUTO_FREE char *xml = NULL;
+
+	jset_int(json_array_get(jget(w->fact, "disks"), 1), "sector", 4096);
+	def = define(w);
+	xml = vm_xml(def);
+	assert_non_null(strstr(xml, "<blockio logical_block_size='4096' "
+				    "physical_block_size='4096'/>"));
+	assert_null(strstr(strstr(xml, "<blockio") + 1, "<blockio"));	/* of that disk alone */
+	argv = vm_argv(def, &run);
+	assert_true(has_word(argv, "virtio-blk-pci,drive=disk0,id=vd0,bootindex=1,"
+			     "logical_block_size=4096,physical_block_size=4096"));
+	json_object_set_new(w->guest, "kernels", json_pack("[{s:s,s:b}]", "version", "2.6.9",
+							   "virtio", 0));
+	assert_null(define(w));
+	assert_string_equal(w->e.what, "cannot define 'erp': disk 'root' has sectors of 4096 bytes, "
+			    "which only a virtio disk can have, and none of the guest's kernels drives "
+			    "one");
+}
+
 static void vm_argv_lets_no_path_become_an_option(void **state)
 {
 	struct world *w = *state;
@@ -293,6 +317,7 @@ int main(void)
 		T(vm_refuses_what_makes_no_machine),
 		T(vm_argv_says_the_same_machine_as_the_xml),
 		T(vm_of_a_block_device_says_so_in_both_texts),
+		T(vm_keeps_sectors_of_4096_bytes_or_says_why_not),
 		T(vm_argv_lets_no_path_become_an_option),
 		T(vm_xml_is_valid_by_libvirts_schema),
 		T(serve_unit_quotes_every_argument),
