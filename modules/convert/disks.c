@@ -273,8 +273,10 @@ static const char *why_not(const struct checkpoint_view *v, bool bitmap, const c
 	return path ? track_why_not(path) : NULL;
 }
 
-/* What must be followed and cannot be is told before anything is copied. */
-static int must_follow(struct ctx *c)
+#define AUTO_HINT "say changes: auto, and such a disk is compared whole"
+
+/* What the plan insists on following and cannot be followed: NULL, or the text. Owned. */
+static char *unfollowed(struct ctx *c)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	const char *how = jstr(ctx_args(c), "changes", "auto"), *name;
@@ -283,18 +285,36 @@ static int must_follow(struct ctx *c)
 	json_t *spec;
 
 	if (!bitmap && strcmp(how, "trace") != 0)
-		return 0;
+		return NULL;
 	json_object_foreach((json_t *)disks, name, spec) {
 		const char *why = copy_wants(c, name, spec) ?
 			why_not(v, bitmap, name, spec) : NULL;
 
-		if (!why)
-			continue;
-		ctx_hint(c, "say changes: auto, and such a disk is compared whole");
-		return ctx_fail(c, bitmap ? "cannot follow disk '%s' by a dirty bitmap: %s" :
-				"cannot trace the writes of disk '%s': %s", name, why);
+		if (why)
+			return mem_printf(bitmap ? "cannot follow disk '%s' by a dirty bitmap: %s" :
+					  "cannot trace the writes of disk '%s': %s", name, why);
 	}
-	return 0;
+	return NULL;
+}
+
+/* No failure of a probe: a rollback asks too. */
+static void say_unfollowed(struct ctx *c)
+{
+	AUTO_FREE char *text = unfollowed(c);
+
+	if (text)
+		ctx_finding(c, "blocker", "convert.changes", AUTO_HINT, "%s", text);
+}
+
+/* Before anything is copied. */
+static int must_follow(struct ctx *c)
+{
+	AUTO_FREE char *text = unfollowed(c);
+
+	if (!text)
+		return 0;
+	ctx_hint(c, AUTO_HINT);
+	return ctx_fail(c, "%s", text);
 }
 
 /* The machine writes faster than passes bring it over. */
@@ -320,8 +340,9 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (!at_source(c))
 		return probe_target(c, state);
 	*state = STATE_DONE;	/* the target says how far it is */
-	if (copy_probe_source(c) < 0 || must_follow(c) < 0)
+	if (copy_probe_source(c) < 0)
 		return -1;
+	say_unfollowed(c);
 	copy_probe_changes(c, changes_of(c));
 	judge_downtime(c);
 	return 0;
@@ -337,7 +358,9 @@ static int apply(struct ctx *c)
 
 	if (copy_args(c, &h) < 0)
 		return -1;
-	return at_source(c) ? copy_send(c, &h) : copy_receive(c, &h);
+	if (!at_source(c))
+		return copy_receive(c, &h);
+	return must_follow(c) < 0 ? -1 : copy_send(c, &h);
 }
 
 /* A base that changes under a test copy corrupts it, silently. */

@@ -156,6 +156,11 @@ static int tidy(struct checkpoint_pass *p, struct err *e)
 
 	if (virt_backup_end(&p->virt, p->name, e) < 0)
 		return -1;
+	if (virt_backs_up(&p->virt, "")) {	/* libvirt would wait for half a minute */
+		err_set(e, ERR_STEP, "another backup of it runs");
+		return err_hint(e, "its progress: virsh domjobinfo %s; when it is over, the same "
+				"command again", p->virt.uuid);
+	}
 	for (i = 0; i < p->count; i++)
 		unlink(p->parts[i].scratch);
 	if (p->how.held)

@@ -87,7 +87,8 @@ struct checkpoint_pass {
 /* Begin a backup, and a checkpoint with it unless that is NULL. */
 int virt_backup(const struct virt *v, const char *backup, const char *checkpoint,
 		struct err *e);
-/* Does the backup that runs now, if any, serve at a socket of which `part` is a part? */
+/* Does the backup that runs now, if any, serve at a socket of which `part` is a part? With
+ * "" any does. */
 bool virt_backs_up(const struct virt *v, const char *part);
 /* End that backup if so; no other begins meanwhile. */
 int virt_backup_end(const struct virt *v, const char *part, struct err *e);

@@ -176,7 +176,7 @@ bool virt_backs_up(const struct virt *v, const char *part)
 	AUTO_JSON *xml = v->dir ? read_xml((const char *[]){ "backup-dumpxml", v->which, NULL },
 					   NULL) : NULL;
 
-	return strstr(xml_word(xml, "server", "socket", ""), part) != NULL;
+	return xml && strstr(xml_word(xml, "server", "socket", ""), part);
 }
 
 int virt_backup_end(const struct virt *v, const char *part, struct err *e)

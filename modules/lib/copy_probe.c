@@ -170,9 +170,22 @@ static void tell_way(struct ctx *c)
 		ctx_change(c, '=', "the data goes through drover");
 }
 
+/* Of a running domain. */
+static void tell_instant(struct ctx *c, const struct checkpoint_view *v, const char *name,
+			 const json_t *spec)
+{
+	AUTO_FREE char *dir = checkpoint_scratch(v, spec);
+
+	if (dir)
+		ctx_change(c, '=', "%s: read at one instant, a backup that libvirt keeps for the "
+			   "pass; what the guest overwrites meanwhile lies in '%s' until its end",
+			   name, dir);
+}
+
 int copy_probe_source(struct ctx *c)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	AUTO_VIEW *v = checkpoint_view(c);
 	const char *name;
 	json_t *spec;
 	size_t n = 0;
@@ -185,6 +198,7 @@ int copy_probe_source(struct ctx *c)
 		n++;
 		if (probe_disk(c, name, spec) < 0)
 			return -1;
+		tell_instant(c, v, name, spec);
 	}
 	if (n > 0) {
 		tell_way(c);
@@ -204,15 +218,10 @@ static const char *why_no_trace(const char *path, const json_t *spec)
 static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy_changes how,
 		       const char *name, const json_t *spec, const char **why)
 {
-	AUTO_FREE char *dir = checkpoint_scratch(v, spec);
 	enum checkpoint_way way = checkpoint_of(v, name, spec, why);
 	bool tells = way == CHECKPOINT_FOLLOWS && how != CHANGES_DIGEST;
 	bool begins = way == CHECKPOINT_CAN && how == CHANGES_TRACE;
 
-	if (dir)
-		ctx_change(c, '=', "%s: read at one instant, a backup that libvirt keeps for the "
-			   "pass; what the guest overwrites meanwhile lies in '%s' until its end",
-			   name, dir);
 	if (tells)
 		ctx_change(c, '=', "%s: its dirty bitmap is kept; a pass reads what was written",
 			   name);

@@ -138,6 +138,7 @@ gate_open
 expect 0 "$DROVER" preview plan.yaml
 said '\+ vda: a checkpoint of libvirt, later passes read what was written since'
 said "= vda: read at one instant, .* lies in '/srv/images' until its end"
+said '= vdc: read at one instant'
 said '\. vdb: .* compares digests: libvirt keeps dirty bitmaps in qcow2 images that stand alone only'
 expect 0 "$DROVER" run plan.yaml -v
 said 'vda: pass 1, .* all of it was read: its writes are noted from now on'
@@ -173,6 +174,17 @@ lab_on a fallocate -l 200M /srv/images/big
 expect 1 "$DROVER" sync plan.yaml
 said "cannot read the disks of the running domain 'old': cannot go on reading '$disk' while its domain runs: .* is left free beside it"
 lab_on a rm /srv/images/big
+
+cat >"$srv/other.xml" <<END
+<domainbackup mode='pull'>
+  <server transport='unix' socket='$(lab_on a sh -c 'echo /var/lib/libvirt/qemu/domain-*')/other.sock'/>
+  <disks><disk name='vda' backup='yes' type='file'><scratch file='/srv/images/other'/></disk></disks>
+</domainbackup>
+END
+virsh backup-begin old --backupxml /srv/other.xml || fail "no other backup"
+expect 1 "$DROVER" sync plan.yaml
+said "cannot read the disks of the running domain 'old': another backup of it runs"
+virsh domjobabort old
 
 # QEMU is killed: no bitmap is whole
 lab_on a pkill -KILL qemu-system

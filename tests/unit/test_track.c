@@ -483,8 +483,8 @@ static void the_preview_says_how_and_why(void **s)
 	file = input(r, "source");
 	jset(jget(file, "machine.source.disks.root"), "path", json_string(r->img));
 	files = modtest_call("convert.disks", "probe", file, NULL);
-	assert_string_equal(jstr(files, "error.text", ""), "cannot trace the writes of disk "
-			    "'root': it is no block device");
+	assert_string_equal(jstr(json_array_get(jget(files, "findings"), 0), "text", ""),
+			    "cannot trace the writes of disk 'root': it is no block device");
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
