@@ -158,6 +158,7 @@ static struct disk *open_disk(struct sending *s, const char *name, const json_t 
 	if (!d && !err_is(e))
 		d = disk_open_source(name, spec, 0, e);
 	if (s->how->mend) {
+		track_changes_free(t);
 		nothing_changed(t);
 		*why = NULL;
 	}
@@ -167,9 +168,11 @@ static struct disk *open_disk(struct sending *s, const char *name, const json_t 
 /* The target has all of it: what is written from here on counts for the next pass. */
 static void confirm(struct sending *s, const char *name, const uint8_t root[SHA256_LEN])
 {
+	if (s->how->mend)
+		return;		/* of what is followed nothing was taken */
 	if (checkpoint_has(s->at, name))
 		checkpoint_confirm(s->at, name, root);
-	else if (s->how->changes != CHANGES_DIGEST && !s->how->mend)
+	else if (s->how->changes != CHANGES_DIGEST)
 		track_confirm(s->c, name, root, s->how->track_ms);
 }
 

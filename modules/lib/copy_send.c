@@ -60,7 +60,7 @@ static uint32_t send_pass(struct sending *s)
 	if (checkpoint_begin(s->c, &h, &s->at) < 0)
 		return 0;
 	lowest = send_disks(s);
-	checkpoint_end(s->at, lowest != 0);
+	checkpoint_end(s->at, lowest != 0 && !s->how->mend);
 	s->at = NULL;
 	if (lowest)
 		sum_up(s, lowest);
