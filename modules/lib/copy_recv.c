@@ -186,7 +186,7 @@ static int begin_mend(struct target *t, bool held, struct err *e)
 
 	map_state(t->m, &s);
 	t->k.known = t->k.same = true;
-	t->k.pass = s.pass + !held;
+	t->k.pass = s.pass + (!held || s.pass == 0);
 	return map_begin_mend(t->m, t->k.pass, e);
 }
 
