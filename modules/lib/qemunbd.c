@@ -26,6 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define LOCK_TRIES 40		/* while another process writes to an image ... */
+#define LOCK_NAP_US 250000	/* ... this far apart */
 #define END_MS 30000		/* how long it may take to end by itself */
 #define NOISE_MAX 4096
 #define FIRST_FD 3		/* where a program finds what it was given to listen on */
@@ -419,6 +421,8 @@ static void explain(const char *path, int noise, struct err *e)
 		err_set(e, ERR_STEP, "cannot open image '%s': another process uses it", path);
 		e->sys = EBUSY;
 		err_hint(e, "stop it first, or copy from inside the running machine");
+		if (e)
+			e->sys = EBUSY;
 		return;
 	}
 	err_move(&why, e);
@@ -473,7 +477,22 @@ static struct disk *open_image(const char *path, struct what w, struct err *e)
 struct disk *qemunbd_open(const char *path, const char *format, unsigned flags,
 			  struct err *e)
 {
-	return open_image(path, (struct what){ .format = format, .flags = flags }, e);
+	struct what w = { .format = format, .flags = flags };
+	AUTO_ERR why = { 0 };
+	struct disk *d;
+
+	/* An attempt that was cut off a moment ago may still be putting down what it had. */
+	for (int left = flags & DISK_WRITE ? LOCK_TRIES : 1; left > 0; left--) {
+		err_clear(&why);
+		d = open_image(path, w, &why);
+		if (d || why.sys != EBUSY)
+			break;
+		if (left > 1)
+			usleep(LOCK_NAP_US);
+	}
+	if (!d)
+		err_move(e, &why);
+	return d;
 }
 
 struct disk *qemunbd_open_live(const char *path, struct err *e)
