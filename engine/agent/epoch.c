@@ -69,17 +69,28 @@ static int lock(int fd, int how, int type, int64_t from, int64_t n)
 	return fcntl(fd, how, &l);
 }
 
-/* The time since boot at which a process began: a pid alone may be another's by now. */
+/* The time since boot at which a process began: a pid alone may be another's by now. 0: there
+ * is none, or it is dead and nobody has asked how. */
 static int64_t started(int64_t pid)
 {
 	AUTO_FREE char *path = mem_printf("/proc/%lld/stat", (long long)pid);
 	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, RECORD_MAX, NULL);
 	const char *p = text ? strrchr(text, ')') : NULL;
 
+	if (p && strncmp(p, ") Z", 3) == 0)
+		return 0;
 	for (int field = 2; p && field < 22; field++)
 		if ((p = strchr(p, ' ')))
 			p++;
 	return p ? strtoll(p, NULL, 10) : 0;
+}
+
+/* Does [pid, started] still run? */
+static bool is_alive(const json_t *agent)
+{
+	int64_t pid = json_integer_value(json_array_get(agent, 0));
+
+	return pid > 1 && started(pid) == json_integer_value(json_array_get(agent, 1));
 }
 
 static json_t *record_read(int fd)
@@ -94,7 +105,26 @@ static json_t *record_read(int fd)
 	return json_object();		/* nobody yet, or torn by a power cut: gone with it */
 }
 
-static int record_write(int fd, const json_t *run)
+/* The agents that this run had before and that still live: [[pid, started], ...]; new. */
+static json_t *lost_agents(const json_t *record)
+{
+	json_t *alive = json_array(), *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(record, "lost"), i, one)
+		if (is_alive(one))
+			jadd(alive, json_incref(one));
+	if (jint(record, "agent", 0) == getppid())
+		return alive;
+	one = json_pack("[I, I]", (json_int_t)jint(record, "agent", 0),
+			(json_int_t)jint(record, "started", -1));
+	if (is_alive(one))
+		json_array_append(alive, one);
+	json_decref(one);
+	return alive;
+}
+
+static int record_write(int fd, const json_t *run, json_t *lost)
 {
 	AUTO_JSON *o = json_object();
 	AUTO_FREE char *text = NULL;
@@ -105,19 +135,28 @@ static int record_write(int fd, const json_t *run)
 	jset_str(o, "holder", jstr(run, "holder", ""));
 	jset_int(o, "agent", getppid());
 	jset_int(o, "started", started(getppid()));
+	json_object_set(o, "lost", lost);
 	text = json_canonical(o);
 	n = strlen(text);
 	return n > RECORD_MAX || io_pwrite_full(fd, text, n, 0) < 0 ||
 		ftruncate(fd, (off_t)n) < 0 ? -1 : 0;
 }
 
-/* The agent of the run that is replaced ends its steps, and itself. */
-static void end_agent(const json_t *record)
+/* An agent that is told to ends its steps, and itself. */
+static void end_agent(int64_t pid, int64_t since)
 {
-	int64_t pid = jint(record, "agent", 0);
-
-	if (pid > 1 && pid != getppid() && started(pid) == jint(record, "started", -1))
+	if (pid > 1 && pid != getppid() && started(pid) == since)
 		kill((pid_t)pid, SIGTERM);
+}
+
+static void end_lost(const json_t *lost)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)lost, i, one)
+		end_agent(json_integer_value(json_array_get(one, 0)),
+			  json_integer_value(json_array_get(one, 1)));
 }
 
 /* The RESULT of a step that may not go on. `copy`: of a run of the same epoch. */
@@ -147,8 +186,8 @@ static int refuse(struct ctx *c, const json_t *record, bool copy)
 	return ctx_set_failure(c, "refused", 0, jstr(result, "error.text", ""));
 }
 
-/* Under the guard: is it ours, or do we take it? */
-static int claim(struct ctx *c, int fd, const json_t *run)
+/* Under the guard: is it ours, or do we take it? *lost: agents to wait for; the caller's. */
+static int claim(struct ctx *c, int fd, const json_t *run, json_t **lost)
 {
 	AUTO_JSON *record = record_read(fd);
 	int64_t mine = jint(run, "epoch", 0), theirs = jint(record, "epoch", 0);
@@ -156,10 +195,12 @@ static int claim(struct ctx *c, int fd, const json_t *run)
 
 	if (theirs > mine || (theirs == mine && !same))
 		return refuse(c, record, theirs == mine);
-	if ((!same || jint(record, "agent", 0) != getppid()) && record_write(fd, run) < 0)
+	*lost = same ? lost_agents(record) : json_array();
+	if ((!same || jint(record, "agent", 0) != getppid()) && record_write(fd, run, *lost) < 0)
 		return ctx_fail_sys(c, "cannot remember who works on this host");
 	if (!same)
-		end_agent(record);
+		end_agent(jint(record, "agent", 0), jint(record, "started", -1));
+	end_lost(*lost);
 	return lock(fd, F_SETLK, F_RDLCK, FIRST + mine, 1) < 0 ?
 		ctx_fail_sys(c, "cannot hold the run's epoch on this host") : 0;
 }
@@ -189,6 +230,31 @@ static int wait_for_older(struct ctx *c, int fd, int64_t mine)
 	return 0;
 }
 
+/* Until the agents that this run has lost are gone: an agent goes after its steps. */
+static int wait_for_lost(struct ctx *c, const json_t *lost)
+{
+	struct timespec tick = { 0, TICK_MS * 1000000L };
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)lost, i, one)
+		for (int ms = 0; is_alive(one); ms += TICK_MS) {
+			if (ctx_cancelled(c))
+				return -1;
+			if (ms >= WAIT_MS) {
+				ctx_hint(c, "look at it there; it must end before this run may go on");
+				return ctx_fail(c, "cannot change anything here: an agent whose "
+						"connection was lost does not end, process %lld",
+						(long long)json_integer_value(json_array_get(one, 0)));
+			}
+			if (ms == 0)
+				ctx_log(c, "waits for what was at work here when the connection was "
+					"lost");
+			nanosleep(&tick, NULL);
+		}
+	return 0;
+}
+
 /* The record of the run's plan and state; NULL: it is no run that changes things. */
 static char *record_name(const json_t *run)
 {
@@ -204,6 +270,7 @@ int epoch_claim(struct ctx *c)
 {
 	const json_t *run = ctx_run(c);
 	AUTO_FREE char *name = record_name(run);
+	AUTO_JSON *lost = NULL;
 	AUTO_FD dir = -1;
 	int fd, rc;	/* fd stays open: closing it would let go of the locks */
 
@@ -217,9 +284,11 @@ int epoch_claim(struct ctx *c)
 	fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || lock(fd, F_SETLKW, F_WRLCK, GUARD, 1) < 0)
 		return ctx_fail_sys(c, "cannot remember who works on this host");
-	rc = claim(c, fd, run);
+	rc = claim(c, fd, run, &lost);
 	lock(fd, F_SETLK, F_UNLCK, GUARD, 1);
-	return rc < 0 ? -1 : wait_for_older(c, fd, jint(run, "epoch", 0));
+	if (rc < 0 || wait_for_lost(c, lost) < 0)
+		return -1;
+	return wait_for_older(c, fd, jint(run, "epoch", 0));
 }
 
 json_t *epoch_lost(const json_t *run)

@@ -3,7 +3,8 @@
 # Two engines with one state, one of them asleep: an engine is stopped in the midst of a step, a
 # second goes on with a copy of its state. The first one's step is ended before the second one
 # begins it; woken, the first is refused at the next change and told who works there. So is an
-# engine with an older copy; a person who repeats the command takes over.
+# engine with an older copy; a person who repeats the command takes over. One engine whose
+# connection was lost comes back: what its agent there, who knows of nothing, has at work is ended first.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
 lab_host b 10.66.0.12
@@ -66,3 +67,27 @@ said '(a newer run|a run with another copy) of this( |$)'
 [ "$(cat "$srv/once")" = once ] || fail "an old copy of the state changed something"
 expect 0 "$DROVER" run plan.yaml --state old
 [ -z "$(lab_on b find / -xdev -name 'drover-epochs*' 2>/dev/null)" ] || fail "an epoch is on a disk"
+
+# the agent does not see the loss: its sshd sleeps
+cat >lost.yaml <<-END
+plan: lost
+hosts:
+  b: { ssh: root@10.66.0.12, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+  here: { local: true }
+machines:
+  erp:
+    source: { host: here, images: { root: "$LAB/plan/disk.raw" } }
+    target: { host: b, dir: /srv/out2, format: raw }
+    convert: [ command: { id: slow, at: target, argv: [/srv/slow], probe: [grep, -qs, end, /srv/log] } ]
+END
+rm "$srv/go"
+: >"$srv/log"
+"$DROVER" run lost.yaml >"$LAB/c.out" 2>&1 &
+c=$!
+wait_for 60 begun 1 || { cat "$LAB/c.out"; fail "the step does not begin"; }
+lab_on b pkill -STOP -P 1 -x sshd || fail "no session to put to sleep"
+ss -K dst 10.66.0.12 >/dev/null 2>&1
+wait_for 90 begun 2 || { cat "$LAB/c.out"; fail "the step does not begin again"; }
+[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || fail "one step is at work twice"
+touch "$srv/go"
+wait $c || { cat "$LAB/c.out"; fail "the engine that came back ended with $?"; }

@@ -13,6 +13,9 @@
 #                       once FILE holds KIB: what is then under way stays so, at any speed.
 #                       gate_shut: true once it is; gate_open: everything passes again.
 
+# cut_after NAME MIB FROM OUT   the link to NAME goes down once MIB more than FROM (link_bytes NAME) were carried to it,
+#                       and stays so in the midst of a transfer; OUT is shown when it does not come to that.
+
 export COLUMNS=1000	# lines are not broken: where would depend on the length of LAB
 
 lab_enter() {
@@ -155,4 +158,17 @@ gate_end() {
 	[ -z "${gate_pid:-}" ] || { kill "$gate_pid"; wait "$gate_pid"; } 2>/dev/null
 	gate_pid=
 	rm -f "$LAB"/gate.{ready,shut,open}
+}
+
+link_bytes() { ip -s link show "v-$1" | awk 'at { print $1; exit } /TX:/ { at = 1 }'; }
+_carried_or_over() { [ "$(link_bytes "$1")" -gt "$2" ] || grep -q '^Next: ' "$3"; }
+_waits_to_be_sent() { ss -Htn state established dst "$1" | awk '$2 > 0 { n = 1 } END { exit !n }'; }
+cut_after() {
+	local ip
+	ip=$(sed -n 's/^ListenAddress //p' "$LAB/hosts/$1/ssh/sshd_config")
+	wait_for 600 _carried_or_over "$1" $(($3 + ($2 << 20))) "$4" && ! grep -q '^Next: ' "$4" ||
+		{ cat "$4"; fail "no $2 MiB come to $1"; }
+	ip link set "v-$1" down
+	wait_for 60 _waits_to_be_sent "$ip" || { cat "$4"; fail "nothing was under way when the link was cut"; }
+	echo "the link to $1 is cut, $((($(link_bytes "$1") - $3) >> 20)) MiB were carried"
 }
