@@ -287,6 +287,8 @@ static const struct key power_command_keys[] = {
 	ROW("on", P_ARGV, "switches it on again", .required = true),
 	ROW("status", P_ARGV, "prints on or off as its first word", .required = true),
 	ROW("at", P_STR, "the host that runs them; default the source's"),
+	ROW("stdin", P_STR, "what each of them reads; \"secret:NAME\" keeps it out of the record",
+	    .words = PARAM_SECRET),
 	END
 };
 static const struct key power_libvirt_keys[] = {

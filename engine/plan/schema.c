@@ -81,7 +81,7 @@ static bool secret_fits(struct loader *l, const struct param *p, const struct ya
 	if (!may) {
 		err_hint(load_error(l, n, "'%s' cannot be a secret", p->name),
 			 "a secret may stand in become.sudo.password, in the values of a check's "
-			 "`with` and in a command's `stdin`");
+			 "`with`, and in the `stdin` of a command and of source.power.command");
 		return false;
 	}
 	for (uint32_t i = 0; secrets && secrets->kind == YAML_MAP && i < secrets->count; i++)

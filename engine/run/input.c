@@ -180,6 +180,33 @@ static json_t *args_with_secrets(const struct op *o, json_t *args, struct err *e
 	return json_incref(out ? out : args);
 }
 
+/* Does it switch power: where the plan says, or, at the source, what it is to shut down? */
+static bool switches_power(const struct module *mod, const json_t *spec)
+{
+	const char *at = jstr(spec, "source.power.command.at", "");
+
+	return mod->place == ON_POWER ||
+	       ((mod->flags & MOD_SOURCE_HELD) && mod->undo &&
+		(!strcmp(at, "source") || !strcmp(at, jstr(spec, "source.host", "?"))));
+}
+
+/* What its power's programs read, for those who run them; to all others it stays a
+ * reference. New; NULL with e. */
+static json_t *spec_with_secret(const struct op *o, json_t *spec, struct err *e)
+{
+	const char *said = jstr(spec, "source.power.command.stdin", NULL);
+	json_t *own;
+
+	if (!plan_is_secret(said) || !switches_power(o->module, spec))
+		return json_incref(spec);
+	said = plan_secret(o->r->plan, said, e);
+	if (!said)
+		return NULL;
+	own = json_deep_copy(spec);
+	jset_str(jget(own, "source.power.command"), "stdin", said);
+	return own;
+}
+
 json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e)
 {
 	static const char *const none[] = { NULL };
@@ -189,7 +216,7 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	AUTO_JSON *facts = o->bare ? facts_of_others(o->m, key) :
 			   json_incref(o->m->facts);
 	AUTO_FREE char *asked = json_canonical(args);
-	AUTO_JSON *filled = NULL;
+	AUTO_JSON *filled = NULL, *known = NULL;
 	char hash[SHA256_HEX];
 	json_t *in, *run;
 
@@ -198,11 +225,12 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 		return NULL;
 	}
 	filled = args_with_secrets(o, args, e);
-	if (!filled)
+	known = spec_with_secret(o, spec, e);
+	if (!filled || !known)
 		return NULL;
 	in = json_object();
 	json_object_set(in, "args", filled);
-	json_object_set(in, "machine", spec);
+	json_object_set(in, "machine", known);
 	/* A check reads what it likes; a module gets what it says it wants. */
 	jset(in, "facts", facts_merged(facts, mod->place == IN_ENGINE ? NULL :
 				       mod->wants ? mod->wants : none));

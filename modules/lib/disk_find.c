@@ -160,13 +160,17 @@ static char *disk_identity(const char *dev)
 {
 	static const char *const attrs[] = { "dm/uuid", "md/uuid", "wwid", "device/wwid",
 					     "serial", "device/serial", "loop/backing_file" };
-	char *page;
+	char *page, *gone;
 
 	for (size_t i = 0; i < ARRAY_LEN(attrs); i++) {
 		AUTO_FREE char *said = sys_attr(dev, attrs[i]);
 
-		if (said && *said)
-			return mem_printf("%s:%s", attrs[i], said);
+		if (!said || !*said)
+			continue;
+		gone = strstr(said, " (deleted)");	/* of a loop's file: it is the same */
+		if (gone && gone[10] == '\0')
+			*gone = '\0';
+		return mem_printf("%s:%s", attrs[i], said);
 	}
 	page = sys_page80(dev);
 	if (page && *page) {

@@ -24,6 +24,12 @@ int power_of(struct ctx *c, struct power *p)
 	const json_t *command = jget(spec, "command"), *libvirt = jget(spec, "libvirt");
 
 	*p = (struct power){ .c = c, .name = ctx_machine_name(c) };
+	if (strncmp(jstr(command, "stdin", ""), PARAM_SECRET, strlen(PARAM_SECRET)) == 0) {
+		ctx_hint(c, "say there which host runs them: at: %s",
+			 jstr(ctx_machine(c), "source.host", "HOST"));
+		return ctx_fail(c, "cannot switch '%s' from here: the secret that the programs of "
+				"source.power.command read is for the host that it names", p->name);
+	}
 	if (command) {
 		static const char *const verbs[] = { "off", "on", "status" };
 
@@ -52,7 +58,9 @@ int power_of(struct ctx *c, struct power *p)
 static int run(const struct power *p, const char *const *argv, struct str *out,
 	       struct err *e)
 {
+	const char *input = p->kind == POWER_COMMAND ? jstr(p->spec, "stdin", NULL) : NULL;
 	struct proc it = { .argv = argv, .timeout_ms = out ? ASK_MS : SWITCH_MS,
+			   .input = input, .input_len = input ? strlen(input) : 0,
 			   .max_output = 65536, .stopped = ctx_stopped, .arg = p->c };
 	int rc = proc_run(&it, e);
 

@@ -201,13 +201,40 @@ machines:
 plan.yaml:12:45: 'argv' cannot be a secret
    12 |       - command: { id: bare, argv: ["echo", "secret:kvm"] }
       |                                             ^
-  a secret may stand in become.sudo.password, in the values of a check's `with` and in a command's `stdin`
+  a secret may stand in become.sudo.password, in the values of a check's `with`, and in the `stdin` of a command and of source.power.command
 plan.yaml:13:47: 'argv' cannot be a secret
    13 |       - command: { id: hidden, argv: ["echo", "${pass}"] }
       |                                               ^
-  a secret may stand in become.sudo.password, in the values of a check's `with` and in a command's `stdin`
+  a secret may stand in become.sudo.password, in the values of a check's `with`, and in the `stdin` of a command and of source.power.command
 plan.yaml:14:52: no secret is called 'kmv'
    14 |       - command: { id: typo, argv: ["cat"], stdin: "secret:kmv" }
       |                                                    ^
   did you mean 'kvm'?
 3 errors
+
+=== what switches a machine's power may read a secret
+--- file plan.yaml
+plan: x
+secrets: { ipmi: { env: IPMI } }
+hosts:
+  a: { ssh: a.example }
+  here: { local: true }
+machines:
+  one:
+    source:
+      host: a
+      disks: [/dev/sda]
+      power:
+        command:
+          "off": [ipmi-off]
+          "on": [ipmi-on]
+          status: [ipmi-status]
+          at: here
+          stdin: "secret:ipmi"
+    target: { host: here, dir: /srv/new }
+    convert:
+      - disks: {}
+--- sh
+drover check --expand plan.yaml | grep stdin
+--- stdout
+          stdin: secret:ipmi

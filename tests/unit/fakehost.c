@@ -488,6 +488,7 @@ static void fake_start(struct host *h, struct call *c)
 	k->next = fh->calls;
 	fh->calls = k;
 	c->impl = k;
+	fh->f->input = c->input;
 	if (fh->f->on_call)
 		fh->f->on_call(fh->f, c->module, c->op);
 	note(fh->f, c);

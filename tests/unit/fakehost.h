@@ -76,6 +76,7 @@ struct fake {
 	int64_t wall_s;			/* by so much its clock on the wall was set */
 	const char *boot;		/* of the engine's machine; NULL: always the same */
 	int answer;			/* to what is asked: 1, 0, -1 nobody */
+	const struct json_t *input;	/* of the call that begins; borrowed */
 	/* Before each call begins: a test may turn the world. NULL: nobody does. */
 	void (*on_call)(struct fake *f, const char *module, const char *op);
 };

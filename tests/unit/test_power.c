@@ -232,6 +232,24 @@ static void quiesce_asks_a_person_again_in_a_later_run(void **state)
 	state_is(w, "cutover.quiesce", "done");
 }
 
+static void off_hands_a_secret_to_its_programs_on_stdin(void **state)
+{
+	struct world *w = *state;
+	json_t *command = command_of(w);
+
+	jset_str(command, "stdin", "pass 4711");
+	jset(command, "off", sh("read -r p; [ \"$p\" = 'pass 4711' ] && echo off > %s", w->power));
+	jset(command, "status", sh("read -r p; [ \"$p\" = 'pass 4711' ] && cat %s", w->power));
+	must(w, "cutover.off", "apply");
+	power_is(w, "off");
+	state_is(w, "cutover.off", "done");
+	jset(command, "status", sh("cat %s", w->power));	/* it may leave it unread */
+	state_is(w, "cutover.off", "done");
+	jset_str(command, "stdin", "secret:ipmi");		/* nobody filled it in */
+	fails(w, "cutover.off", "probe", "cannot switch 'm' from here: the secret that the "
+	      "programs of source.power.command read is for the host that it names");
+}
+
 static void off_without_power_wants_images_that_nobody_uses(void **state)
 {
 	struct world *w = *state;
@@ -660,6 +678,7 @@ int main(void)
 		T(off_fails_when_the_order_fails_and_the_machine_stays_on),
 		T(off_asks_a_person_where_the_plan_says_manual),
 		T(off_asks_a_person_again_in_a_later_run),
+		T(off_hands_a_secret_to_its_programs_on_stdin),
 		T(quiesce_asks_a_person_again_in_a_later_run),
 		T(off_without_power_wants_images_that_nobody_uses),
 		T(off_sees_a_loop_device_that_stands_on_an_image),

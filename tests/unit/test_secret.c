@@ -133,6 +133,38 @@ static void evidence_is_recorded_without_it(void **s)
 	migration_free(g);
 }
 
+/* ---- in a run: who gets it --------------------------------------------------------- */
+
+static void only_off_sees_it(struct fake *f, const char *module, const char *op)
+{
+	AUTO_FREE char *text = json_canonical(f->input);
+	bool has = strstr(text, "pass 4711"), named = strstr(text, "secret:ipmi");
+
+	(void)op;
+	if (has == named || has != !strcmp(module, "cutover.off"))
+		fail_msg("%s %s the secret", module, has ? "was given" : "was not given");
+}
+
+static void what_switches_power_goes_where_power_is_switched(void **s)
+{
+	struct migration *g = migration_passing();
+	json_t *power = jget(plan_machine_spec(g->p.plan, 0), "source.power.command");
+	AUTO_JSON *files = NULL;
+	AUTO_FREE char *text = NULL;
+
+	(void)s;
+	jset(g->p.plan->secrets, "ipmi", json_pack("{s:s}", "prompt", "never asked"));
+	vault_put(vault_of(g), "ipmi", "pass 4711", 9);
+	jset_str(power, "stdin", "secret:ipmi");
+	g->f->on_call = only_off_sees_it;
+	assert_int_equal(migration_run(g, RUN_CUTOVER), 0);
+	assert_int_equal(fake_applies(g->f, "cutover.off"), 1);
+	files = migration_files(g);
+	text = json_canonical(files);
+	assert_null(strstr(text, "pass 4711"));
+	migration_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +175,7 @@ int main(void)
 		cmocka_unit_test(a_ledger_entry_that_tells_one_fails_the_step),
 		cmocka_unit_test(a_fact_that_tells_one_fails_the_step),
 		cmocka_unit_test(evidence_is_recorded_without_it),
+		cmocka_unit_test(what_switches_power_goes_where_power_is_switched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
