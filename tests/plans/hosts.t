@@ -237,4 +237,4 @@ machines:
 --- sh
 drover check --expand plan.yaml | grep stdin
 --- stdout
-          stdin: secret:ipmi
+          stdin: "secret:ipmi"
