@@ -110,6 +110,17 @@ static int admit_after(struct run *r, struct mach *m, int phase, const char *ver
 	return 0;
 }
 
+/* What a step found that is not done: it will be asked anew. */
+static void forget_unfinished(struct run *r, struct mach *m)
+{
+	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1]; i++) {
+		AUTO_FREE char *key = step_key(r->graph->nodes[i].step);
+
+		if (!meta_finished(r, m, i))
+			findings_forget(m, key);
+	}
+}
+
 static int admit_go(struct run *r, struct mach *m, struct err *e)
 {
 	const char *serves = meta_serves(r, m);
@@ -131,13 +142,6 @@ static int admit_cutover(struct run *r, struct mach *m, struct err *e)
 {
 	if (jbool(meta_of(r, m), "finalized", false))
 		return leave_out(r, m, "it is finalized");
-	/* What its own steps found they are asked for anew. */
-	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1]; i++) {
-		AUTO_FREE char *key = step_key(r->graph->nodes[i].step);
-
-		if (r->graph->nodes[i].step->phase == PHASE_CUTOVER && !meta_finished(r, m, i))
-			findings_forget(m, key);
-	}
 	if (findings_blocker(m, NULL) && phase_blocked(r, m, "cut over"))
 		return -1;
 	return admit_after(r, m, PHASE_CUTOVER, "cut over", e);
@@ -191,6 +195,8 @@ static int admit_finalize(struct run *r, struct mach *m, struct err *e)
 
 static int admit(struct run *r, struct mach *m, struct err *e)
 {
+	if (r->kind == RUN_GO || r->kind == RUN_CUTOVER)
+		forget_unfinished(r, m);
 	switch (r->kind) {
 	case RUN_GO:			return admit_go(r, m, e);
 	case RUN_CUTOVER:		return admit_cutover(r, m, e);

@@ -72,9 +72,10 @@ static void after(struct job *j, const json_t *result)
 			findings_absorb(j->r, j->m, j->key, result);
 			if (!held_too_long(j))
 				held_succeed(j, result, "done", true);
-		} else if (!step_try_again(j, j->applied) && !mend_begin(j)) {
+		} else if (!step_try_again(j, j->applied)) {
 			absorb_both(j, result);
-			job_fail(j, j->applied);
+			if (!mend_begin(j))
+				job_fail(j, j->applied);
 		}
 		return;
 	}

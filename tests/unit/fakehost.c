@@ -270,7 +270,10 @@ static void step_apply(struct fake_call *k)
 	const struct fake_rule *r = k->rule;
 
 	if (k->stage == 0 && r->harm && !r->role && fake_get(k->f, r->harm) > 0) {
-		end_error(k, "damaged", "byte 0 is not what was sent");
+		end_call(k, json_pack("{s:b, s:{s:s, s:s}, s:[{s:s, s:s, s:s}]}", "ok", 0,
+			"error", "kind", "damaged", "text", "byte 0 is not what was sent",
+			"findings", "severity", "blocker", "code", "disk.damaged", "text",
+			"byte 0"));
 		return;
 	}
 	switch (k->stage++) {

@@ -346,9 +346,28 @@ static void what_comes_to_harm_every_time_fails_the_step(void **state)
 	assert_string_equal(g->err.what, "byte 0 is not what was sent; it was sent "
 			    "again 3 times");
 	assert_int_equal(fake_get(g->f, "b.harm"), 96);
+	assert_non_null(fake_event(g->f, "finding", "code", "disk.damaged"));
 	/* The storage was changed meanwhile. */
 	fake_set(g->f, "b.harm", 0);
 	assert_status(g, RUN_GO, 0);
+}
+
+/* Nobody can bring it over again once the source is off; the step can be asked again. */
+static void damage_beneath_a_target_that_serves_is_told_and_asked_again(void **state)
+{
+	struct migration *g = *state;
+
+	assert_status(g, RUN_GO, 0);
+	migration_rule(g, "cutover.start")->harm = "b.harm";
+	migration_rule(g, "convert.disks")->harm = NULL;
+	fake_set(g->f, "b.harm", 99);
+	assert_status(g, RUN_CUTOVER, ERR_STEP);
+	assert_string_equal(g->err.what, "byte 0 is not what was sent; it was sent again 3 times");
+	assert_non_null(fake_event(g->f, "finding", "code", "disk.damaged"));
+	assert_status(g, RUN_FINALIZE, ERR_STEP);
+	fake_set(g->f, "b.harm", 0);
+	assert_status(g, RUN_CUTOVER, 0);
+	assert_null(fake_event(g->f, "finding", "code", "disk.damaged"));
 }
 
 static void a_cutover_that_fails_goes_back_by_itself(void **state)
@@ -845,6 +864,7 @@ int main(void)
 		cmocka_unit_test(a_source_that_was_switched_on_again_ends_the_cutover),
 		cmocka_unit_test(a_cutover_goes_on_without_the_source_once_it_is_off),
 		TEST(a_cutover_tells_how_long_the_source_stood_still),
+		TEST(damage_beneath_a_target_that_serves_is_told_and_asked_again),
 		TEST(what_came_to_harm_is_brought_over_again),
 		TEST(what_comes_to_harm_every_time_fails_the_step),
 		TEST(a_cutover_that_fails_goes_back_by_itself),
