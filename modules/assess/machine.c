@@ -317,7 +317,7 @@ static void find_on_disk(struct look *l, const json_t *disk)
 {
 	const char *name = jstr(disk, "name", "?");
 
-	if (jbool(disk, "blank", false))
+	if (jbool(disk, "blank", false) && jbool(disk, "copy", true))
 		ctx_finding(l->c, "warning", "disk.blank", "leave it out of the plan, or "
 			    "say copy: false", "disk '%s' is blank", name);
 	if (jbool(disk, "backup_table", false))
