@@ -16,7 +16,7 @@ struct img_kind {
 	bool grows;		/* it can be made longer later */
 	bool torn;		/* a failed write, or a power cut while it is written to, may
 				   damage it elsewhere: its tables have no journal */
-	bool libvirt;		/* libvirt knows it */
+	bool libvirt;		/* libvirt knows it; else it takes a base for raw, silently */
 };
 
 /* NULL: drover makes none of that format. */

@@ -296,6 +296,18 @@ static void later_passes_bring_what_changed(void **s)
 	assert_state(r, "target", "cutover.pass", "done");
 }
 
+static void what_became_zeros_is_zeros(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *zeros = mem_alloc(3 * MIB);
+
+	do_both(r, "convert.disks");
+	put(r->src, 0, zeros, 3 * MIB);
+	do_both(r, "cutover.pass");
+	assert_same(r);
+	do_at(r, "target", "cutover.proof", "apply");
+}
+
 static void a_freeze_that_ended_too_early_is_no_last_pass(void **s)
 {
 	struct rig *r = *s;
@@ -1355,6 +1367,7 @@ int main(void)
 		RAW(later_passes_bring_what_changed),
 		QCOW2(later_passes_bring_what_changed),
 		FOREIGN(later_passes_bring_what_changed),
+		FOREIGN(what_became_zeros_is_zeros),
 		RAW(a_freeze_that_ended_too_early_is_no_last_pass),
 		RAW(a_foreign_directory_is_refused_unless_it_may_be_replaced),
 		RAW(another_states_copy_is_refused),
