@@ -106,16 +106,6 @@ static uint64_t total_size(struct ctx *c)
 	return total;
 }
 
-/* No further pass will let the last one fit into the downtime that the plan allows. */
-static bool hopeless(const struct sending *s)
-{
-	int64_t downtime = jint(ctx_machine(s->c), "downtime_ms", 0);
-	struct warm_forecast f;
-
-	return downtime > 0 && warm_forecast(s->passes, &f) && !f.shrinking &&
-		f.p50_ms > (uint64_t)downtime;
-}
-
 /* The first pass brings the disk, not what changed. */
 static bool little(const struct sending *s, uint32_t pass)
 {
@@ -126,13 +116,14 @@ static bool little(const struct sending *s, uint32_t pass)
 static uint32_t send_passes(struct sending *s)
 {
 	const struct copy_how *h = s->how;
+	int64_t allowed = jint(ctx_machine(s->c), "downtime_ms", 0);
 	uint32_t pass = 0;
 	bool last;
 
 	do {
 		last = h->freeze_last && (pass + 1 >= h->passes || little(s, pass));
 		pass = last ? send_frozen_pass(s) : send_pass(s);
-	} while (pass && !last && !hopeless(s) &&
+	} while (pass && !last && !warm_hopeless(s->passes, allowed) &&
 		 (h->freeze_last || (pass < h->passes && !little(s, pass))));
 	return pass;
 }

@@ -111,6 +111,14 @@ bool warm_forecast(const json_t *passes, struct warm_forecast *f)
 	return true;
 }
 
+bool warm_hopeless(const json_t *passes, int64_t allowed_ms)
+{
+	struct warm_forecast f;
+
+	return allowed_ms > 0 && warm_forecast(passes, &f) && !f.shrinking &&
+		f.p50_ms > (uint64_t)allowed_ms;
+}
+
 char *warm_text(const json_t *passes)
 {
 	const json_t *last = json_array_get(passes, json_array_size(passes) - 1);

@@ -34,6 +34,9 @@ struct warm_forecast {
 };
 /* From two passes on. False: nothing can be said yet. */
 bool warm_forecast(const json_t *passes, struct warm_forecast *f);
+/* No further pass will let the last one fit into the downtime that the plan allows: it would
+ * take longer, and passes do not shrink. allowed_ms 0: the plan does not say. */
+bool warm_hopeless(const json_t *passes, int64_t allowed_ms);
 /* A line for people about the newest pass, with the forecast; new. NULL: nothing can be said yet. */
 char *warm_text(const json_t *passes);
 

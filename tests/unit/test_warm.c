@@ -52,6 +52,23 @@ static void a_steady_writer_is_forecast_from_its_rate(void **s)
 	assert_false(f.shrinking);
 }
 
+/* As much becomes dirty in a second as can be carried. */
+static void passes_end_when_the_downtime_cannot_be_met(void **s)
+{
+	AUTO_JSON *passes = json_array();
+
+	(void)s;
+	add(passes, 0, 60000, 6000 * MIB);
+	assert_false(warm_hopeless(passes, 10000));	/* nothing can be said yet */
+	add(passes, 60000, 58000, 5800 * MIB);
+	add(passes, 118000, 59000, 5900 * MIB);
+	assert_true(warm_hopeless(passes, 10000));
+	assert_false(warm_hopeless(passes, 600000));
+	assert_false(warm_hopeless(passes, 0));		/* the plan does not say */
+	add(passes, 177000, 20000, 2000 * MIB);
+	assert_false(warm_hopeless(passes, 10000));	/* they shrink: go on */
+}
+
 static void a_burst_shows_in_the_ninth_of_ten(void **s)
 {
 	AUTO_JSON *passes = json_array();
@@ -98,6 +115,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_pass_tells_nothing),
 		cmocka_unit_test(a_steady_writer_is_forecast_from_its_rate),
+		cmocka_unit_test(passes_end_when_the_downtime_cannot_be_met),
 		cmocka_unit_test(a_burst_shows_in_the_ninth_of_ten),
 		cmocka_unit_test(a_clock_that_went_back_divides_by_nothing),
 		cmocka_unit_test(the_oldest_passes_are_forgotten),
