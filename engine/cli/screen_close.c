@@ -65,7 +65,6 @@ static void add_row(struct screen *s, const struct view *v, const char *name, si
 
 /* ---- many machines: who is well is counted, the others are named --------------------- */
 
-#define MANY 24			/* more than fit beside what else must be seen */
 #define FAULTS 5		/* told once more below the table */
 
 static bool is_well(const struct view *v)

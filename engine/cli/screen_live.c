@@ -136,6 +136,27 @@ static void add_view(struct screen *s, const struct view *v, struct str *b, stru
 	}
 }
 
+/* Of many machines: how far the run is. */
+static void add_all(struct screen *s, struct str *b)
+{
+	size_t begun = 0, failed = 0, before = b->len;
+
+	for (size_t i = 0; i < s->view_count; i++) {
+		const struct view *v = s->views[i];
+		bool any = v->busy;
+
+		for (int p = 0; p < PHASE_COUNT; p++)
+			any |= v->marks[p] != MARK_NONE;
+		begun += any;
+		failed += v->fault != NULL;
+	}
+	str_addf(b, "%zu of %zu machines begun", begun, s->view_count);
+	if (failed)
+		str_addf(b, ", %zu FAILED", failed);
+	s->columns[s->region++] = b->len - before;
+	str_addc(b, '\n');
+}
+
 void live_draw(struct screen *s)
 {
 	size_t width = (size_t)s->o.width(s->o.arg), busy = 0, shown = 0;
@@ -145,7 +166,7 @@ void live_draw(struct screen *s)
 	for (size_t i = 0; i < s->view_count; i++)
 		busy += s->views[i]->busy;
 	live_erase(s, &all);
-	for (size_t i = 0; i < s->view_count && shown < REGION_MAX - 1; i++) {
+	for (size_t i = 0; i < s->view_count && shown < REGION_MAX - 2; i++) {
 		AUTO_STR line = {0};
 		size_t n;
 
@@ -162,6 +183,8 @@ void live_draw(struct screen *s)
 		s->columns[s->region++] = 24;
 		str_addf(&all, "and %zu more at work\n", busy - shown);
 	}
+	if (busy && s->view_count > MANY)
+		add_all(s, &all);
 	if (all.len) {
 		fwrite(all.s, 1, all.len, s->o.out);
 		fflush(s->o.out);

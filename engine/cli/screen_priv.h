@@ -35,7 +35,8 @@ struct view {			/* one machine */
 	char *figures;		/* what its cutover cost, or NULL */
 };
 
-#define REGION_MAX 13		/* lines: machines at work, and how many more */
+#define MANY 24			/* machines: more than fit beside what else must be seen */
+#define REGION_MAX 14		/* lines: machines at work, how many more, and of many all */
 struct screen {
 	struct screen_options o;
 	char *kind, *plan, *file, *run;

@@ -380,6 +380,29 @@ static void one_disk_of_several_is_shown_beside_all(void **state)
 		"10:00:03  erp-db   convert.disks         data pass 2 50%  11.0 GiB of 40.0 GiB  27%\n");
 }
 
+static void of_many_machines_it_is_told_how_many_have_begun(void **state)
+{
+	struct rig *r = rig_new(true);
+	AUTO_JSON *start = json_pack("{s:s, s:s, s:s, s:s, s:[], s:[]}", "t", "start", "kind",
+		"run", "plan", "p", "file", "p.yaml", "machines", "hosts");
+	AUTO_FREE char *begins = NULL;
+
+	(void)state;
+	for (int i = 0; i < 40; i++)
+		json_array_append_new(json_object_get(start, "machines"), json_sprintf("m%02d", i));
+	begins = json_dumps(start, 0);
+	feed(r, (const char *const []){ begins,
+		"{\"t\":\"step\",\"machine\":\"m02\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"failed\",\"error\":\"no space\"}",
+		"{\"t\":\"step\",\"machine\":\"m01\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"running\"}", NULL });
+	screen_tick(r->s);
+	expect_end(r,
+		"p  run  p.yaml  40 machines, 0 hosts\n"
+		"10:00:03  m02      convert.disks         FAILED: no space\n"
+		"m01      convert.disks  running\n"
+		"2 of 40 machines begun, 1 FAILED\n"
+		"\r\x1b[2A\x1b[J");
+}
+
 static void of_many_machines_those_that_are_well_are_counted(void **state)
 {
 	struct rig *r = rig_new(false);
@@ -451,6 +474,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_host_that_stays_down_is_told_once),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(one_disk_of_several_is_shown_beside_all),
+		cmocka_unit_test(of_many_machines_it_is_told_how_many_have_begun),
 		cmocka_unit_test(of_many_machines_those_that_are_well_are_counted),
 		cmocka_unit_test(colours_are_there_when_asked_for),
 		cmocka_unit_test(wide_characters_keep_the_columns),
