@@ -232,8 +232,8 @@ static int image_check(struct image *m, const char *path, const char *lineage,
 		m->end += RECORD_LEN + get32(h + 4);
 	}
 	m->torn = m->len - m->end;
-	if (m->torn == SEAL_LEN && seal_at(m, m->end) == m->last)
-		m->torn = 0;
+	if (m->torn >= SEAL_LEN && seal_at(m, m->end) == m->last)
+		m->torn -= SEAL_LEN;
 	return m->torn == 0 ? 0 : tail_check(m, path, e);
 }
 
