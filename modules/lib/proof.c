@@ -327,13 +327,14 @@ int proof_run(struct ctx *c, const struct proof_how *h)
 			prove_disk(c, name, newest(c, h->proven, name), &p, &all, &e) : 0;
 
 		layout_disk_free(&p.at);
-		if (rc < 0)
+		if (rc < 0 && !h->serving)
 			return ctx_fail_err(c, &e);
-		if (rc > 0 && !err_is(&first))	/* the others are looked at before it is mended */
+		/* Before it is mended, or where nothing can be, the others are looked at. */
+		if (rc != 0 && !err_is(&first))
 			err_move(&first, &e);
 	}
 	if (err_is(&first))
-		return ctx_fail_damaged(c, &first);
+		return h->serving ? ctx_fail_err(c, &first) : ctx_fail_damaged(c, &first);
 	if (h->evidence)
 		leave_evidence(c, out);
 	ctx_set_fact(c, h->out, json_incref(out), json_incref(loose));
