@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -95,6 +97,8 @@ struct what {
 	const struct img_files *beside;	/* extents in its folder, or NULL */
 	const char *bitmap;		/* in it, that is exported too, or NULL */
 	bool live;			/* another program writes to it */
+	uid_t uid;			/* who may read it, if not root's own: the sandbox runs as */
+	gid_t gid;			/* that; 0: as we do */
 };
 
 struct argv {
@@ -201,13 +205,16 @@ static void add_program(struct argv *a, const char *program, const char *path,
 }
 
 /* The child: listening socket at 3, stderr to the pipe, nothing else open. */
-static _Noreturn void become(const struct argv *a, int listening, int noise, bool confine,
-			     pid_t parent)
+static _Noreturn void become(const struct argv *a, const struct what *w, int listening, int noise,
+			     bool confine, pid_t parent)
 {
 	struct rlimit core = { 0, 0 };
 	char pid[16];
 	int null = open("/dev/null", O_RDWR);
 
+	if (!confine && w->uid && (setgroups(0, NULL) < 0 || setgid(w->gid) < 0 ||
+				   setuid(w->uid) < 0))
+		_exit(127);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(127);
@@ -240,8 +247,8 @@ static void end_group(int sig)
 
 /* Its parent, for one purpose: when we die it ends the whole group. Of a client that goes
  * before it has said a word qemu-nbd takes no notice, and bwrap is deaf while it sets up. */
-static _Noreturn void mind(const struct argv *a, int listening, int noise, bool confine,
-			   pid_t parent)
+static _Noreturn void mind(const struct argv *a, const struct what *w, int listening, int noise,
+			   bool confine, pid_t parent)
 {
 	struct sigaction act = { .sa_handler = end_group };
 	pid_t me = getpid(), server;
@@ -255,7 +262,7 @@ static _Noreturn void mind(const struct argv *a, int listening, int noise, bool 
 	prctl(PR_SET_NAME, "drover-nbd");
 	server = fork();
 	if (server == 0)
-		become(a, listening, noise, confine, me);
+		become(a, w, listening, noise, confine, me);
 	for (int fd = 0; fd < 1024; fd++)
 		close(fd);
 	while (server > 0 && waitpid(server, &status, 0) < 0 && errno == EINTR)
@@ -298,7 +305,7 @@ static pid_t start(const struct what *w, int listening, int noise, const char **
 	parent = getpid();
 	pid = fork();
 	if (pid == 0)
-		mind(&a, listening, noise, !wrapped, parent);
+		mind(&a, w, listening, noise, !wrapped, parent);
 	if (pid < 0)
 		err_sys(e, "cannot start qemu-nbd");
 	return pid;
@@ -430,6 +437,18 @@ static void explain(const char *path, int noise, struct err *e)
 		said ? said : why.what ? why.what : "qemu-nbd ended");
 }
 
+/* libvirt gives an image to QEMU's user while it runs. In a sandbox root is nobody to it. */
+static void find_reader(struct what *w)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || w->flags & DISK_WRITE || w->base || w->beside ||
+	    stat(w->path, &st) < 0 || st.st_uid == 0 || st.st_mode & S_IROTH)
+		return;
+	w->uid = st.st_uid;
+	w->gid = st.st_gid;
+}
+
 static struct disk *open_image(const char *path, struct what w, struct err *e)
 {
 	AUTO_FREE char *real = realpath(path, NULL);
@@ -443,6 +462,7 @@ static struct disk *open_image(const char *path, struct what w, struct err *e)
 		return NULL;
 	}
 	w.path = real;
+	find_reader(&w);
 	if (pipe2(noise, O_CLOEXEC) < 0)
 		err_sys(e, "cannot make a pipe");
 	else if (socket_pair(&listening, &client, e) == 0)

@@ -34,6 +34,7 @@ cd "$LAB" || exit 1
 head -c 24M /dev/urandom >seed
 truncate -s 96M seed
 lab_on a qemu-img convert -f raw -O qcow2 "$LAB/seed" $disk
+lab_on a chmod 600 $disk
 lab_on a truncate -s 2M /srv/images/two.raw
 lab_on a qemu-img create -q -f qcow2 /srv/images/three.qcow2 4M
 cat >"$srv/old.xml" <<'END'

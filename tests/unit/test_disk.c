@@ -334,6 +334,24 @@ static void an_image_in_use_is_opened_for_looking_only(void **s)
 	assert_int_equal(second->ops->write(second, buf, DISK_ALIGN, 0, &e), -1);
 }
 
+static void an_image_that_is_only_for_its_owner_is_read_as_that_one(void **s)
+{
+	struct here *h = *s;
+	AUTO_FREE char *buf = disk_buffer(DISK_ALIGN);
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(img_create(h->path, "qcow2", MIB, &e), 0);
+	assert_int_equal(chown(h->path, 65534, 65534), 0);
+	assert_int_equal(chmod(h->path, 0600), 0);
+	assert_int_equal(chmod(h->dir, 0711), 0);
+	d = disk_open_image(h->path, "qcow2", 0, &e);
+	assert_non_null(d);
+	assert_int_equal(d->ops->read(d, buf, DISK_ALIGN, 0, &e), 0);
+}
+
 /* ---- dirty bitmaps --------------------------------------------------------------------- */
 
 struct runs { uint64_t at[8], len[8]; size_t n; };
@@ -618,6 +636,7 @@ int main(void)
 		T(a_disk_is_found_by_what_the_plan_says_or_an_error_says_why),
 		T(a_qcow2_is_written_and_read_back_through_qemu_nbd),
 		T(an_image_in_use_is_opened_for_looking_only),
+		T(an_image_that_is_only_for_its_owner_is_read_as_that_one),
 		T(a_dirty_bitmap_tells_what_was_written_since_it_began),
 		T(an_image_in_use_is_told),
 		T(the_server_of_a_killed_step_ends_and_lets_go_of_the_image),
