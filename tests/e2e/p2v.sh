@@ -84,28 +84,19 @@ wait_for 300 takes_writes || fail "the source does not take writes"
 
 # and for good: passes by traced writes while it serves, the last one under the freeze
 tells() { tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" || fail "nothing tells '$1'"; }
-carried() { ip -s link show v-kvm1 | awk 'at { print $1; exit } /TX:/ { at = 1 }'; }
-carried_more() { [ "$(carried)" -gt $1 ]; }	# bytes to the target
-waits_to_be_sent() { ss -Htn state established dst 10.66.0.11 | awk '$2 > 0 { n = 1 } END { exit !n }'; }
 begin() {	# begin VERB: in the background, with its output in out
 	echo "\$ drover $* plan.yaml"
-	from=$(carried)
+	from=$(link_bytes kvm1)
 	"$DROVER" "$@" plan.yaml -v >"$LAB/out" 2>&1 &
 	run=$!
-}
-cut_after() {	# cut_after MIB: the link, once the pass has brought so much; the pass stands
-	wait_for 600 carried_more $((from + ($1 << 20))) || fail "no $1 MiB come: $(cat "$LAB/out")"
-	ip link set v-kvm1 down
-	wait_for 60 waits_to_be_sent || fail "the pass was over before the link was cut: $(cat "$LAB/out")"
-	echo "cut with $((($(carried) - from) >> 20)) MiB carried"
 }
 over() { got=0; wait $run || got=$?; cat "$LAB/out"; [ $got = 0 ] || fail "status $got instead of 0"; }
 on_db1() { ssh -i "$LAB/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@10.77.0.10 "$@"; }
 
 # the first pass: the connection is lost with the link
 begin run
-cut_after 24
-ss -K dst 10.66.0.11 >/dev/null
+cut_after kvm1 24 "$from" "$LAB/out"
+ss -K dst 10.66.0.11 >/dev/null 2>&1
 wait_for 120 grep -qE 'host kvm1 +DOWN' "$LAB/out" || fail "the loss is not told: $(cat "$LAB/out")"
 ip link set v-kvm1 up
 over
@@ -114,14 +105,13 @@ tells 'convert.disks +done'
 on_db1 'head -c 48M /dev/urandom >/root/filler && sync && sha256sum </root/filler' 2>/dev/null >"$LAB/filler" ||
 	fail "the server does not write"
 begin sync
-cut_after 16
+cut_after kvm1 16 "$from" "$LAB/out"
 ip link set v-kvm1 up
 over
 tells 'root: pass [0-9]+, .* its traced writes were read'
 tells 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
 expect 0 "$DROVER" cutover plan.yaml -y -v
 tells 'root: pass [0-9]+, .* its traced writes were read'
-grep -E 'traced writes|serves: |frozen for|cutover\.(quiesce|pass|proof|off|start)  *done' "$LAB/out" >"$LAB/figures"
 figures='frozen for [0-9]+ms until it was off, nobody served for [0-9]+ms, changes by traced writes, proven: root [0-9a-f]{12}'
 tells "$figures"
 kill $writer
