@@ -710,6 +710,7 @@ static void a_source_that_got_the_name_of_another_is_not_read(void **s)
 		skip();
 	const char *detach[] = { "losetup", "-d", first, second, NULL };
 
+	jset_str(r->args, "changes", "digest");		/* no tracker, which would stay */
 	free(r->src);
 	r->src = mem_printf("%s/sda", r->dir);
 	assert_int_equal(symlink(first, r->src), 0);
