@@ -47,6 +47,7 @@ uuids=$(for host in a b; do lab_on $host virsh capabilities | grep -o '<uuid>.*<
 
 ip addr add 10.77.0.1/24 dev lab0
 DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$LAB/hosts/a/srv/old.raw" 4G || fail "no guest"
+(cd "$LAB/hosts/a/srv" && qemu-img convert -f raw -O qcow2 old.raw old.qcow2 && rm old.raw) || fail "no image"
 cat >"$LAB/hosts/a/srv/old.xml" <<'END'
 <domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>erp-ledger</name>
@@ -59,7 +60,7 @@ cat >"$LAB/hosts/a/srv/old.xml" <<'END'
     <controller type='scsi' index='0' model='vmpvscsi'/>
     <disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk>
     <disk type='file' device='disk'>
-      <driver name='qemu' type='raw'/><source file='/srv/old.raw'/>
+      <driver name='qemu' type='qcow2'/><source file='/srv/old.qcow2'/>
       <target dev='sda' bus='scsi'/><serial>OLD-0001</serial>
     </disk>
     <controller type='pci' index='0' model='pcie-root'/>
@@ -144,7 +145,8 @@ client write 10.77.0.10 "$LAB/acked" &
 writer=$!
 expect 0 "$DROVER" check plan.yaml
 expect 0 "$DROVER" preview plan.yaml
-said 'sda /srv/old.raw 4.0 GiB'
+said 'sda /srv/old.qcow2 4.0 GiB'
+said 'sda: a checkpoint of libvirt, later passes read what was written since'
 said 'target.domain-taken: .*another domain called .ledger.'
 lab_on b virsh -q undefine ledger
 expect 0 "$DROVER" run plan.yaml
@@ -153,7 +155,8 @@ expect 0 "$DROVER" cutover plan.yaml --preview
 said 'domain erp-ledger: paused'
 said 'started by libvirt'
 held=$(wc -l <"$LAB/acked")
-expect 0 "$DROVER" cutover plan.yaml -y
+expect 0 "$DROVER" cutover plan.yaml -y -v
+said "sda: pass 2, .* the writes in its dirty bitmap were read"
 kill $writer
 wait $writer 2>/dev/null
 proves_target
@@ -177,7 +180,8 @@ sed -i 's/quiesce: pause/quiesce: shutdown/' plan.yaml
 client write 10.77.0.10 "$LAB/acked" &
 writer=$!
 expect 0 "$DROVER" run plan.yaml
-expect 0 "$DROVER" cutover plan.yaml -y
+expect 0 "$DROVER" cutover plan.yaml -y -v
+said "sda: pass 2, .* the writes in its dirty bitmap were read"
 kill $writer
 wait $writer 2>/dev/null
 proves_target
