@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_backup - backups are listed, verified, restored and pruned.
+ */
+#include "engine/base/proc.h"
+#include "modules/lib/map.h"
+#include "tests/unit/convertrig.h"
+#include "tests/unit/modtest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+/* ---- backups ------------------------------------------------------------------------------- */
+
+static json_t *backups(struct rig *r, const char *op, json_t *args)
+{
+	json_t *old = r->args, *out;
+
+	r->args = args;
+	out = cv_at(r, "at", "call.backups", op);
+	r->args = old;
+	json_decref(args);
+	return out;
+}
+
+/* What the backups at a place are: the i-th of them. Owned. */
+static json_t *listed(struct rig *r, const char *place, size_t i)
+{
+	AUTO_JSON *out = backups(r, "probe", json_pack("{s:s,s:s}", "do", "list", "place", place));
+
+	return json_incref(json_array_get(jget(out, "volatile.backups"), i));
+}
+
+static json_t *verified(struct rig *r, const char *place, const char *path)
+{
+	return backups(r, "probe", json_pack("{s:s,s:s,s:s}", "do", "verify", "place", place,
+					     "path", path));
+}
+
+static json_t *restored(struct rig *r, const char *place, const char *path, const char *to)
+{
+	return backups(r, "apply", json_pack("{s:s,s:s,s:s,s:s,s:s}", "do", "restore", "place",
+					     place, "path", path, "disk", "root", "to", to));
+}
+
+static void ok_and_free(json_t *out)
+{
+	if (!jbool(out, "ok", false))
+		fail_msg("%s", jstr(out, "error.text", "not ok"));
+	json_decref(out);
+}
+
+/* Backups go to <dir>/backup. */
+static char *keep_backups(struct rig *r)
+{
+	char *place = mem_printf("%s/backup", r->dir);
+	AUTO_FREE char *to = mem_printf("b:%s", place);
+
+	json_object_set_new(r->args, "to", json_string(to));
+	json_object_set_new(r->args, "compress", json_string("zstd"));
+	return place;
+}
+
+/* One more backup, as a step of its own would make it. */
+static void back_up(struct rig *r, const char *name)
+{
+	json_object_set_new(r->kept, "name", json_pack("{s:s}", "text", name));
+	cv_do_both(r, "backup.image");
+}
+
+static void a_backup_is_listed_verified_restored_and_undone(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *to = mem_printf("%s/restored", r->dir);
+	AUTO_FREE char *path = NULL, *exists = NULL;
+	AUTO_JSON *one = NULL;
+
+	cv_assert_state(r, "target", "backup.image", "absent");
+	cv_do_both(r, "backup.image");
+	cv_assert_state(r, "target", "backup.image", "done");
+	one = listed(r, place, 0);
+	assert_non_null(one);
+	path = mem_strdup(jstr(one, "path", ""));
+	ok_and_free(verified(r, place, path));
+	ok_and_free(restored(r, place, path, to));
+	const char *cmp[] = { "cmp", r->src, to, NULL };
+	cv_run_ok(cmp);
+	exists = mem_printf("cannot restore to '%s': it exists already", to);
+	cv_assert_error(restored(r, place, path, to), exists,
+		     "name a file that is not there yet, or a device");
+	cv_do_at(r, "target", "backup.image", "undo");
+	assert_int_equal(access(path, F_OK), -1);
+	cv_assert_state(r, "target", "backup.image", "absent");
+	assert_int_equal(rmdir(place), 0);	/* nothing is left in it */
+}
+
+/* The sending end says when it is over, but not what a backup is. */
+static void a_backup_without_a_disk_of_the_plan_is_none(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	struct modtest_end end[2] = { { .module = "backup.image", .in = cv_input(r, "source") },
+				      { .module = "backup.image", .in = cv_input(r, "target") } };
+
+	jset(jget(end[1].in, "machine.source.disks"), "data",
+	     json_pack("{s:s,s:s,s:b}", "image", r->src, "format", "raw", "copy", 1));
+	modtest_both(end);
+	cv_assert_error(end[1].out, "cannot keep the backup: the source did not send disk 'data'", "");
+	for (int i = 0; i < 2; i++) {
+		json_decref(end[i].in);
+		json_decref(end[i].events);
+	}
+	json_decref(end[0].out);
+	cv_assert_state(r, "target", "backup.image", "absent");
+	assert_null(listed(r, place, 0));
+}
+
+static void a_flipped_byte_of_a_backup_is_found(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *pack = NULL, *packs = mem_printf("%s/packs", place);
+	AUTO_JSON *one = NULL, *out = NULL;
+	DIR *dir;
+	const struct dirent *d;
+
+	cv_do_both(r, "backup.image");
+	dir = opendir(packs);
+	while ((d = readdir(dir)) && d->d_name[0] == '.')
+		;
+	pack = mem_printf("%s/%s", packs, d->d_name);
+	closedir(dir);
+	cv_put(pack, 50, "!!", 2);
+	one = listed(r, place, 0);
+	out = verified(r, place, jstr(one, "path", ""));
+	assert_non_null(strstr(jstr(out, "error.text", ""), "cannot read backup '"));
+	assert_non_null(strstr(jstr(out, "error.text", ""),
+			       "a chunk has not the digest that it is known by"));
+}
+
+static void a_restore_that_was_cut_off_goes_on(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *to = mem_printf("%s/restored", r->dir);
+	AUTO_FREE char *growing = mem_printf("%s.restoring", to);
+	AUTO_JSON *one = NULL;
+
+	cv_do_both(r, "backup.image");
+	one = listed(r, place, 0);
+	/* A part is there, another is not, a third is something else. */
+	const char *part[] = { "cp", "--sparse=always", r->src, growing, NULL };
+	cv_run_ok(part);
+	cv_put(growing, 0, "!!!!", 4);
+	ok_and_free(restored(r, place, jstr(one, "path", ""), to));
+	const char *cmp[] = { "cmp", r->src, to, NULL };
+	cv_run_ok(cmp);
+	assert_int_equal(access(growing, F_OK), -1);
+}
+
+static void a_second_backup_costs_what_differs(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *to = mem_printf("%s/restored", r->dir);
+	AUTO_JSON *first = NULL, *second = NULL, *third = NULL;
+
+	back_up(r, "20260101T000000Z-a");
+	cv_put(r->src, 100, "changed", 7);
+	back_up(r, "20260102T000000Z-b");
+	first = listed(r, place, 0);
+	second = listed(r, place, 1);
+	assert_in_range(jint(jget(first, "disks.root"), "stored", 0), MIB + 1, SIZE);
+	assert_in_range(jint(jget(second, "disks.root"), "stored", 0), 1, MIB);
+	ok_and_free(verified(r, place, jstr(second, "path", "")));
+	ok_and_free(restored(r, place, jstr(second, "path", ""), to));
+	const char *cmp[] = { "cmp", r->src, to, NULL };
+	cv_run_ok(cmp);
+
+	/* A sibling: another machine, the same disk. */
+	r->machine = "erp2";
+	back_up(r, "20260103T000000Z-c");
+	third = listed(r, place, 2);
+	assert_string_equal(jstr(third, "machine", ""), "erp2");
+	assert_int_equal(jint(jget(third, "disks.root"), "stored", -1), 0);
+}
+
+static void pruning_keeps_the_newest_and_gives_back_room(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_JSON *out = NULL, *left = NULL, *more = NULL;
+
+	back_up(r, "20260101T000000Z-a");
+	cv_put(r->src, 100, "changed", 7);
+	back_up(r, "20260102T000000Z-b");
+	out = backups(r, "probe", json_pack("{s:s,s:s,s:i}", "do", "prune", "place", place,
+					    "keep", 1));
+	assert_int_equal(json_array_size(jget(out, "volatile.removed")), 1);
+	more = listed(r, place, 1);
+	assert_non_null(more);		/* the probe removed nothing */
+	ok_and_free(backups(r, "apply", json_pack("{s:s,s:s,s:i}", "do", "prune", "place", place,
+						  "keep", 1)));
+	left = listed(r, place, 0);
+	assert_string_equal(jstr(left, "name", ""), "20260102T000000Z-b");
+	assert_null(listed(r, place, 1));
+	ok_and_free(verified(r, place, jstr(left, "path", "")));
+}
+
+static void half_a_backup_is_not_seen_and_is_gone_on_with(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *growing = mem_printf("%s/machines/erp/.20260101T000000Z-abcd.new", place);
+	AUTO_FREE char *junk = mem_printf("%s/root.map", growing);
+	AUTO_JSON *one = NULL;
+
+	json_object_set_new(r->kept, "name", json_pack("{s:s}", "text", "20260101T000000Z-abcd"));
+	assert_int_equal(io_mkdirs(growing, 0700), 0);
+	assert_int_equal(io_write_file(AT_FDCWD, junk, "junk", 4, 0600), 0);
+	cv_assert_state(r, "target", "backup.image", "partial");
+	assert_null(listed(r, place, 0));
+	cv_do_both(r, "backup.image");
+	cv_assert_state(r, "target", "backup.image", "done");
+	assert_int_equal(access(growing, F_OK), -1);
+	one = listed(r, place, 0);
+	ok_and_free(verified(r, place, jstr(one, "path", "")));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RAW(a_backup_is_listed_verified_restored_and_undone),
+		RAW(a_backup_without_a_disk_of_the_plan_is_none),
+		RAW(a_flipped_byte_of_a_backup_is_found),
+		RAW(a_restore_that_was_cut_off_goes_on),
+		RAW(a_second_backup_costs_what_differs),
+		RAW(pruning_keeps_the_newest_and_gives_back_room),
+		RAW(half_a_backup_is_not_seen_and_is_gone_on_with),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
