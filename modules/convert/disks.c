@@ -45,7 +45,7 @@ static const struct param params[] = {
 
 static const char *const wants[] = { "machine", "disks", "warm", "target.host", "definition",
 				     NULL };
-static const char *const tools[] = { "qemu-img", "qemu-nbd", "virsh", NULL };
+static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
 static const char *const writers[] = { "qemu-img", "qemu-nbd", NULL };
 
 struct seen {
