@@ -87,7 +87,7 @@ change() {
 	done
 	sync
 }
-sent() { cat /sys/class/net/v-a/statistics/rx_bytes; }
+sent() { sed -n 's/^ *v-a: *\([0-9]*\).*/\1/p' /proc/self/net/dev; }
 
 case " $only " in *" second "*)
 	random "$from/full.raw" "$SIZE"
@@ -104,8 +104,9 @@ case " $only " in *" second "*)
 	BEFORE=fresh measure "(rsync's first copy)" "$on_a" \
 		"rsync --whole-file -e ssh /srv/full.raw root@10.66.0.12:/srv/out/d" >/dev/null
 	BEFORE=change
+	# -I: a change in the second of the last copy is a change too
 	measure "rsync --inplace --no-whole-file" "$on_a" \
-		"rsync --inplace --no-whole-file -e ssh /srv/full.raw root@10.66.0.12:/srv/out/d && $far sync /srv/out/d"
+		"rsync -I --inplace --no-whole-file -e ssh /srv/full.raw root@10.66.0.12:/srv/out/d && $far sync /srv/out/d"
 	row "second pass, by digest" "$ours" "$M_WALL" 0.1
 	rm -f "$from/full.raw" ;;
 esac
