@@ -85,8 +85,8 @@ static int fail_as(struct ctx *c, const char *kind, struct err *e)
 
 int ctx_fail_err(struct ctx *c, struct err *e)
 {
-	return fail_as(c, e->kind == ERR_WAITING ? "waiting" :
-		       e->kind == ERR_STOPPED ? "cancelled" : "failed", e);
+	return fail_as(c, e->kind == ERR_WAITING ? "waiting" : e->kind != ERR_STOPPED ? "failed" :
+		       e->sys == EPIPE ? "broken" : "cancelled", e);
 }
 
 int ctx_fail_damaged(struct ctx *c, struct err *e)

@@ -16,6 +16,11 @@ const char *result_kind(const json_t *result)
 	return jstr(result, "error.kind", "failed");
 }
 
+bool result_cut(const json_t *result)
+{
+	return !strcmp(result_kind(result), "lost") || !strcmp(result_kind(result), "broken");
+}
+
 json_t *result_error(const char *kind, const char *text, const char *hint)
 {
 	json_t *o = json_object(), *error = json_object();
@@ -97,18 +102,26 @@ static void add_side(json_t *to, const char *key, const char *side, const json_t
 	json_object_set(both, side, mine);
 }
 
-/* An end that was stopped because the other failed is not the reason. */
+/* How near to the reason an end is: one that was stopped because the other failed is not, one
+ * that saw only its stream break is where nobody knows more. */
+static int reason_rank(const json_t *result)
+{
+	const char *kind = result_kind(result);
+
+	return result_ok(result) ? 0 : !strcmp(kind, "cancelled") ? 1 :
+		!strcmp(kind, "broken") ? 2 : 3;
+}
+
 static const struct op_end *worst_end(const struct op *o)
 {
 	const struct op_end *worst = NULL;
+	int rank = 0;
 
-	for (int k = 0; k < o->ends; k++) {
-		const json_t *mine = o->end[k].result;
-
-		if (!result_ok(mine) &&
-		    (!worst || !strcmp(result_kind(worst->result), "cancelled")))
+	for (int k = 0; k < o->ends; k++)
+		if (reason_rank(o->end[k].result) > rank) {
 			worst = &o->end[k];
-	}
+			rank = reason_rank(worst->result);
+		}
 	return worst;
 }
 

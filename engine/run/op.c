@@ -106,7 +106,8 @@ static void on_result(struct call *c, const json_t *result, void *arg)
 	}
 	if (--o->left == 0)
 		finish(o);
-	else if (!result_ok(result) && !o->stopping && !strcmp(result_kind(result), "cancelled"))
+	else if (!result_ok(result) && !o->stopping && (!strcmp(result_kind(result), "cancelled") ||
+							!strcmp(result_kind(result), "broken")))
 		/* it ended because the other end did: that one has the reason, and says it */
 		o->late = loop_timer_add(o->r->loop, LAST_WORDS_MS, on_late, o);
 	else if (!result_ok(result))

@@ -145,7 +145,7 @@ static enum err_kind kind_of(const json_t *result)
 		return ERR_STALE;
 	if (!strcmp(kind, "refused"))
 		return ERR_HELD;
-	return strcmp(kind, "cancelled") ? ERR_STEP : ERR_STOPPED;
+	return strcmp(kind, "cancelled") && strcmp(kind, "broken") ? ERR_STEP : ERR_STOPPED;
 }
 
 void job_fail(struct job *j, const json_t *result)

@@ -208,6 +208,8 @@ json_t *final_result(const struct op *o, const json_t *result);
 json_t *final_event(struct op *o, const json_t *event);
 /* The result kinds: "failed" when none is said. */
 const char *result_kind(const json_t *result);
+/* It ended with its connection, by no fault of its own: after a probe it is worth another try. */
+bool result_cut(const json_t *result);
 bool result_ok(const json_t *result);
 json_t *result_error(const char *kind, const char *text, const char *hint);
 json_t *merge_results(const struct op *o);	/* merge.c; new */
@@ -463,6 +465,9 @@ void report(struct run *r, const char *type, json_t *o);
 json_t *report_step_new(struct run *r, struct mach *m, uint32_t node);
 void report_step(struct run *r, struct mach *m, uint32_t node, const char *state,
 		 int attempt, uint64_t took_ms, const json_t *result);
+/* A step that was cut waits for its next attempt. */
+void report_again(struct run *r, struct mach *m, uint32_t node, int attempt, uint64_t took_ms,
+		  const json_t *result);
 void report_start(struct run *r);
 void report_log(struct run *r, struct mach *m, const char *step, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

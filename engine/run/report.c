@@ -65,6 +65,16 @@ void report_step(struct run *r, struct mach *m, uint32_t node, const char *state
 	report(r, "step", o);
 }
 
+void report_again(struct run *r, struct mach *m, uint32_t node, int attempt, uint64_t took_ms,
+		  const json_t *result)
+{
+	AUTO_FREE char *key = step_key(r->graph->nodes[node].step);
+
+	report_step(r, m, node, "waiting", attempt, took_ms, result);
+	if (!strcmp(result_kind(result), "broken"))	/* of a lost host it was told */
+		report_log(r, m, key, "%s; it is tried again", jstr(result, "error.text", ""));
+}
+
 bool run_has_cutover(const struct run *r)
 {
 	for (uint32_t i = 0; i < r->graph->node_count; i++)

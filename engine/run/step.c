@@ -35,10 +35,10 @@ void step_again(void *arg)
 /* A lost call says nothing of what happened: after a pause the probe does. */
 bool step_try_again(struct job *j, const json_t *result)
 {
-	if (strcmp(result_kind(result), "lost") || j->attempt >= ATTEMPTS ||
+	if (!result_cut(result) || j->attempt >= ATTEMPTS ||
 	    run_stopping(j->r))
 		return false;
-	report_step(j->r, j->m, j->node, "waiting", j->attempt, job_took(j), result);
+	report_again(j->r, j->m, j->node, j->attempt, job_took(j), result);
 	run_later(j->r, (uint64_t)BACKOFF_MS << (j->attempt - 1), step_again, j);
 	j->attempt++;
 	return true;

@@ -206,7 +206,8 @@ static void succeed(struct sync *s)
 static void fail(struct sync *s, const json_t *result)
 {
 	struct run *r = s->herd->r;
-	bool stopped = !strcmp(result_kind(result), "cancelled");
+	bool broke = !strcmp(result_kind(result), "broken");
+	bool stopped = broke || !strcmp(result_kind(result), "cancelled");
 	const char *text = jstr(result, "error.text", "no reason given");
 	AUTO_FREE char *subject = mem_printf("sync: %s: %s", stopped ? "stopped" : "failed", text);
 	AUTO_FREE char *where = mem_printf("%s sync", s->m->name);
@@ -219,7 +220,7 @@ static void fail(struct sync *s, const json_t *result)
 	err_step(&e, where, s->attempt > 1 ? s->attempt : 0, s->attempt > 1 ? ATTEMPTS : 0);
 	report_step(r, s->m, s->node, "failed", s->attempt, loop_now(r->loop) - s->began_ms,
 		    result);
-	if (!stopped || !r->o->keep)	/* which ends no other way */
+	if (broke || !stopped || !r->o->keep)	/* which ends no other way */
 		run_error(r, &e);
 	rec_init(&c, r, s->m);
 	note(s, &c, stopped ? "stopped" : "failed");
@@ -240,15 +241,14 @@ static void on_applied(struct op *o, const json_t *result, void *arg)
 	(void)o;
 	if (!result_ok(result)) {
 		/* What came to harm is dropped from the map: the next pass sends it again. */
-		bool again = !strcmp(result_kind(result), "lost") ||
-			!strcmp(result_kind(result), "damaged");
+		bool again = result_cut(result) || !strcmp(result_kind(result), "damaged");
 
 		if (!again || s->attempt >= ATTEMPTS ||
 		    run_stopping(r)) {
 			fail(s, result);
 			return;
 		}
-		report_step(r, s->m, s->node, "waiting", s->attempt, 0, result);
+		report_again(r, s->m, s->node, s->attempt, 0, result);
 		run_later(r, (uint64_t)BACKOFF_MS << (s->attempt++ - 1), go, s);
 		return;
 	}

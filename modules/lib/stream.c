@@ -136,7 +136,11 @@ void record_linger(int fd)
 
 int record_broke(struct err *e)
 {
-	return err_set(e, ERR_STOPPED, "the stream to the other end broke");
+	err_set(e, ERR_STOPPED, "the stream to the other end broke: its connection was lost, or "
+		"something on the way changed it");
+	if (e)
+		e->sys = EPIPE;		/* nobody wanted that */
+	return -1;
 }
 
 int stream_bye(const struct stream *s, struct err *e)

@@ -3,10 +3,11 @@
  * process that carries packets from a tun device in the one to a tun device in the other, each
  * so many milliseconds late. What the kernel's netem would do.
  *
- *   farlink NETNS-A ADDRESS-A NETNS-B ADDRESS-B MILLISECONDS-EACH-WAY [LOSES]
+ *   farlink NETNS-A ADDRESS-A NETNS-B ADDRESS-B MILLISECONDS-EACH-WAY [LOSES [FILE KIB]]
  *
  * The addresses are IPv4, point to point; the devices are called far0. Every LOSES-th packet
- * of either way is lost. Prints "ready".
+ * of either way is lost. Once FILE holds KIB on disk, one full packet from A is damaged in such
+ * a way that no checksum of IP or TCP tells. Prints "ready", and "damaged".
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -17,20 +18,23 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MTU 9000
 #define SLOTS 16384		/* packets under way; beyond them they are lost */
+#define FULL 1400		/* bytes of a packet that carries data */
 
 struct packet { uint64_t due; uint16_t len; uint8_t bytes[MTU]; };
-struct way { int from, to; struct packet *ring; size_t first, count; unsigned seen; };
+struct way { int from, to; struct packet *ring; size_t first, count; unsigned seen; bool harmful; };
 
 static void check(int rc, const char *what)
 {
@@ -84,6 +88,31 @@ static int open_tun(const char *netns, const char *address, const char *peer)
 	return fd;
 }
 
+/* One packet is damaged; NULL: none any more. */
+static struct damage { const char *file; uint64_t kib; } *damage;
+
+/* Two unequal words change places: the sum of all stays what it was. */
+static void harm(struct packet *p)
+{
+	struct stat st;
+
+	if (p->len < FULL || stat(damage->file, &st) < 0 ||
+	    (uint64_t)st.st_blocks * 512 < damage->kib * 1024)
+		return;
+	for (int at = (p->len & ~1) - 4; at > FULL / 2; at -= 2) {
+		uint8_t *w = p->bytes + at, was[2] = { w[0], w[1] };
+
+		if (memcmp(w, w + 2, 2) != 0) {
+			memcpy(w, w + 2, 2);
+			memcpy(w + 2, was, 2);
+			damage = NULL;
+			printf("damaged\n");
+			fflush(stdout);
+			return;
+		}
+	}
+}
+
 static void take(struct way *w, uint64_t late, unsigned loses)
 {
 	struct packet lost, *p;
@@ -97,6 +126,8 @@ static void take(struct way *w, uint64_t late, unsigned loses)
 			p->len = (uint16_t)n;
 			p->due = now_us() + late;
 			w->count++;
+			if (damage && w->harmful)
+				harm(p);
 		}
 	} while (n > 0);
 }
@@ -117,13 +148,15 @@ int main(int argc, char **argv)
 {
 	uint64_t late = argc > 5 ? strtoull(argv[5], NULL, 10) * 1000 : 0;
 	unsigned loses = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0;
+	struct damage once = { argc > 8 ? argv[7] : NULL, argc > 8 ? strtoull(argv[8], NULL, 10) : 0 };
 	struct way w[2];
 
 	if (argc < 6) {
-		fprintf(stderr, "usage: farlink NETNS ADDRESS NETNS ADDRESS MILLISECONDS [LOSES]\n");
+		fprintf(stderr, "usage: farlink NETNS ADDRESS NETNS ADDRESS MILLISECONDS [LOSES [FILE KIB]]\n");
 		return 100;
 	}
-	w[0] = (struct way){ .from = open_tun(argv[1], argv[2], argv[4]) };
+	damage = once.file ? &once : NULL;
+	w[0] = (struct way){ .from = open_tun(argv[1], argv[2], argv[4]), .harmful = true };
 	w[0].to = open_tun(argv[3], argv[4], argv[2]);
 	w[1] = (struct way){ .from = w[0].to, .to = w[0].from };
 	for (int i = 0; i < 2; i++)
