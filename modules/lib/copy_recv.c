@@ -308,6 +308,9 @@ static int failed(struct receiving *x, struct err *e)
 {
 	if (e->sys == ENOSPC && !e->hint)
 		err_hint(e, "free space there; `drover run` then goes on where it stopped");
+	else if (e->sys == EIO && !e->hint)
+		err_hint(e, "have the storage there looked at, its host's kernel log says more; "
+			 "`drover run` then goes on where it stopped");
 	return ctx_fail_err(x->c, e);
 }
 

@@ -321,9 +321,12 @@ static int call(struct nbd *n, struct req *r, uint16_t type, const void *data,
 		finish(n, r);
 	else if (!r->error)
 		return 0;
-	err_set(e, ERR_STEP, "cannot %s at byte %llu, length %u: %s", verb,
-		(unsigned long long)r->at, r->len,
-		r->error ? strerror((int)r->error) : n->why);
+	err_set(e, ERR_STEP, "%s", r->error ? strerror((int)r->error) : n->why);
+	if (type == CMD_FLUSH)
+		err_wrap(e, "cannot %s", verb);
+	else
+		err_wrap(e, "cannot %s at byte %llu, length %u", verb, (unsigned long long)r->at,
+			 r->len);
 	if (e)
 		e->sys = r->error ? (int)r->error : EPIPE;
 	return -1;

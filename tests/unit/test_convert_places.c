@@ -372,6 +372,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RAW(a_target_that_fills_up_is_told_and_gone_on_with),
+		QCOW2(a_target_that_fills_up_is_told_and_gone_on_with),
 		FOREIGN(a_target_that_fills_up_is_told_and_gone_on_with),
 		AS(a_power_cut_ends_what_its_format_does_not_bear, "vmdk"),
 		AS(a_power_cut_ends_what_its_format_does_not_bear, "vpc"),
