@@ -28,10 +28,11 @@ void badsectors_free(struct badsectors *b)
 	*b = (struct badsectors){ 0 };
 }
 
-/* EIO is what Linux says of a medium error; some drivers say more exactly. */
+/* Past the page cache Linux says ENODATA of a medium error, through it EIO; some drivers
+ * say more exactly. */
 bool badsectors_is(const struct err *e)
 {
-	return e->sys == EIO || e->sys == EILSEQ || e->sys == EREMOTEIO;
+	return e->sys == EIO || e->sys == ENODATA || e->sys == EILSEQ || e->sys == EREMOTEIO;
 }
 
 static void note(struct tolerant *t, uint64_t at, uint64_t len)

@@ -41,15 +41,17 @@ static struct raw *raw_of(struct disk *d)
 	return (struct raw *)d;
 }
 
+/* Not by errno: ENODATA is what a disk says of a sector that it cannot read. */
+static int ended(struct disk *d, uint64_t at, struct err *e)
+{
+	err_set(e, ERR_STEP, "cannot read '%s' at byte %llu: it ends there now, it had "
+		"%llu bytes", d->path, (unsigned long long)at, (unsigned long long)d->size);
+	return err_hint(e, "something made it shorter: stop that and bring it back, then "
+			"drover run PLAN; or drover rollback PLAN --to convert");
+}
+
 static int fault(struct disk *d, const char *verb, uint64_t n, uint64_t at, struct err *e)
 {
-	if (errno == ENODATA) {
-		err_set(e, ERR_STEP, "cannot %s '%s' at byte %llu: it ends there now, it had "
-			"%llu bytes", verb, d->path, (unsigned long long)at,
-			(unsigned long long)d->size);
-		return err_hint(e, "something made it shorter: stop that and bring it back, then "
-				"drover run PLAN; or drover rollback PLAN --to convert");
-	}
 	return err_sys(e, "cannot %s '%s' at byte %llu, length %llu", verb, d->path,
 		       (unsigned long long)at, (unsigned long long)n);
 }
@@ -69,8 +71,8 @@ static int raw_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r == 0)
-			errno = ENODATA;
-		if (r <= 0)
+			return ended(d, at + got, e);
+		if (r < 0)
 			return fault(d, "read", n - got, at + got, e);
 		got += (size_t)r;
 	}
@@ -144,10 +146,7 @@ static int raw_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole,
 		*hole = true;	/* up to the end: but not where the end came nearer */
 		if (fstat(raw_of(d)->fd, &st) < 0)
 			return err_sys(e, "cannot look at '%s'", d->path);
-		if ((uint64_t)st.st_size >= d->size)
-			return 0;
-		errno = ENODATA;
-		return fault(d, "read", *len, (uint64_t)st.st_size, e);
+		return (uint64_t)st.st_size >= d->size ? 0 : ended(d, (uint64_t)st.st_size, e);
 	}
 	if ((uint64_t)data > at) {
 		*hole = true;

@@ -88,6 +88,21 @@ static void the_shorter_end_of_a_disk_may_be_bad_too(void **state)
 	assert_int_equal(b.bytes, 512);
 }
 
+static void what_a_disk_says_of_a_medium_error_is_one(void **state)
+{
+	static const int said[] = { EIO, ENODATA, EILSEQ, EREMOTEIO };
+	AUTO_FREE char *buf = disk_buffer(SIZE);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(said); i++) {
+		AUTO_BADSECTORS b = { 0 };
+		AUTO_DISK *d = medium(5000, 9000, said[i], &b);
+
+		assert_int_equal(d->ops->read(d, buf, SIZE, 0, NULL), 0);
+		assert_int_equal(b.bytes, 2 * 4096);
+	}
+}
+
 static void another_error_is_no_bad_sector(void **state)
 {
 	AUTO_BADSECTORS b = { 0 };
@@ -120,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_cannot_be_read_is_zeros_and_nothing_else_is),
 		cmocka_unit_test(the_shorter_end_of_a_disk_may_be_bad_too),
+		cmocka_unit_test(what_a_disk_says_of_a_medium_error_is_one),
 		cmocka_unit_test(another_error_is_no_bad_sector),
 		cmocka_unit_test(more_places_than_a_person_reads_are_counted),
 	};

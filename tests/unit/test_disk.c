@@ -5,6 +5,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
+#include "modules/lib/badsectors.h"
 #include "modules/lib/disk.h"
 #include "modules/lib/imgcheck.h"
 #include "modules/lib/imgkind.h"
@@ -27,10 +28,23 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB (1u << 20)
+
+/* The system's call, but for a byte that no disk gives; 0: all of them are given. */
+static off_t bad_at;
+
+ssize_t pread(int fd, void *p, size_t n, off_t at)
+{
+	if (bad_at && at <= bad_at && (off_t)n > bad_at - at) {
+		errno = ENODATA;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, p, n, at);
+}
 
 struct here { char dir[64]; char *path; };
 
@@ -230,6 +244,25 @@ static void a_file_that_shrinks_under_us_is_told(void **s)
 	err_clear(&e);
 	assert_int_equal(d->ops->extent(d, 2 * MIB, &len, &hole, &e), -1);
 	assert_string_equal(e.what, text);
+}
+
+/* ENODATA: so says Linux of a SCSI, SATA or NVMe disk that is read past the page cache. */
+static void a_sector_that_cannot_be_read_is_not_taken_for_the_end(void **s)
+{
+	struct here *h = *s;
+	AUTO_FREE void *buf = disk_buffer(MIB);
+	AUTO_FREE char *text = mem_printf("cannot read '%s' at byte 0, length 1048576: "
+					  "No data available", h->path);
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+
+	assert_int_equal(img_create(h->path, "raw", 4 * MIB, &e), 0);
+	d = disk_open(h->path, 0, &e);
+	bad_at = 4096;
+	assert_int_equal(d->ops->read(d, buf, MIB, 0, &e), -1);
+	bad_at = 0;
+	assert_string_equal(e.what, text);
+	assert_true(badsectors_is(&e));
 }
 
 static void a_disk_is_found_by_what_the_plan_says_or_an_error_says_why(void **s)
@@ -633,6 +666,7 @@ int main(void)
 		T(a_mounted_device_is_no_target),
 		T(holes_of_a_file_are_found),
 		T(a_file_that_shrinks_under_us_is_told),
+		T(a_sector_that_cannot_be_read_is_not_taken_for_the_end),
 		T(a_disk_is_found_by_what_the_plan_says_or_an_error_says_why),
 		T(a_qcow2_is_written_and_read_back_through_qemu_nbd),
 		T(an_image_in_use_is_opened_for_looking_only),
