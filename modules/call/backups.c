@@ -77,10 +77,13 @@ static int list_one(void *arg, const struct backup_at *b)
 
 static int list(struct ctx *c, const char *place)
 {
-	struct listing l = { json_array(), NULL };
+	AUTO_JSON *all = json_array();
+	struct listing l = { all, NULL };
+	AUTO_ERR e = { 0 };
 
-	backup_each(place, list_one, &l);
-	ctx_volatile(c, "backups", l.out);
+	if (backup_each(place, list_one, &l, &e) < 0)
+		return ctx_fail_err(c, &e);
+	ctx_volatile(c, "backups", json_incref(all));
 	return 0;
 }
 
@@ -188,14 +191,17 @@ static int verify(struct ctx *c, const char *place, const char *path)
 
 /* ---- pruning ----------------------------------------------------------------- */
 
-/* All but the newest of each machine, oldest first: names begin with their time. */
-static json_t *too_many(const struct ctx *c, const char *place)
+/* All but the newest of each machine, oldest first: names begin with their time. New; NULL
+ * with e. */
+static json_t *too_many(const struct ctx *c, const char *place, struct err *e)
 {
-	struct listing l = { json_array(), json_object_get(ctx_args(c), "machines") };
-	AUTO_JSON *all = l.out;
-	json_t *out = json_array();
+	AUTO_JSON *all = json_array();
+	struct listing l = { all, json_object_get(ctx_args(c), "machines") };
+	json_t *out;
 
-	backup_each(place, list_one, &l);
+	if (backup_each(place, list_one, &l, e) < 0)
+		return NULL;
+	out = json_array();
 	for (size_t i = 0; i < json_array_size(all); i++) {
 		json_t *one = json_array_get(all, i);
 		int64_t newer = 0;
@@ -211,11 +217,13 @@ static json_t *too_many(const struct ctx *c, const char *place)
 
 static int prune(struct ctx *c, const char *place)
 {
-	json_t *gone = too_many(c, place), *one;
 	AUTO_ERR e = { 0 };
+	json_t *gone = too_many(c, place, &e), *one;
 	uint64_t freed = 0;
 	size_t i;
 
+	if (!gone)
+		return ctx_fail_err(c, &e);
 	ctx_volatile(c, "removed", gone);
 	json_array_foreach(gone, i, one)
 		if (backup_remove(jstr(one, "path", ""), &e) < 0)
@@ -300,6 +308,8 @@ static int probe(struct ctx *c, enum probe_state *state)
 {
 	const char *what = jstr(ctx_args(c), "do", "list");
 	const char *place = jstr(ctx_args(c), "place", "");
+	AUTO_ERR e = { 0 };
+	json_t *gone;
 
 	*state = STATE_DONE;
 	if (strcmp(what, "verify") == 0)
@@ -307,8 +317,12 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (strcmp(what, "list") == 0)
 		return list(c, place);
 	*state = STATE_ABSENT;
-	if (strcmp(what, "prune") == 0)
-		ctx_volatile(c, "removed", too_many(c, place));
+	if (strcmp(what, "prune") != 0)
+		return 0;
+	gone = too_many(c, place, &e);
+	if (!gone)
+		return ctx_fail_err(c, &e);
+	ctx_volatile(c, "removed", gone);
 	return 0;
 }
 

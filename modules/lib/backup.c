@@ -141,7 +141,7 @@ static int begin_alike(struct writer *w, const struct backup_target *t, struct e
 	AUTO_MAP *from = NULL;
 	int rc = 0;
 
-	backup_each(t->place, weigh_backup, &l);
+	backup_each(t->place, weigh_backup, &l, NULL);
 	if (l.rank > 0) {
 		AUTO_FREE char *path = mem_printf("%s/%s.map", l.dir, l.disk);
 

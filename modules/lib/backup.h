@@ -54,9 +54,11 @@ uint32_t backup_chunk(const struct disk *d);
 bool backup_digest(const struct disk *d, uint64_t index, uint8_t digest[SHA256_LEN]);
 
 /* Every backup at the place, also unfinished ones: machine and directory. Stops when
- * `each` returns not 0, and returns that. A place that is not there has none. */
+ * `each` returns not 0, and returns that. A place that is not there has none; -1 with e when
+ * one that is there cannot be listed whole. */
 struct backup_at { const char *machine, *name, *dir; bool finished; };
-int backup_each(const char *place, int (*each)(void *arg, const struct backup_at *b), void *arg);
+int backup_each(const char *place, int (*each)(void *arg, const struct backup_at *b), void *arg,
+		struct err *e);
 
 /* ---- taking away ----------------------------------------------------------- */
 

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define INDEX_MAX (1u << 20)
-#define NAMES_MAX 10000u
 
 /* ---- a disk ---------------------------------------------------------------- */
 
@@ -216,26 +215,32 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* What is in a directory, sorted, without `.` and `..`; none when it is not there. */
-static size_t names_in(const char *path, char ***out)
+/* What is in a directory, sorted, without `.` and `..`; none when it is not there. -1 with e:
+ * nobody can say what is in it. */
+static int names_in(const char *path, char ***out, size_t *n, struct err *e)
 {
 	DIR *dir = opendir(path);
 	const struct dirent *d;
-	char **names = NULL;
-	size_t n = 0, cap = 0;
+	size_t cap = 0;
+	int fault;
 
-	while (dir && n < NAMES_MAX && (d = readdir(dir))) {
+	*out = NULL;
+	*n = 0;
+	if (!dir)
+		return errno == ENOENT || errno == ENOTDIR ? 0 :
+			err_sys(e, "cannot list '%s'", path);
+	while (errno = 0, (d = readdir(dir))) {
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
 			continue;
-		names = mem_grow(names, n, &cap, sizeof(*names));
-		names[n++] = mem_strdup(d->d_name);
+		*out = mem_grow(*out, *n, &cap, sizeof(**out));
+		(*out)[(*n)++] = mem_strdup(d->d_name);
 	}
-	if (dir)
-		closedir(dir);
-	if (n > 0)
-		qsort(names, n, sizeof(*names), by_name);
-	*out = names;
-	return n;
+	fault = errno;
+	closedir(dir);
+	if (*n > 0)
+		qsort(*out, *n, sizeof(**out), by_name);
+	errno = fault;
+	return fault ? err_sys(e, "cannot list '%s'", path) : 0;
 }
 
 static void free_names(char **names, size_t n)
@@ -246,12 +251,12 @@ static void free_names(char **names, size_t n)
 }
 
 static int each_of(const char *place, const char *machine,
-		   int (*each)(void *arg, const struct backup_at *b), void *arg)
+		   int (*each)(void *arg, const struct backup_at *b), void *arg, struct err *e)
 {
 	AUTO_FREE char *dir = backup_machine_dir(place, machine);
 	char **names;
-	size_t n = names_in(dir, &names);
-	int rc = 0;
+	size_t n;
+	int rc = names_in(dir, &names, &n, e);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		AUTO_FREE char *path = mem_printf("%s/%s", dir, names[i]);
@@ -263,16 +268,17 @@ static int each_of(const char *place, const char *machine,
 	return rc;
 }
 
-int backup_each(const char *place, int (*each)(void *arg, const struct backup_at *b), void *arg)
+int backup_each(const char *place, int (*each)(void *arg, const struct backup_at *b), void *arg,
+		struct err *e)
 {
 	AUTO_FREE char *dir = mem_printf("%s/machines", place);
 	char **names;
-	size_t n = names_in(dir, &names);
-	int rc = 0;
+	size_t n;
+	int rc = names_in(dir, &names, &n, e);
 
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		if (text_name_ok(names[i]))
-			rc = each_of(place, names[i], each, arg);
+			rc = each_of(place, names[i], each, arg, e);
 	free_names(names, n);
 	return rc;
 }

@@ -73,7 +73,7 @@ static int mark_backup(void *arg, const struct backup_at *b)
 	struct marking *k = arg;
 	DIR *dir = opendir(b->dir);
 	const struct dirent *d;
-	int rc = 0;
+	int rc = 0, fault;
 
 	if (ends_in(b->name, GONE)) {
 		if (dir)
@@ -83,16 +83,18 @@ static int mark_backup(void *arg, const struct backup_at *b)
 	}
 	if (!dir)
 		return err_sys(k->e, "cannot read backup '%s'", b->dir);
-	while (rc == 0 && (d = readdir(dir))) {
+	while (errno = 0, rc == 0 && (d = readdir(dir))) {
 		AUTO_FREE char *path = mem_printf("%s/%s", b->dir, d->d_name);
 		AUTO_MAP *m = ends_in(d->d_name, ".map") ? map_open(path, false, k->e) : NULL;
 
 		if (m ? mark_map(k->store, m) < 0 : ends_in(d->d_name, ".map"))
 			rc = -1;
 	}
+	fault = errno;
 	closedir(dir);
+	errno = fault;
 	if (rc == 0)
-		return 0;
+		return fault ? err_sys(k->e, "cannot read backup '%s'", b->dir) : 0;
 	/* What it needs cannot be known: nothing may be thrown away. */
 	err_clear(k->e);
 	err_set(k->e, ERR_STEP, "cannot tidy up: backup '%s' is damaged", b->dir);
@@ -107,7 +109,7 @@ int backup_sweep(const char *place, uint64_t *freed, struct err *e)
 	struct marking k = { store, e };
 
 	*freed = 0;
-	if (!store || backup_each(place, mark_backup, &k) < 0 ||
+	if (!store || backup_each(place, mark_backup, &k, e) < 0 ||
 	    chunkstore_sweep(store, freed, e) < 0)
 		return -1;
 	if (rmdir(machines) == 0)

@@ -213,6 +213,29 @@ static void pruning_keeps_the_newest_and_gives_back_room(void **s)
 	ok_and_free(verified(r, place, jstr(left, "path", "")));
 }
 
+/* A directory that cannot be listed holds, for all anybody knows, what all chunks are for. */
+static void what_cannot_be_listed_keeps_its_chunks(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *erp = mem_printf("%s/machines/erp", place);
+	AUTO_FREE char *away = mem_printf("%s/away", r->dir);
+	AUTO_FREE char *why = mem_printf("cannot list '%s': Too many levels of symbolic links", erp);
+	AUTO_JSON *one = NULL;
+
+	back_up(r, "20260101T000000Z-a");
+	one = listed(r, place, 0);
+	assert_int_equal(rename(erp, away), 0);
+	assert_int_equal(symlink("erp", erp), 0);
+	cv_assert_error(backups(r, "probe", json_pack("{s:s,s:s}", "do", "list", "place", place)),
+			why, "");
+	cv_assert_error(backups(r, "apply", json_pack("{s:s,s:s}", "do", "prune", "place", place)),
+			why, "");
+	assert_int_equal(unlink(erp), 0);
+	assert_int_equal(rename(away, erp), 0);
+	ok_and_free(verified(r, place, jstr(one, "path", "")));
+}
+
 static void half_a_backup_is_not_seen_and_is_gone_on_with(void **s)
 {
 	struct rig *r = *s;
@@ -242,6 +265,7 @@ int main(void)
 		RAW(a_restore_that_was_cut_off_goes_on),
 		RAW(a_second_backup_costs_what_differs),
 		RAW(pruning_keeps_the_newest_and_gives_back_room),
+		RAW(what_cannot_be_listed_keeps_its_chunks),
 		RAW(half_a_backup_is_not_seen_and_is_gone_on_with),
 	};
 
