@@ -285,7 +285,8 @@ static int restore_disk(struct ctx *c, struct chunkstore *store, const char *to,
 	if (disk_close(&d, e) < 0)
 		return -1;
 	/* Never over a file that came meanwhile. */
-	if (!block && renameat2(AT_FDCWD, growing, AT_FDCWD, to, RENAME_NOREPLACE) < 0)
+	if (!block && (renameat2(AT_FDCWD, growing, AT_FDCWD, to, RENAME_NOREPLACE) < 0 ||
+		       io_sync_parent(to) < 0))
 		return err_sys(e, "cannot name the restored disk '%s'", to);
 	return 0;
 }

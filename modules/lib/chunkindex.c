@@ -353,5 +353,6 @@ int chunk_index_rewrite(struct chunk_index *x,
 	if (merge(&m, e) < 0)
 		return -1;
 	drop_merged(&m);
-	return 0;
+	/* an old one that a power cut brings back would name packs that go after this */
+	return fsync(x->dir) < 0 ? err_sys(e, "cannot write the index of the backups") : 0;
 }
