@@ -133,6 +133,22 @@ static int merge(struct ctx *c, const json_t *def, const struct serve_way *way,
 						   merge_by_monitor(c, def, disk, i);
 }
 
+/* What is merged goes at once: merged again, after a machine has written to its base, it
+ * would bring back what was there before. */
+static int merge_away(struct ctx *c, const json_t *def, const struct serve_way *way,
+		      const json_t *disk, size_t i)
+{
+	const char *path = jstr(disk, "path", "");
+
+	if (access(path, F_OK) < 0)
+		return 0;	/* merged by an earlier attempt */
+	if (merge(c, def, way, disk, i) < 0)
+		return -1;
+	if (unlink(path) < 0 || io_sync_parent(path) < 0)
+		return ctx_fail_sys(c, "cannot remove '%s', which is merged", path);
+	return 0;
+}
+
 /* ---- the definition that names the bases ------------------------------------------- */
 
 static json_t *merged(const json_t *def)
@@ -181,7 +197,7 @@ static int write_definition(struct ctx *c, const json_t *def, const struct layou
 	return write_text(c, place->dir, name, "json", json);
 }
 
-/* Overlays that are merged, and what was only for further passes. */
+/* What was only for further passes. */
 static int drop_files(struct ctx *c, const json_t *def)
 {
 	const json_t *disk;
@@ -194,10 +210,9 @@ static int drop_files(struct ctx *c, const json_t *def)
 
 		if (begun < 0)
 			return ctx_fail_err(c, &e);
-		if ((unlink(jstr(disk, "path", "")) < 0 && errno != ENOENT) ||
-		    (begun && unlink(d.map) < 0 && errno != ENOENT) ||
-		    (begun && unlink(d.record) < 0 && errno != ENOENT))
-			return ctx_fail_sys(c, "cannot remove what is merged of '%s'",
+		if (begun && ((unlink(d.map) < 0 && errno != ENOENT) ||
+			      (unlink(d.record) < 0 && errno != ENOENT)))
+			return ctx_fail_sys(c, "cannot remove what passes of '%s' needed",
 					    jstr(disk, "name", ""));
 	}
 	return 0;
@@ -217,12 +232,9 @@ static int apply(struct ctx *c)
 				ctx_machine_name(c));
 	if (layout_of(ctx_machine(c), &place, &e) < 0)
 		return ctx_fail_err(c, &e);
-	json_array_foreach(jget(def, "disks"), i, disk) {
-		if (access(jstr(disk, "path", ""), F_OK) < 0)
-			continue;	/* merged by an earlier attempt */
-		if (merge(c, def, way, disk, i) < 0)
+	json_array_foreach(jget(def, "disks"), i, disk)
+		if (merge_away(c, def, way, disk, i) < 0)
 			return -1;
-	}
 	now = merged(def);
 	if (write_definition(c, now, &place) < 0 || (way && way->define(c, now) < 0))
 		return -1;

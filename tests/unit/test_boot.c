@@ -506,6 +506,36 @@ static void finalize_merges_the_overlay_of_a_machine_that_stands(void **state)
 	must(w, "call.finalize", "apply");	/* once more is fine */
 }
 
+/* Bytes at the same place, as the machine writes them that goes on from its base. */
+static void write_base(struct world *w, unsigned char byte)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s/root.base.raw", w->dir, w->name);
+	AUTO_FD fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(io_pwrite_full(fd, &byte, 1, 512 << 10), 0);
+}
+
+static void finalize_that_is_cut_off_does_not_merge_twice(void **state)
+{
+	struct world *w = *state;
+	AUTO_FREE char *obstacle = mem_printf("%s/%s/%s.xml.new", w->dir, w->name, w->name);
+	AUTO_FREE char *text = mem_printf("cannot write '%s/%s/%s.xml': Is a directory", w->dir,
+					  w->name, w->name);
+
+	if (!can_run)
+		skip();
+	define(w);
+	make_overlay(w);
+	write_overlay(w, "0x5a");
+	assert_int_equal(mkdir(obstacle, 0700), 0);
+	fails(w, "call.finalize", "apply", text);
+	write_base(w, 0x77);
+	assert_int_equal(rmdir(obstacle), 0);
+	must(w, "call.finalize", "apply");
+	base_has(w, 0x77);
+	overlay_is_gone_and_files_name_the_base(w);
+}
+
 static void finalize_merges_while_the_machine_runs(void **state)
 {
 	struct world *w = *state;
@@ -720,6 +750,7 @@ int main(void)
 		T(start_says_which_network_the_host_lacks),
 		T(start_wants_the_overlay_first),
 		T(finalize_merges_the_overlay_of_a_machine_that_stands),
+		T(finalize_that_is_cut_off_does_not_merge_twice),
 		T(finalize_merges_while_the_machine_runs),
 		T(bases_of_other_hypervisors_boot_and_are_merged),
 		T(a_base_that_bears_no_failed_write_is_not_merged_while_it_runs),
