@@ -98,7 +98,7 @@ static void a_freeze_that_ended_too_early_is_no_last_pass(void **s)
 	target = cv_both(r, "cutover.pass", &source);
 	assert_string_equal(jstr(source, "error.text", ""), "the freeze of the source ended before "
 			    "the last pass was over: what was read is not one instant");
-	assert_string_equal(jstr(target, "error.kind", ""), "cancelled");
+	assert_string_equal(jstr(target, "error.kind", ""), "broken");
 }
 
 static void a_foreign_directory_is_refused_unless_it_may_be_replaced(void **s)
