@@ -283,7 +283,7 @@ struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
 	}
 	if (make(c, disk, d, base_size(d, size), e) < 0)
 		return NULL;
-	opened = disk_open_image(d->base, d->format, DISK_WRITE, e);
+	opened = disk_open_image(d->base, d->format, DISK_WRITE | DISK_DIRECT, e);
 	if (!opened || check_room(d, opened, size, e) < 0)
 		return NULL;
 	if (d->kind == AT_DEVICE && !may_replace(c) && look_blank(opened, e) < 0)
@@ -350,7 +350,7 @@ static struct disk *open_now(const char *disk, struct layout_disk *d, uint64_t s
 
 	if (make_longer(disk, d, size, e) < 0)
 		return NULL;
-	opened = disk_open_image(d->base, d->format, DISK_WRITE, e);
+	opened = disk_open_image(d->base, d->format, DISK_WRITE | DISK_DIRECT, e);
 	if (!opened || check_room(d, opened, size, e) < 0)
 		return NULL;
 	done = opened;

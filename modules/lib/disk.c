@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -22,7 +23,8 @@
 
 struct raw {
 	struct disk d;
-	int fd;		/* reads; writes too unless `direct` */
+	int fd;		/* past the page cache if d.direct; what is not aligned is written here too */
+	int past;	/* writes what is aligned past the page cache; -1: nothing does */
 	bool punch;	/* fallocate() has not said that it cannot */
 };
 
@@ -79,9 +81,22 @@ static int raw_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err
 	return 0;
 }
 
+static bool aligned(const void *buf, size_t n, uint64_t at)
+{
+	return ((uintptr_t)buf | n | at) % DISK_ALIGN == 0;
+}
+
 static int raw_write(struct disk *d, const void *buf, size_t n, uint64_t at, struct err *e)
 {
-	if (io_pwrite_full(raw_of(d)->fd, buf, n, at) < 0)
+	struct raw *r = raw_of(d);
+
+	if (r->past >= 0 && aligned(buf, n, at)) {
+		if (io_pwrite_full(r->past, buf, n, at) == 0)
+			return 0;
+		if (errno != EINVAL)	/* it wants wider sectors than we know */
+			return fault(d, "write", n, at, e);
+	}
+	if (io_pwrite_full(r->fd, buf, n, at) < 0)
 		return fault(d, "write", n, at, e);
 	/* Begin write-back now, so that a later flush has little left to wait for. */
 	sync_file_range(raw_of(d)->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
@@ -163,6 +178,7 @@ static int raw_close(struct disk *d, struct err *e)
 {
 	int rc = close(raw_of(d)->fd);
 
+	mem_close_fd(&raw_of(d)->past);
 	if (rc < 0)
 		err_sys(e, "cannot close '%s'", d->path);
 	free(d->path);
@@ -216,6 +232,15 @@ static int open_raw(const char *path, unsigned flags, struct stat *st, bool *dir
 	return fd;
 }
 
+/* The same file once more, for writing past the page cache; -1: that cannot be had. */
+static int open_past(int fd)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	return open(self, O_WRONLY | O_DIRECT | O_CLOEXEC);
+}
+
 struct disk *disk_open(const char *path, unsigned flags, struct err *e)
 {
 	struct disk_info info;
@@ -231,13 +256,14 @@ struct disk *disk_open(const char *path, unsigned flags, struct err *e)
 		return NULL;
 	}
 	/* Drop what the cache holds where O_DIRECT could not be had. */
-	if ((flags & DISK_DIRECT) && !direct)
+	if ((flags & DISK_DIRECT) && !(flags & DISK_WRITE) && !direct)
 		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	r = mem_alloc(sizeof(*r));
 	r->d = (struct disk){ .ops = &raw_ops, .path = mem_strdup(path),
 		.size = info.size, .sector = info.sector, .block = info.block,
 		.mounted = info.mounted, .direct = direct };
 	r->fd = fd;
+	r->past = (flags & DISK_WRITE) && (flags & DISK_DIRECT) ? open_past(fd) : -1;
 	r->punch = true;
 	return &r->d;
 }

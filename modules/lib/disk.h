@@ -50,7 +50,8 @@ struct disk {
 
 enum {
 	DISK_WRITE = 1,		/* for writing; a block device exclusively */
-	DISK_DIRECT = 2,	/* read past the page cache (always so when mounted) */
+	DISK_DIRECT = 2,	/* past the page cache, as far as the file system has such a thing:
+				   reads (always so when mounted), or, for writing, whole blocks */
 	DISK_LIVE = 4,		/* for looking only: also a qcow2 that a QEMU writes to, of which
 				   what is read may be torn */
 };

@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -222,6 +223,56 @@ static void holes_of_a_file_are_found(void **s)
 	assert_int_equal(d->ops->zero(d, 4 * MIB, 4096, &e), 0);
 	assert_int_equal(d->ops->extent(d, 0, &len, &hole, &e), 0);
 	assert_true(hole && len == 10 * MIB);
+}
+
+/* Pages of the file that the page cache holds. */
+static size_t cached_pages(const char *path, size_t size)
+{
+	AUTO_FD fd = open(path, O_RDONLY);
+	size_t pages = (size + 4095) / 4096, n = 0;
+	unsigned char in[2 * MIB / 4096 + 1];
+	void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+
+	assert_true(p != MAP_FAILED && pages <= sizeof(in));
+	assert_int_equal(mincore(p, size, in), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += in[i] & 1;
+	munmap(p, size);
+	return n;
+}
+
+static bool can_go_past_the_cache(const char *path)
+{
+	AUTO_FD fd = open(path, O_RDONLY | O_DIRECT);
+
+	return fd >= 0;
+}
+
+/* A copy of a disk must not drive out what the target's other machines have in the cache. */
+static void what_is_written_passes_the_page_cache_by_but_for_an_odd_end(void **s)
+{
+	static const size_t odd = 100;
+	struct here *h = *s;
+	AUTO_FREE uint8_t *data = disk_buffer(MIB), *back = disk_buffer(MIB);
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+
+	memset(data, 'x', MIB);
+	assert_int_equal(img_create(h->path, "raw", MIB + odd, &e), 0);
+	if (!can_go_past_the_cache(h->path))
+		skip();
+	d = disk_open(h->path, DISK_WRITE | DISK_DIRECT, &e);
+	assert_non_null(d);
+	assert_int_equal(d->ops->write(d, data, MIB, 0, &e), 0);
+	assert_int_equal(cached_pages(h->path, MIB), 0);
+	assert_int_equal(d->ops->write(d, data, odd, MIB, &e), 0);
+	assert_int_equal(d->ops->flush(d, &e), 0);
+	for (unsigned at = 0; at <= MIB; at += MIB) {
+		size_t n = at ? odd : MIB;
+
+		assert_int_equal(d->ops->read(d, back, n, at, &e), 0);
+		assert_memory_equal(back, data, n);
+	}
 }
 
 static void a_file_that_shrinks_under_us_is_told(void **s)
@@ -665,6 +716,7 @@ int main(void)
 		T(a_mounted_device_is_read_past_the_page_cache),
 		T(a_mounted_device_is_no_target),
 		T(holes_of_a_file_are_found),
+		T(what_is_written_passes_the_page_cache_by_but_for_an_odd_end),
 		T(a_file_that_shrinks_under_us_is_told),
 		T(a_sector_that_cannot_be_read_is_not_taken_for_the_end),
 		T(a_disk_is_found_by_what_the_plan_says_or_an_error_says_why),
