@@ -24,7 +24,7 @@
 static const struct param params[] = {
 	{ "passes", P_INT, false, NULL, NULL,
 	  "copy so many times; later passes send only what changed; default 1, with `until` 30",
-	  1, 100 },
+	  1, COPY_PASSES_MAX },
 	{ "until", P_MAP, false, NULL, "changed",
 	  "{changed: 64MiB}: go on until a pass changed no more than this", 0, 0 },
 	{ "freeze", P_ENUM, false, "none", "none|last",
@@ -68,11 +68,34 @@ static unsigned passes_of(const struct ctx *c)
 	return (unsigned)jint(ctx_args(c), "passes", open ? PASSES_MAX : 1);
 }
 
-/* All passes were made, or enough of them. */
-static bool is_over(const struct ctx *c, const struct map_state *s)
+static enum copy_changes changes_of(const struct ctx *c)
 {
-	return s->complete &&
-		(s->pass >= passes_of(c) || jbool(ctx_fact(c, "warm"), "enough", false));
+	return strcmp(jstr(ctx_args(c), "changes", "auto"), "digest") == 0 ?
+		CHANGES_DIGEST : CHANGES_TRACE;
+}
+
+static struct copy_how how_of(const struct ctx *c)
+{
+	return (struct copy_how){ .fact = "disks", .changes = changes_of(c),
+		.track_ms = (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS),
+		.passes = passes_of(c), .warm = true, .keeps = true,
+		.until = (uint64_t)jint(ctx_args(c), "until.changed", 0),
+		.freeze_last = strcmp(jstr(ctx_args(c), "freeze", "none"), "last") == 0 };
+}
+
+static json_t *measured(struct ctx *c)
+{
+	struct copy_how h = how_of(c);
+
+	return copy_measured(c, &h);
+}
+
+/* All passes were made, or enough of them. */
+static bool is_over(struct ctx *c, const struct map_state *s)
+{
+	AUTO_JSON *warm = measured(c);
+
+	return s->complete && (s->pass >= passes_of(c) || jbool(warm, "enough", false));
 }
 
 /* The disk as assess.machine saw it; NULL when it did not. */
@@ -157,7 +180,7 @@ static int check_base(struct ctx *c, const char *name, const struct layout_disk 
 }
 
 /* What was recorded stays: passes that came after this step tell of themselves. */
-static json_t *fact_of(const struct ctx *c, const char *name, const struct layout_disk *d,
+static json_t *fact_of(struct ctx *c, const char *name, const struct layout_disk *d,
 		       const struct copy_there *t)
 {
 	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
@@ -255,12 +278,6 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
-static enum copy_changes changes_of(const struct ctx *c)
-{
-	return strcmp(jstr(ctx_args(c), "changes", "auto"), "digest") == 0 ?
-		CHANGES_DIGEST : CHANGES_TRACE;
-}
-
 /* Why what the plan insists on cannot follow this disk; NULL: it can. */
 static const char *why_not(const struct checkpoint_view *v, bool bitmap, const char *name,
 			   const json_t *spec)
@@ -317,22 +334,32 @@ static int must_follow(struct ctx *c)
 	return ctx_fail(c, "%s", text);
 }
 
+/* What an attempt that was killed measured is told by who comes after it. */
+static void tell_measured(struct ctx *c, json_t *warm)
+{
+	if (json_array_size(jget(warm, "passes")) > json_array_size(jget(ctx_fact(c, "warm"), "passes")))
+		ctx_set_fact(c, "warm", json_object(), json_incref(warm));
+}
+
 /* The machine writes faster than passes bring it over. */
 static void judge_downtime(struct ctx *c)
 {
+	AUTO_JSON *warm = measured(c);
 	int64_t allowed = jint(ctx_machine(c), "downtime_ms", 0);
 	char last[24], most[24], dirty[24];
 	struct warm_forecast f;
 
-	if (allowed <= 0 || !warm_forecast(jget(ctx_fact(c, "warm"), "passes"), &f) ||
+	tell_measured(c, warm);
+	if (allowed <= 0 || !warm_forecast(jget(warm, "passes"), &f) ||
 	    f.p50_ms <= (uint64_t)allowed)
 		return;
 	text_duration(f.p50_ms, last);
 	text_duration((uint64_t)allowed, most);
 	text_size(f.dirty, dirty);
 	ctx_finding(c, "blocker", "convert.downtime", "quieten what writes there, allow more "
-		    "`downtime`, or copy over a faster link", "the last pass would take %s, the "
-		    "plan's downtime is %s: %s/s become dirty", last, most, dirty);
+		    "`downtime`, or copy over a faster link; drover sync PLAN measures anew",
+		    "the last pass would take %s, the plan's downtime is %s: %s/s become dirty",
+		    last, most, dirty);
 }
 
 static int probe(struct ctx *c, enum probe_state *state)
@@ -350,11 +377,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 
 static int apply(struct ctx *c)
 {
-	struct copy_how h = { .fact = "disks", .changes = changes_of(c),
-		.track_ms = (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS),
-		.passes = passes_of(c), .warm = true,
-		.until = (uint64_t)jint(ctx_args(c), "until.changed", 0),
-		.freeze_last = strcmp(jstr(ctx_args(c), "freeze", "none"), "last") == 0 };
+	struct copy_how h = how_of(c);
 
 	if (copy_args(c, &h) < 0)
 		return -1;

@@ -31,6 +31,7 @@ struct copy_how {
 	uint64_t until;		/* or until a pass changed no more bytes; 0: does not count */
 	bool freeze_last;	/* the last pass under a freeze of the source */
 	bool warm;		/* go on with fact `warm`, and tell it */
+	bool keeps;		/* what each pass measured is kept at once */
 	bool mend;		/* only what the map was made to forget is sent, by one pass */
 	bool held;		/* the source stands still: by another step, until the end */
 	enum copy_changes changes;
@@ -64,6 +65,12 @@ bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk
 /* The disk, opened; without its free space where nothing uses it. Takes d over. */
 struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec,
 			       struct disk *d);
+
+#define COPY_PASSES_MAX 100u	/* that a plan may ask for */
+
+/* {enough, passes}: fact `warm`, with what was kept by an attempt that did not come to tell it.
+ * At either end. Owned. */
+json_t *copy_measured(struct ctx *c, const struct copy_how *h);
 
 /* apply, at either end; all errors are told. */
 int copy_send(struct ctx *c, const struct copy_how *h);

@@ -18,7 +18,7 @@ struct sending {
 	struct checkpoint_pass *at;	/* of the domain's disks in this pass, or NULL */
 	json_t *report;		/* disk -> list of passes */
 	struct warm_pass pass;	/* what this pass sums up to, all disks */
-	json_t *passes;		/* of fact `warm`; owned */
+	json_t *passes;		/* of fact `warm`; borrowed */
 };
 
 /* One disk, one pass; adds to s->before, s->report and s->pass. The pass it was, or 0 with e,

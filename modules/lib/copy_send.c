@@ -7,9 +7,23 @@
 #include "modules/lib/freeze.h"
 #include "modules/lib/track.h"
 
-#define FREEZE_MS 600000	/* when the plan names no downtime */
+#include <string.h>
 
-static void sum_up(struct sending *s, uint32_t pass)
+#define FREEZE_MS 600000	/* when the plan names no downtime */
+#define PASS_KEPT "pass.%u"	/* what it measured, by its number */
+
+/* ---- what passes measured -------------------------------------------------------------- */
+
+/* A kill may come before the fact is told. */
+static int keep_pass(struct sending *s)
+{
+	const json_t *last = json_array_get(s->passes, json_array_size(s->passes) - 1);
+	AUTO_FREE char *name = mem_printf(PASS_KEPT, s->pass.pass), *text = json_canonical(last);
+
+	return s->how->keeps ? ctx_keep(s->c, name, text, strlen(text)) : 0;
+}
+
+static int sum_up(struct sending *s, uint32_t pass)
 {
 	int64_t ms = warm_now() - s->pass.at;
 	AUTO_FREE char *text = NULL;
@@ -22,7 +36,60 @@ static void sum_up(struct sending *s, uint32_t pass)
 		ctx_log(s->c, "%s", text);
 		ctx_volatile(s->c, "summary", json_string(text));
 	}
+	return keep_pass(s);
 }
+
+static json_t *kept_pass(struct ctx *c, unsigned pass)
+{
+	AUTO_FREE char *name = mem_printf(PASS_KEPT, pass);
+	size_t n = 0;
+	const char *text = ctx_kept(c, name, &n);
+
+	return text ? json_parse(text, n, NULL) : NULL;
+}
+
+/* The first pass brings the disk, not what changed. */
+static bool little(const struct copy_how *h, const json_t *passes)
+{
+	const json_t *last = json_array_get(passes, json_array_size(passes) - 1);
+
+	return h->until && jint(last, "pass", 0) > 1 &&
+		jint(last, "changed", 0) <= (int64_t)h->until;
+}
+
+/* No further one is wanted, however many the plan allows. */
+static bool enough(const struct ctx *c, const struct copy_how *h, const json_t *passes)
+{
+	const json_t *last = json_array_get(passes, json_array_size(passes) - 1);
+
+	return warm_hopeless(passes, jint(ctx_machine(c), "downtime_ms", 0)) ||
+		(h->freeze_last ? jbool(last, "held", false) : little(h, passes));
+}
+
+json_t *copy_measured(struct ctx *c, const struct copy_how *h)
+{
+	const json_t *fact = ctx_fact(c, "warm");
+	json_t *passes = json_deep_copy(jget(fact, "passes")), *out = json_object();
+	bool over = jbool(fact, "enough", false);
+	unsigned known;
+
+	if (!passes)
+		passes = json_array();
+	known = (unsigned)jint(json_array_get(passes, json_array_size(passes) - 1), "pass", 0);
+	for (unsigned n = known + 1; n <= COPY_PASSES_MAX; n++) {
+		json_t *one = kept_pass(c, n);
+
+		if (!one)
+			continue;
+		jadd(passes, one);
+		over = enough(c, h, passes);
+	}
+	jset_bool(out, "enough", over);
+	jset(out, "passes", passes);
+	return out;
+}
+
+/* ---- passes ------------------------------------------------------------------------------- */
 
 static uint32_t send_disks(struct sending *s)
 {
@@ -62,9 +129,7 @@ static uint32_t send_pass(struct sending *s)
 	lowest = send_disks(s);
 	checkpoint_end(s->at, lowest != 0 && !s->how->mend);
 	s->at = NULL;
-	if (lowest)
-		sum_up(s, lowest);
-	return lowest;
+	return lowest && sum_up(s, lowest) == 0 ? lowest : 0;
 }
 
 static uint32_t send_frozen_pass(struct sending *s)
@@ -106,25 +171,19 @@ static uint64_t total_size(struct ctx *c)
 	return total;
 }
 
-/* The first pass brings the disk, not what changed. */
-static bool little(const struct sending *s, uint32_t pass)
-{
-	return s->how->until && pass > 1 && s->pass.changed <= s->how->until;
-}
-
 /* The number of the last pass, or 0 (told). */
 static uint32_t send_passes(struct sending *s)
 {
 	const struct copy_how *h = s->how;
-	int64_t allowed = jint(ctx_machine(s->c), "downtime_ms", 0);
 	uint32_t pass = 0;
 	bool last;
 
 	do {
-		last = h->freeze_last && (pass + 1 >= h->passes || little(s, pass));
+		last = h->freeze_last && (pass + 1 >= h->passes ||
+					  (pass && little(h, s->passes)));
 		pass = last ? send_frozen_pass(s) : send_pass(s);
-	} while (pass && !last && !warm_hopeless(s->passes, allowed) &&
-		 (h->freeze_last || (pass < h->passes && !little(s, pass))));
+	} while (pass && !last && (h->freeze_last || pass < h->passes) &&
+		 !enough(s->c, h, s->passes));
 	return pass;
 }
 
@@ -132,24 +191,22 @@ static void tell_warm(struct sending *s, uint32_t pass)
 {
 	json_t *loose = json_object();
 
-	jset_bool(loose, "enough", pass < s->how->passes);
+	/* a further pass leaves open what convert settled */
+	jset_bool(loose, "enough", s->how->goes_on ? jbool(ctx_fact(s->c, "warm"), "enough", false) :
+		  pass < s->how->passes);
 	jset(loose, "passes", json_incref(s->passes));
 	ctx_set_fact(s->c, "warm", json_object(), loose);
 }
 
 int copy_send(struct ctx *c, const struct copy_how *h)
 {
-	AUTO_JSON *report = json_object(), *passes = json_deep_copy(jget(ctx_fact(c, "warm"),
-									 "passes"));
+	AUTO_JSON *report = json_object(), *measured = copy_measured(c, h);
 	struct sending s = { .c = c, .how = h, .total = total_size(c), .held = h->held,
-		.report = report };
+		.report = report, .passes = json_object_get(measured, "passes") };
 	struct stream st = { .fd = ctx_stream(c) };
 	AUTO_ERR e = { 0 };
 	uint32_t pass;
 
-	if (!passes)
-		passes = json_array();
-	s.passes = passes;
 	if (h->changes == CHANGES_TRACE && track_start(c, h->track_ms) < 0)
 		return -1;
 	pass = send_passes(&s);

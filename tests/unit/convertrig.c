@@ -131,10 +131,10 @@ json_t *cv_input(struct rig *r, const char *role)
 				   "format", r->format, "replace", 0, "disks");
 
 	json_object_update(target, r->more);
-	return json_pack("{s:O,s:O,s:O,s:s,s:{s:s,s:{s:s,s:s,s:{s:{s:s,s:s,s:b}}},s:o},"
+	return json_pack("{s:O,s:O,s:O,s:s,s:{s:s,s:I,s:{s:s,s:s,s:{s:{s:s,s:s,s:b}}},s:o},"
 			 "s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b}}",
 			 "args", r->args, "facts", r->facts, "kept", r->kept, "role", role,
-			 "machine", "name", r->machine,
+			 "machine", "name", r->machine, "downtime_ms", (json_int_t)r->downtime_ms,
 			 "source", "host", "a", "kind", "image", "disks",
 			 "root", "image", r->src, "format", "raw", "copy", 1,
 			 "target", target,

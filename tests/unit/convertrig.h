@@ -24,6 +24,7 @@ struct rig {
 	json_t *args;		/* of the next call */
 	json_t *more;		/* for target; merged */
 	const char *machine;
+	int64_t downtime_ms;	/* that its plan allows; 0: it does not say */
 };
 
 /* Files: n bytes of p, or of a pattern of that seed, at an offset. */

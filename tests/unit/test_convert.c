@@ -76,6 +76,85 @@ static void later_passes_bring_what_changed(void **s)
 	cv_assert_state(r, "target", "cutover.pass", "done");
 }
 
+/* Passes until one changed little, of a machine that allows `downtime` to the last one. */
+static void open_passes(struct rig *r, int64_t downtime)
+{
+	json_object_set_new(r->args, "passes", json_integer(30));
+	json_object_set_new(r->args, "until", json_pack("{s:i}", "changed", 1));
+	r->downtime_ms = downtime;
+}
+
+static unsigned passes_made(struct rig *r)
+{
+	return (unsigned)jint(r->facts, "disks.root.pass", 0);
+}
+
+/* The finding of that code in the source's answer, or NULL. */
+static const char *finding(const json_t *answer, const char *code)
+{
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "findings"), i, f)
+		if (strcmp(jstr(f, "code", ""), code) == 0)
+			return jstr(f, "severity", "");
+	return NULL;
+}
+
+/* The source's end too. */
+static void copy_and_tell(struct rig *r)
+{
+	AUTO_JSON *source = NULL, *target = cv_both(r, "convert.disks", &source);
+
+	cv_take_facts(r, target);
+	cv_take_facts(r, source);
+}
+
+/* All is other data between two passes, and the last one may take no time at all. */
+static void passes_that_cannot_catch_up_end_with_a_blocker(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *answer = NULL;
+
+	copy_and_tell(r);
+	cv_fill(r->src, 0, SIZE, 77);
+	open_passes(r, 1);
+	copy_and_tell(r);
+	assert_int_equal(passes_made(r), 2);
+	cv_assert_state(r, "target", "convert.disks", "done");
+	answer = cv_at(r, "source", "convert.disks", "probe");
+	assert_string_equal(finding(answer, "convert.downtime"), "blocker");
+}
+
+static void passes_that_can_catch_up_go_on(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *answer = NULL;
+
+	copy_and_tell(r);
+	cv_fill(r->src, 0, SIZE, 77);
+	open_passes(r, 3600000);
+	copy_and_tell(r);
+	assert_int_equal(passes_made(r), 3);
+	answer = cv_at(r, "source", "convert.disks", "probe");
+	assert_null(finding(answer, "convert.downtime"));
+}
+
+/* A kill between the end of a copy and its outcome: of its facts nothing is known, only what
+ * was kept, and that it need not go on. */
+static void what_passes_measured_outlives_a_kill(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *told = NULL;
+
+	open_passes(r, 3600000);
+	json_decref(cv_both(r, "convert.disks", &source));
+	cv_assert_state(r, "target", "convert.disks", "done");
+	told = cv_at(r, "source", "convert.disks", "probe");
+	assert_true(json_equal(jget(told, "facts.warm"), jget(source, "facts.warm")));
+	assert_int_equal(json_array_size(jget(told, "facts.warm.volatile.passes")), 2);
+}
+
 static void what_became_zeros_is_zeros(void **s)
 {
 	struct rig *r = *s;
@@ -261,6 +340,9 @@ int main(void)
 		RAW(later_passes_bring_what_changed),
 		QCOW2(later_passes_bring_what_changed),
 		FOREIGN(later_passes_bring_what_changed),
+		RAW(passes_that_cannot_catch_up_end_with_a_blocker),
+		RAW(passes_that_can_catch_up_go_on),
+		RAW(what_passes_measured_outlives_a_kill),
 		FOREIGN(what_became_zeros_is_zeros),
 		RAW(a_freeze_that_ended_too_early_is_no_last_pass),
 		RAW(a_foreign_directory_is_refused_unless_it_may_be_replaced),
