@@ -196,7 +196,8 @@ static void a_waived_blocker_stops_nothing(void **state)
 /* Whoever holds the source would choose what the target runs. */
 static void a_source_cannot_tell_what_is_the_targets(void **state)
 {
-	static const char *const facts[] = { "definition", "proof", "disks", "target.host" };
+	static const char *const facts[] = { "definition", "proof", "sync", "readback",
+					     "disks", "target.host" };
 	struct migration *g = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
