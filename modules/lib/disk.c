@@ -261,7 +261,7 @@ struct disk *disk_open(const char *path, unsigned flags, struct err *e)
 	r = mem_alloc(sizeof(*r));
 	r->d = (struct disk){ .ops = &raw_ops, .path = mem_strdup(path),
 		.size = info.size, .sector = info.sector, .block = info.block,
-		.mounted = info.mounted, .direct = direct };
+		.direct = direct };
 	r->fd = fd;
 	r->past = (flags & DISK_WRITE) && (flags & DISK_DIRECT) ? open_past(fd) : -1;
 	r->punch = true;

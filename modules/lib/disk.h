@@ -42,7 +42,6 @@ struct disk {
 	uint64_t size;		/* bytes, fixed while it is open */
 	unsigned sector;	/* logical sector size */
 	bool block;		/* a block device */
-	bool mounted;		/* it, or a partition of it, is mounted here */
 	bool direct;		/* reads go past the page cache */
 	bool blank;		/* made just now: reads as zeros where nothing was written */
 	const char *sandbox;	/* how the program behind it is confined; NULL: none behind it */
@@ -51,7 +50,7 @@ struct disk {
 enum {
 	DISK_WRITE = 1,		/* for writing; a block device exclusively */
 	DISK_DIRECT = 2,	/* past the page cache, as far as the file system has such a thing:
-				   reads (always so when mounted), or, for writing, whole blocks */
+				   reads (of a block device always), or, for writing, whole blocks */
 	DISK_LIVE = 4,		/* for looking only: also a qcow2 that a QEMU writes to, of which
 				   what is read may be torn */
 };
@@ -74,13 +73,15 @@ void disk_close_ptr(struct disk **d);
 /* What stands where a plan points: the path of the device or image. Caller frees;
  * NULL with e: nothing there, or several. */
 char *disk_find(const char *name, const json_t *spec, struct err *e);
+/* "/dev/sda" of "sda", "/dev/cciss/c0d0" of "cciss!c0d0", as sysfs writes it. Caller frees. */
+char *disk_node(const char *kernel_name);
 /* Which device stands there, whatever the kernel calls it since its last boot: by its own
  * serial number, UUID or file. NULL: no device, or it has none of these. Caller frees. */
 char *disk_device(const char *path);
-/* What can be said without opening it for work: size, sector, block, mounted.
- * Read only; a qcow2's size is read from its header, of other images a confined qemu-nbd is
+/* What can be said without opening it for work; used: what a file takes, busy: a QEMU writes
+ * to it. Read only; a qcow2's size is read from its header, of other images a confined qemu-nbd is
  * asked. */
-struct disk_info { uint64_t size, used; unsigned sector; bool block, mounted, busy; };
+struct disk_info { uint64_t size, used; unsigned sector; bool block, busy; };
 int disk_info(const char *path, const char *format, struct disk_info *i,
 	      struct err *e);
 

@@ -86,6 +86,15 @@ static bool id_is(const char *dev, const char *want)
 	return false;
 }
 
+char *disk_node(const char *kernel_name)
+{
+	char *path = mem_printf("/dev/%s", kernel_name);
+
+	for (char *p = path; (p = strchr(p, '!'));)
+		*p = '/';
+	return path;
+}
+
 /* The one device of which `is` holds. */
 static char *scan(const char *name, const char *kind, const char *want,
 		  bool (*is)(const char *dev, const char *want), struct err *e)
@@ -100,7 +109,7 @@ static char *scan(const char *name, const char *kind, const char *want,
 			continue;
 		several = found != NULL;
 		free(found);
-		found = mem_printf("/dev/%s", de->d_name);
+		found = disk_node(de->d_name);
 	}
 	if (d)
 		closedir(d);
@@ -205,30 +214,6 @@ char *disk_device(const char *path)
 
 /* ---- looking ------------------------------------------------------------- */
 
-/* Is `dev`, one of its partitions, or something built on them in use? */
-static bool in_use(dev_t dev)
-{
-	AUTO_FREE char *part = mem_printf("/sys/dev/block/%u:%u", major(dev), minor(dev));
-	AUTO_FREE char *real = realpath(part, NULL);
-	AUTO_FILE *f = fopen("/proc/self/mountinfo", "re");
-	AUTO_FREE char *line = NULL;
-	size_t cap = 0;
-	bool used = false;
-
-	while (f && real && !used && getline(&line, &cap, f) > 0) {
-		AUTO_FREE char *path = NULL, *at = NULL;
-		unsigned ma, mi;
-
-		if (sscanf(line, "%*d %*d %u:%u", &ma, &mi) != 2 || ma == 0)
-			continue;
-		path = mem_printf("/sys/dev/block/%u:%u", ma, mi);
-		at = realpath(path, NULL);
-		used = at && strncmp(at, real, strlen(real)) == 0 &&
-			(at[strlen(real)] == '\0' || at[strlen(real)] == '/');
-	}
-	return used;
-}
-
 /* QEMU says by a lock on this byte that others must not write to the image. */
 #define QEMU_LOCK_UNSHARED_WRITE 201
 
@@ -240,8 +225,7 @@ static bool qemu_has_it(int fd)
 	return fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK;
 }
 
-static int block_info(int fd, const char *path, const struct stat *st,
-		      struct disk_info *i, struct err *e)
+static int block_info(int fd, const char *path, struct disk_info *i, struct err *e)
 {
 	int sector = 512;
 
@@ -249,7 +233,6 @@ static int block_info(int fd, const char *path, const struct stat *st,
 		return err_sys(e, "cannot ask '%s' for its size", path);
 	i->sector = (unsigned)sector;
 	i->block = true;
-	i->mounted = in_use(st->st_rdev);
 	return 0;
 }
 
@@ -275,7 +258,7 @@ int disk_info(const char *path, const char *format, struct disk_info *i, struct 
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return err_set(e, ERR_STEP, "cannot open disk '%s': it is neither a file "
 			       "nor a block device", path);
-	if (S_ISBLK(st.st_mode) && block_info(fd, path, &st, i, e) < 0)
+	if (S_ISBLK(st.st_mode) && block_info(fd, path, i, e) < 0)
 		return -1;
 	if (S_ISREG(st.st_mode)) {
 		i->size = (uint64_t)st.st_size;

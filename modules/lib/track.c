@@ -354,7 +354,7 @@ static int sync_partitions(const char *sys, struct err *e)
 
 	while (d && rc == 0 && (de = readdir(d))) {
 		AUTO_FREE char *is = mem_printf("%s/%s/partition", sys, de->d_name);
-		AUTO_FREE char *dev = mem_printf("/dev/%s", de->d_name);
+		AUTO_FREE char *dev = disk_node(de->d_name);
 
 		if (de->d_name[0] != '.' && access(is, F_OK) == 0)
 			rc = sync_device(dev, e);

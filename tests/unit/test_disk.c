@@ -157,7 +157,7 @@ static void a_mounted_device_is_read_past_the_page_cache(void **s)
 	AUTO_DISK *d = NULL;
 	AUTO_FD buffered = -1;
 	size_t first, second, stale;
-	bool mounted;
+	bool direct;
 
 	if (geteuid() != 0)
 		skip();
@@ -165,7 +165,7 @@ static void a_mounted_device_is_read_past_the_page_cache(void **s)
 	write_file(&l, 'A');
 	d = disk_open(l.loop, 0, &e);
 	buffered = open(l.loop, O_RDONLY);
-	mounted = d && d->mounted && d->direct && d->block;
+	direct = d && d->direct && d->block;
 	count(d, buffered, 'A');
 	first = count(d, -1, 'A');
 	write_file(&l, 'B');
@@ -174,7 +174,7 @@ static void a_mounted_device_is_read_past_the_page_cache(void **s)
 	disk_close(&d, NULL);
 	mem_close_fd(&buffered);
 	loop_down(&l);
-	assert_true(mounted);
+	assert_true(direct);
 	assert_true(first >= 8 * MIB);
 	assert_true(second >= 8 * MIB);
 	/* The reason for it all; were this not so, the test above could not fail. */
@@ -314,6 +314,15 @@ static void a_sector_that_cannot_be_read_is_not_taken_for_the_end(void **s)
 	bad_at = 0;
 	assert_string_equal(e.what, text);
 	assert_true(badsectors_is(&e));
+}
+
+static void a_device_of_a_raid_controller_lies_in_a_folder(void **s)
+{
+	AUTO_FREE char *plain = disk_node("sda1"), *deep = disk_node("cciss!c0d0p1");
+
+	(void)s;
+	assert_string_equal(plain, "/dev/sda1");
+	assert_string_equal(deep, "/dev/cciss/c0d0p1");
 }
 
 static void a_disk_is_found_by_what_the_plan_says_or_an_error_says_why(void **s)
@@ -719,6 +728,7 @@ int main(void)
 		T(what_is_written_passes_the_page_cache_by_but_for_an_odd_end),
 		T(a_file_that_shrinks_under_us_is_told),
 		T(a_sector_that_cannot_be_read_is_not_taken_for_the_end),
+		T(a_device_of_a_raid_controller_lies_in_a_folder),
 		T(a_disk_is_found_by_what_the_plan_says_or_an_error_says_why),
 		T(a_qcow2_is_written_and_read_back_through_qemu_nbd),
 		T(an_image_in_use_is_opened_for_looking_only),
