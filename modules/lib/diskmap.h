@@ -7,9 +7,10 @@
 
 #include "modules/lib/disk.h"
 
-/* Put table, table_id, grub and partitions[{number, start, size, type, name, fs, uuid,
- * partuuid, label, dirty, mount}] into `disk`, mount null. A file system without a
- * table is partition 0. -1 with e when it cannot be read. */
+/* Put table, table_id, grub, backup_table, sector (a GPT's, of an image file) and
+ * partitions[{number, start, size, type, name, fs, uuid, partuuid, label, mount}] into `disk`,
+ * mount null. A file system without a table is partition 0; where there is no table it says
+ * whether the disk is blank. -1 with e when it cannot be read. */
 int diskmap_read(struct disk *d, json_t *disk, struct err *e);
 
 /* The mounts of this host: [{dev: "8:1", dir, fs, rw}], of block devices only, what

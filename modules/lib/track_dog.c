@@ -216,7 +216,7 @@ static void settle(struct life *l)
 			poll(NULL, 0, 2);
 		empty(l, c);
 		now_lost = lost_at(c);
-		lost = lost || now_lost != c->lost;
+		lost = lost || now_lost != c->lost || now_lost == UINT64_MAX;
 		c->lost = now_lost;
 	}
 	if (known)
