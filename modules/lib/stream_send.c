@@ -28,11 +28,11 @@ void sender_nap(struct sender *x, uint64_t ns)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_REALTIME, &t);
+	clock_gettime(CLOCK_MONOTONIC, &t);
 	t.tv_nsec += ns < NAP_NS ? (long)ns : NAP_NS;
 	t.tv_sec += t.tv_nsec / 1000000000;
 	t.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&x->cond, &x->lock, &t);
+	pthread_cond_clockwait(&x->cond, &x->lock, CLOCK_MONOTONIC, &t);
 }
 
 int sender_record(struct sender *x, const struct record *r, const void *a, size_t an,
@@ -215,9 +215,9 @@ static void give_up(struct sender *x, struct err *e)
 		err_move(e, &x->err);
 	}
 	pthread_mutex_unlock(&x->lock);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += FAIL_WAIT_S;
-	if (!cut && pthread_mutex_timedlock(&x->writing, &until) == 0) {
+	if (!cut && pthread_mutex_clocklock(&x->writing, CLOCK_MONOTONIC, &until) == 0) {
 		record_fail(x->s->fd, e);
 		pthread_mutex_unlock(&x->writing);
 	}

@@ -159,11 +159,11 @@ static bool due(struct receiver *x, uint64_t since)
 			return true;
 		if (x->end)
 			return false;
-		clock_gettime(CLOCK_REALTIME, &t);
+		clock_gettime(CLOCK_MONOTONIC, &t);
 		t.tv_nsec += 100 * 1000000;
 		t.tv_sec += t.tv_nsec / 1000000000;
 		t.tv_nsec %= 1000000000;
-		pthread_cond_timedwait(&x->cond, &x->lock, &t);
+		pthread_cond_clockwait(&x->cond, &x->lock, CLOCK_MONOTONIC, &t);
 	}
 	return false;
 }

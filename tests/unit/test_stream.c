@@ -17,11 +17,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHUNK (64u << 10)
 #define CHUNKS 200u
 #define SIZE ((uint64_t)CHUNK * CHUNKS - 5000)	/* no multiple of the chunk */
+
+/* The system's clocks, but for the one on the wall: it shows so many seconds more, as before
+ * it is set back. */
+static time_t wall_ahead;
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, t);
+
+	t->tv_sec += id == CLOCK_REALTIME ? wall_ahead : 0;
+	return rc;
+}
 
 /* ---- a disk in memory ------------------------------------------------------- */
 
@@ -187,6 +201,7 @@ struct rig {
 	struct pot pot;
 	int send_fd, recv_fd, proxy[2];
 	enum stream_zip zip;
+	uint64_t (*read_rate)(void *arg);	/* or NULL */
 	/* of the bytes from the sender: cut after so many, flip the one at */
 	uint64_t cut, flip;
 	struct stream_stat st;
@@ -228,7 +243,7 @@ hang_up:
 static void *send_end(void *arg)
 {
 	struct rig *r = arg;
-	struct stream s = { .fd = r->send_fd, .zip = r->zip };
+	struct stream s = { .fd = r->send_fd, .zip = r->zip, .read_rate = r->read_rate };
 	struct stream_open o = { .disk = "root", .chunk = CHUNK };
 
 	r->send_rc = stream_send(&s, &r->ram.d, &o, &r->st, &r->send_err);
@@ -324,6 +339,24 @@ static void compressed_or_not_the_result_is_the_same(void **s)
 	assert_arrived(r);
 	assert_true(r->st.wire < plain * 3 / 4);
 	assert_true(plain > r->st.data && plain < r->st.data + 200 * 64);
+}
+
+static uint64_t slowly(void *arg)
+{
+	(void)arg;
+	return 64u << 20;
+}
+
+/* Were its naps counted by it, this one would last an hour. */
+static void a_clock_on_the_wall_that_is_set_back_holds_nothing_up(void **s)
+{
+	struct rig *r = *s;
+
+	r->read_rate = slowly;
+	wall_ahead = 3600;
+	run(r);
+	wall_ahead = 0;
+	assert_arrived(r);
 }
 
 static void a_second_pass_sends_only_what_changed(void **s)
@@ -529,6 +562,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(every_byte_arrives_also_where_zeros_replace_old_data),
 		T(compressed_or_not_the_result_is_the_same),
+		T(a_clock_on_the_wall_that_is_set_back_holds_nothing_up),
 		T(a_second_pass_sends_only_what_changed),
 		T(holes_are_not_read),
 		T(a_hole_up_to_the_odd_end_is_zeros),
