@@ -6,32 +6,19 @@
 # domain is off and stays off. Rolled back after it served, it runs where it was; moved
 # again (shut down this time) and finalized, it goes on without its overlay.
 . "$(dirname "$0")/../lib/lab.sh"
-for tool in virsh libvirtd qemu-system-x86_64 mmdebstrap; do
-	command -v $tool >/dev/null || { echo "$tool is not installed"; exit 77; }
-done
+lab_needs virsh libvirtd qemu-system-x86_64 mmdebstrap
 lab_enter "$0" "$@"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
-# Runs as each host starts: the configuration, a bridge to the lab's network, the daemon.
+# Runs as each host starts: a bridge to the lab's network, the daemon. QEMU runs as a user of its
+# own, as it does on every real host.
 libvirt_inside() {
-	# QEMU runs as a user of its own, as it does on every real host
-	cat >/etc/libvirt/qemu.conf <<-END
-	security_driver = "none"
-	namespaces = []
-	cgroup_controllers = []
-	stdio_handler = "file"
-	END
-	cat >/etc/libvirt/libvirtd.conf <<-END
-	auth_unix_rw = "none"
-	host_uuid = "$(cat /proc/sys/kernel/random/uuid)"
-	END
-	rm -rf /etc/libvirt/qemu/networks
 	ip link add br0 type bridge
 	ip addr flush dev eth0
 	ip link set eth0 master br0
 	ip addr add "$([ "$1" = a ] && echo 10.66.0.11 || echo 10.66.0.12)/24" dev br0
 	ip link set br0 up
-	libvirtd --daemon --pid-file /run/libvirtd.pid
+	lab_libvirtd
 }
 export -f libvirt_inside
 export LAB_INSIDE=libvirt_inside

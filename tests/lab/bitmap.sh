@@ -4,20 +4,14 @@
 # of its qcow2 disk tells: paused and switched off for the last one, killed half way, crashed,
 # with no room beside it. Every copy is held against the disk; nothing is left at the source.
 . "$(dirname "$0")/../lib/lab.sh"
-for tool in virsh libvirtd qemu-system-x86_64; do
-	command -v $tool >/dev/null || { echo "$tool is not installed"; exit 77; }
-done
+lab_needs virsh libvirtd qemu-system-x86_64
 lab_enter "$0" "$@"
 
 libvirt_inside() {
 	[ "$1" = a ] || return 0
 	mkdir /srv/images
 	mount -t tmpfs -o size=640m,mode=755 images /srv/images
-	printf 'security_driver = "none"\nnamespaces = []\ncgroup_controllers = []\nstdio_handler = "file"\n' \
-		>/etc/libvirt/qemu.conf
-	printf 'auth_unix_rw = "none"\nhost_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >/etc/libvirt/libvirtd.conf
-	rm -rf /etc/libvirt/qemu/networks
-	libvirtd --daemon --pid-file /run/libvirtd.pid
+	lab_libvirtd
 }
 export -f libvirt_inside
 export LAB_INSIDE=libvirt_inside

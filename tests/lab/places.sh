@@ -19,9 +19,7 @@ places_inside() {
 	done
 	mount --bind /srv/lvm/bin /usr/local/sbin
 	command -v libvirtd >/dev/null || return 0
-	echo 'auth_unix_rw = "none"' >/etc/libvirt/libvirtd.conf
-	rm -rf /etc/libvirt/qemu/networks /etc/libvirt/storage
-	libvirtd --daemon --pid-file /run/libvirtd.pid
+	lab_libvirtd
 }
 export -f places_inside
 export LAB_INSIDE=places_inside

@@ -4,19 +4,11 @@
 # of a real libvirt at another host: switched off and proven off in the cutover, and no longer
 # started with its host; rollback starts it again, as it was.
 . "$(dirname "$0")/../lib/lab.sh"
-for tool in virsh libvirtd qemu-system-x86_64; do
-	command -v $tool >/dev/null || { echo "$tool is not installed"; exit 77; }
-done
+lab_needs virsh libvirtd qemu-system-x86_64
 lab_enter "$0" "$@"
 . "$(dirname "$0")/../lib/disks.sh"
 
-libvirt_inside() {
-	printf 'security_driver = "none"\nnamespaces = []\ncgroup_controllers = []\nstdio_handler = "file"\nuser = "root"\n' \
-		>/etc/libvirt/qemu.conf
-	printf 'auth_unix_rw = "none"\nhost_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >/etc/libvirt/libvirtd.conf
-	rm -rf /etc/libvirt/qemu/networks
-	libvirtd --daemon --pid-file /run/libvirtd.pid
-}
+libvirt_inside() { lab_libvirtd 'user = "root"'; }
 export -f libvirt_inside
 export LAB_INSIDE=libvirt_inside
 lab_host a 10.66.0.11

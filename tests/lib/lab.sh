@@ -9,6 +9,9 @@
 #                       /srv and /root of its own. Its key is pinned in $LAB/known_hosts.
 # lab_on NAME CMD...    run CMD in that host.
 # lab_ssh_key           the identity file that all hosts accept: $LAB/key
+# lab_needs TOOL...     skips the script where one of them is not installed; before lab_enter.
+# lab_libvirtd [LINE...]   in what LAB_INSIDE names, which runs in each host as it starts: a libvirtd of its own, whose QEMUs
+#                       need nothing that a namespace does not have; the lines go in its qemu.conf. lab_on NAME virsh talks to it.
 # gate NAME FILE KIB    root@$GATE (in a plan with `stream: relay`) leads to NAME's sshd through a gate (tests/lib/gate) that shuts
 #                       once FILE holds KIB: what is then under way stays so, at any speed.
 #                       gate_shut: true once it is; gate_open: everything passes again.
@@ -48,6 +51,13 @@ lab_enter() {
 	export TMPDIR
 }
 
+lab_needs() {
+	local tool
+	for tool in "$@"; do
+		command -v "$tool" >/dev/null || { echo "$tool is not installed"; exit 77; }
+	done
+}
+
 # _lab_inside NAME: becomes the host's init; runs in its new namespaces.
 _lab_inside() {
 	local dir=$LAB/hosts/$1
@@ -66,6 +76,14 @@ _lab_inside() {
 	done
 	[ -z "${LAB_INSIDE:-}" ] || "$LAB_INSIDE" "$1"
 	exec /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config 2>"$dir/sshd.log"
+}
+
+lab_libvirtd() {
+	printf '%s\n' 'security_driver = "none"' 'namespaces = []' 'cgroup_controllers = []' 'stdio_handler = "file"' "$@" \
+		>/etc/libvirt/qemu.conf
+	printf '%s\n' 'auth_unix_rw = "none"' "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\"" >/etc/libvirt/libvirtd.conf
+	rm -rf /etc/libvirt/qemu/networks /etc/libvirt/storage
+	libvirtd --daemon --pid-file /run/libvirtd.pid
 }
 
 lab_host() {
@@ -94,7 +112,7 @@ lab_host() {
 	ip -n "$name" link set lo up
 	ip -n "$name" addr add "$ip/24" dev eth0
 	ip -n "$name" link set eth0 up
-	export -f _lab_inside
+	export -f _lab_inside lab_libvirtd
 	nsenter --net="/run/netns/$name" unshare --mount --pid --uts --fork --kill-child --propagation private \
 		--mount-proc bash -c '_lab_inside "$1"' lab "$name" &
 	echo $! >"$dir/pid"
