@@ -87,12 +87,12 @@ int base_check(struct ctx *c, const char *disk, const struct layout_disk *d, boo
 
 static int look_blank(struct disk *d, struct err *e)
 {
-	AUTO_FREE char *buf = disk_buffer(BLANK_LOOK);
+	AUTO_FREE char *buf = disk_buffer(BLANK_LOOK + DISK_ALIGN);
 	size_t n = d->size < BLANK_LOOK ? (size_t)d->size : BLANK_LOOK;
 	const uint64_t at[2] = { 0, (d->size - n) / DISK_ALIGN * DISK_ALIGN };
 
 	for (int i = 0; i < 2; i++) {
-		size_t part = d->size - at[i] < n ? (size_t)(d->size - at[i]) : n;
+		size_t part = i ? (size_t)(d->size - at[i]) : n;	/* to the very end */
 
 		if (d->ops->read(d, buf, part, at[i], e) < 0)
 			return -1;

@@ -211,9 +211,9 @@ static void a_device_is_filled_and_given_back_blank(void **s)
 {
 	struct rig *r = *s;
 	AUTO_FREE char *file = mem_printf("%s/device", r->dir);
-	AUTO_FREE char *loop = geteuid() ? NULL : loop_of(file, SIZE + MIB - 512);
+	AUTO_FREE char *loop = geteuid() ? NULL : loop_of(file, SIZE + MIB);
 	const char *detach[] = { "losetup", "-d", loop, NULL };
-	AUTO_JSON *made = NULL, *undone = NULL, *dirty = NULL;
+	AUTO_JSON *made = NULL, *undone = NULL, *dirty = NULL, *end = NULL;
 	AUTO_FREE char *text = NULL;
 	int same, blank = 0;
 
@@ -240,6 +240,9 @@ static void a_device_is_filled_and_given_back_blank(void **s)
 				blank |= c[k];
 		}
 	}
+	cv_put(loop, SIZE + MIB - 10, "somebody's", 10);
+	end = cv_both(r, "convert.disks", NULL);
+	cv_put(loop, SIZE + MIB - 10, "\0\0\0\0\0\0\0\0\0", 10);
 	cv_put(loop, 100, "somebody's", 10);
 	dirty = cv_both(r, "convert.disks", NULL);
 	cv_run_ok(detach);
@@ -248,6 +251,7 @@ static void a_device_is_filled_and_given_back_blank(void **s)
 	assert_int_equal(same, 0);
 	assert_true(jbool(undone, "ok", false));
 	assert_int_equal(blank, 0);
+	assert_string_equal(jstr(end, "error.text", ""), text);
 	assert_string_equal(jstr(dirty, "error.text", ""), text);
 }
 
