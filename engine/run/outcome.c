@@ -21,7 +21,7 @@ void job_free(struct job *j)
 
 bool job_touched(const struct job *j)
 {
-	return j->moved ? j->was_touched : meta_touched(j->r, j->m, j->node);
+	return j->trust == TRUST_MOVED ? j->was_touched : meta_touched(j->r, j->m, j->node);
 }
 
 uint64_t job_took(const struct job *j)

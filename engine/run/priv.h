@@ -294,6 +294,13 @@ char *result_text(const struct plan_step *s, const json_t *result);
 
 /* ---- forward ------------------------------------------------------------------- */
 
+/* A step may be applied on an answer from before other steps were: its call asks once more. */
+enum trust {
+	TRUST_NONE,			/* it was asked after the last one */
+	TRUST_OLD,			/* the next apply relies on such an answer */
+	TRUST_MOVED,			/* that did not stand: nothing was applied */
+};
+
 /* One step on its way. */
 struct job {
 	struct run *r;
@@ -318,9 +325,8 @@ struct job {
 	/* what waits until the source was asked once more */
 	json_t *answer;			/* owned */
 	bool touched;
-	bool trusting;			/* judged by an answer from before other steps' applies */
-	bool moved;			/* which then did not stand: nothing was applied */
-	bool was_touched;		/* before the intent of that */
+	enum trust trust;
+	bool was_touched;		/* before the last intent */
 	bool released;			/* the next step began already; see release() */
 };
 

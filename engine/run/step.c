@@ -7,8 +7,8 @@
  *
  * Nothing is applied that was not probed since the last time anything was applied
  * to the machine. For a short step that probe rides in the apply's own call: it is
- * applied if what it said when the phase began still stands. A cutover step that fails before the point of no return sends the
- * machine back, so that the source serves again.
+ * applied if what it said when the phase began still stands. A cutover step that fails
+ * before the point of no return sends the machine back, so that the source serves again.
  */
 #include "engine/run/priv.h"
 
@@ -110,7 +110,7 @@ static void on_applied(struct op *o, const json_t *result, void *arg)
 	struct job *j = arg;
 
 	if (!strcmp(result_kind(result), "moved")) {
-		j->moved = true;
+		j->trust = TRUST_MOVED;
 		op_start(j->r, j->m, j->node, "probe", on_probe, j)->quiet = true;
 		return;
 	}
@@ -139,8 +139,8 @@ static void intent_durable(void *arg, struct err *e)
 	}
 	j->m->world_gen++;
 	report_step(j->r, j->m, j->node, "running", j->attempt, job_took(j), NULL);
-	op_apply_if(j->r, j->m, j->node, j->trusting ? j->before : NULL, on_applied, j);
-	j->trusting = false;
+	op_apply_if(j->r, j->m, j->node, j->trust == TRUST_OLD ? j->before : NULL, on_applied, j);
+	j->trust = TRUST_NONE;
 }
 
 void step_intend(struct job *j)
@@ -149,7 +149,8 @@ void step_intend(struct job *j)
 	struct rec c;
 
 	j->was_touched = job_touched(j);
-	j->moved = false;
+	if (j->trust == TRUST_MOVED)
+		j->trust = TRUST_NONE;
 	rec_init(&c, j->r, j->m);
 	rec_step(&c, j->node, "intent", j->attempt, NULL, job_took(j), true);
 	held_intend(j, &c);
@@ -314,7 +315,7 @@ static bool answer_stands(const struct job *j)
  * cutover each step looks for itself before its intent says who serves. */
 static bool may_trust(const struct job *j)
 {
-	return answered(j) && (j->s->module->flags & MOD_TOGETHER) && !j->moved &&
+	return answered(j) && (j->s->module->flags & MOD_TOGETHER) && j->trust != TRUST_MOVED &&
 	       j->s->phase != PHASE_CUTOVER && j->attempt == 1 &&
 	       strcmp(jstr(j->r->known[j->node].answer, "state", ""), "done");
 }
@@ -340,8 +341,9 @@ static void ask(struct job *j)
 		stand(j);
 		return;
 	}
-	j->trusting = !answer_stands(j) && may_trust(j);
-	if (j->trusting || answer_stands(j)) {
+	if (!answer_stands(j) && may_trust(j))
+		j->trust = TRUST_OLD;
+	if (j->trust == TRUST_OLD || answer_stands(j)) {
 		judge(j);
 		return;
 	}
