@@ -215,9 +215,10 @@ static void begin_off(struct checkpoint_pass *p)
 	}
 }
 
+/* A guard that was not told that the backup is over ends it. */
 static void pass_free(struct checkpoint_pass *p)
 {
-	guard_end(&p->guard);
+	mem_close_fd(&p->guard);
 	for (size_t i = 0; i < p->count; i++) {
 		free(p->parts[i].path);
 		free(p->parts[i].scratch);

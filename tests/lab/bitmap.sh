@@ -207,6 +207,18 @@ expect 0 "$DROVER" sync plan.yaml -v
 by 7 '2.0 MiB'	# also what the last pass brought: a bitmap in an image is not begun anew
 same "a pass after it was off"
 
+# the step's own word to end the backup is refused, once: the guard says it again
+cat >"$srv/refuses" <<'END'
+#!/bin/sh
+case $2 in domjobabort) rm /srv/refuse 2>/dev/null && exit 1 ;; esac
+exec /srv/virsh "$@"
+END
+lab_on a sh -c 'cp /usr/bin/virsh /srv/virsh && chmod 755 /srv/refuses && mount --bind /srv/refuses /usr/bin/virsh'
+touch "$srv/refuse"
+expect 0 "$DROVER" sync plan.yaml
+[ ! -e "$srv/refuse" ] || fail "the step does not end its backup"
+wait_for 120 eval '! backs_up' || fail "a backup that could not be ended goes on"
+
 virsh destroy old
 expect 0 "$DROVER" cleanup plan.yaml
 [ "$(checkpoints)" = 0 ] || fail "cleanup left a checkpoint"
