@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * qemunbd - a formatted image as a disk: qemu-nbd, confined, on a socket that only
- * we ever had a name for.
- *
- * With bwrap it sees the image and the system's programs, no network and no other
- * process; without it, it has no network. It ends when its one client closes.
+ * qemunbd - a formatted image as a disk, by way of a confined qemu-nbd (nbdserver.h).
  */
 #ifndef DROVER_QEMUNBD_H
 #define DROVER_QEMUNBD_H
