@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * nbd_impl - what the two halves of the NBD client share: handshake
- * (nbd_hello.c) and transmission (nbd.c).
+ * nbd_impl - what the parts of the NBD client share: handshake (nbd_hello.c), requests
+ * (nbd.c) and replies (nbd_reply.c).
  */
 #ifndef DROVER_NBD_IMPL_H
 #define DROVER_NBD_IMPL_H
@@ -11,7 +11,19 @@
 
 enum { NBD_READ_ONLY = 2, NBD_SEND_FLUSH = 4, NBD_SEND_ZEROES = 64 };
 
-struct req;
+/* One that is under way; it lives on the stack of who asks. */
+struct nbd_req {
+	uint64_t handle, at;
+	uint32_t len;
+	void *buf;		/* where read data goes */
+	uint32_t error;		/* the server's errno */
+	uint64_t run;		/* block status: length of the first run; of a bitmap, all */
+	bool dirty;		/* it asks for the bitmap */
+	void (*each)(void *arg, uint64_t at, uint64_t len);	/* of that */
+	void *arg;		/* for each */
+	bool zero, done;
+	struct nbd_req *next;
+};
 
 struct nbd {
 	int fd;			/* owned */
@@ -29,7 +41,14 @@ struct nbd {
 	bool dead;
 	const char *why;	/* why it is dead; static */
 	uint64_t handles;	/* the last one used */
-	struct req *waiting;
+	struct nbd_req *waiting;
 };
+
+/* The connection is of no use any more; the first reason stays. Always -1. */
+int nbd_broken(struct nbd *n, const char *why);
+/* Read one reply, or a piece of one, and give it to whose it is. Only who has set `reading`. */
+void nbd_read_reply(struct nbd *n);
+/* It waits no more: answered, or given up. */
+void nbd_finish(struct nbd *n, struct nbd_req *r);
 
 #endif
