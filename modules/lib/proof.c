@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * proof - read a base image back and compare it with its map.
+ * proof - read the base images of a machine back, and say what they are proven to be.
  */
 #include "modules/lib/proof.h"
 
@@ -15,7 +15,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TOLD_MAX 10u		/* damaged places that a log names; evidence names all */
 #define NICE 19
 
 /* A base under work. */
@@ -28,10 +27,7 @@ struct proving_disk {
 	char hex[SHA256_HEX];	/* its root, once it is known */
 };
 
-/* ---- what is damaged -------------------------------------------------------------- */
-
-/* Facts that say up to which generation a copy was proven, and when. */
-static const char *const sayings[] = { "proof", "sync", "final", NULL };
+/* ---- which copy it is ------------------------------------------------------------- */
 
 /* Which copy it is, and what its generation was: random, so no part of the record that
  * is compared. NULL: nobody knows that generation. Owned. */
@@ -47,110 +43,11 @@ static char *copy_name(struct map *m, uint32_t generation)
 		mem_printf("%s.%016llx", birth, (unsigned long long)b.mark) : NULL;
 }
 
-/* Was it said of this very copy? One made anew counts its generations anew. */
-static bool same_copy(const json_t *said, struct map *m)
+bool proof_same_copy(const json_t *said, struct map *m)
 {
 	AUTO_FREE char *is = copy_name(m, (uint32_t)jint(said, "generation", 0));
 
 	return is && strcmp(jstr(said, "copy", ""), is) == 0;
-}
-
-/* "written by pass 2 at ..., proven at ..." */
-static char *history_of(struct ctx *c, const struct proving *x, uint32_t generation)
-{
-	const char *proven = NULL;
-	AUTO_STR s = { 0 };
-	struct map_born b;
-	char at[21];
-
-	if (generation == 0)
-		return mem_strdup("its map does not know it");
-	for (const char *const *f = sayings; *f; f++) {
-		const json_t *said = json_object_get(ctx_fact(c, *f), x->name);
-
-		if (said && (uint32_t)jint(said, "generation", 0) >= generation &&
-		    same_copy(said, x->m))
-			proven = jstr(said, "at", NULL);
-	}
-	if (map_born(x->m, generation, &b)) {
-		clock_iso(b.at, at);
-		str_addf(&s, "%s by pass %u at %s", b.mend ? "sent again" : "written", b.pass, at);
-	} else {
-		str_add(&s, "written by an early pass");
-	}
-	if (proven)
-		str_addf(&s, ", proven at %s", proven);
-	else
-		str_add(&s, ", never proven");
-	return str_take(&s);
-}
-
-/* "byte 5242880, length 1048576 of '/x' (written by pass 2 at ..., never proven)" */
-static char *place_of(struct ctx *c, const struct proving *x, const struct damage *d)
-{
-	AUTO_FREE char *history = history_of(c, x, d->generation);
-
-	return mem_printf("byte %llu, length %u of '%s' (%s%s)",
-			  (unsigned long long)(d->index * map_id(x->m)->chunk),
-			  map_chunk_len(x->m, d->index), x->d->path,
-			  d->silent ? "cannot be read; " : "", history);
-}
-
-static void tell_damage(struct ctx *c, const struct proving *x)
-{
-	AUTO_FREE char *file = mem_printf("%s.damage", x->name);
-	AUTO_STR all = { 0 };
-
-	for (size_t i = 0; i < x->bads; i++) {
-		AUTO_FREE char *place = place_of(c, x, &x->bad[i]);
-
-		str_addf(&all, "%s\n", place);
-		if (i < TOLD_MAX)
-			ctx_log(c, "%s: not what was sent: %s", x->name, place);
-	}
-	ctx_evidence(c, file, all.s, all.len);
-}
-
-/* Nobody is to build on them any more; a pass would send them again. */
-static int drop(struct proving_disk *p, struct err *e)
-{
-	AUTO_FREE uint64_t *index = mem_alloc(p->x.bads * sizeof(*index));
-	AUTO_MAP *m = map_open(p->at.map, true, e);
-
-	for (size_t i = 0; i < p->x.bads; i++)
-		index[i] = p->x.bad[i].index;
-	return m ? map_drop(m, index, p->x.bads, e) : -1;
-}
-
-#define OTHER_STORAGE "the target's storage lost or changed it; `drover rollback` before convert " \
-	"and copy again, to other storage"
-
-/* 1: it can be mended, e says what it is; -1: it cannot. */
-static int damaged(struct ctx *c, struct proving_disk *p, struct err *e)
-{
-	AUTO_FREE char *first = place_of(c, &p->x, &p->x.bad[0]);
-	AUTO_ERR why = { 0 };
-	char more[48] = "";
-
-	tell_damage(c, &p->x);
-	if (p->x.bads > 1)
-		snprintf(more, sizeof(more), ", and %zu more%s", p->x.bads - 1,
-			 p->x.bads >= DAMAGE_MAX ? " at least" : "");
-	err_set(e, ERR_STEP, "disk '%s' is not what was sent: %s%s", p->x.name, first, more);
-	if (p->how->serving) {
-		ctx_finding(c, "blocker", "disk.damaged", "keep the source: drover rollback PLAN "
-			    "--to cutover --discard-target-writes brings it back; other storage "
-			    "for the target", "%s", e->what);
-		return err_hint(e, "nothing is merged and the source is kept: drover rollback PLAN "
-				"--to cutover --discard-target-writes brings it back");
-	}
-	err_hint(e, OTHER_STORAGE);
-	if (!p->how->mend || p->x.bads >= DAMAGE_MAX)
-		return -1;
-	if (drop(p, &why) == 0)
-		return 1;
-	err_move(e, &why);
-	return -1;
 }
 
 /* ---- one disk --------------------------------------------------------------------- */
@@ -240,7 +137,7 @@ static int read_back(struct ctx *c, struct proving_disk *p, struct proven *out, 
 	if (proof_read(c, &p->x, e) < 0)
 		return -1;
 	if (p->x.bads > 0)
-		return damaged(c, p, e);
+		return proof_damaged(c, p->how, &p->x, p->at.map, e);
 	text_size(p->x.read, size);
 	text_size(p->x.mended, again);
 	ctx_log(c, "%s: %s read back and equal, digest %.12s", p->x.name, size, p->hex);
@@ -269,7 +166,7 @@ static int prove_disk(struct ctx *c, const char *name, const json_t *before,
 	map_state(m, &p->s);
 	p->x = (struct proving){ .d = d, .m = m, .name = name,
 		.rate = (uint64_t)jint(ctx_args(c), "rate", 0),
-		.proven = same_copy(before, m) ? (uint32_t)jint(before, "generation", 0) : 0 };
+		.proven = proof_same_copy(before, m) ? (uint32_t)jint(before, "generation", 0) : 0 };
 	rc = may_prove(p, e);
 	if (rc == 0)
 		rc = read_back(c, p, out, e);
@@ -353,9 +250,9 @@ static int still_holds(struct ctx *c, const struct proof_how *h, const char *nam
 	if (layout_of_disk(ctx_machine(c), name, &at, e) < 0 || copy_look(&at, &t, e) < 0)
 		return -1;
 	m = t.map ? map_open(at.map, false, NULL) : NULL;
-	holds = was && m && t.state.complete && same_copy(was, m) &&
+	holds = was && m && t.state.complete && proof_same_copy(was, m) &&
 		(uint32_t)jint(was, "generation", 0) == t.state.generation;
-	before = before && m && same_copy(before, m) ? before : NULL;
+	before = before && m && proof_same_copy(before, m) ? before : NULL;
 	if (holds)
 		ctx_change(c, '=', "%s proven, digest %.12s", name, jstr(was, "digest", ""));
 	else if (!t.map)

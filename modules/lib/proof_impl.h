@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * proof_impl - what the two files of a proof share: reading a base back (proof_read.c),
- * and what is told of it (proof.c).
+ * proof_impl - what the files of a proof share: reading a base back (proof_read.c), what is
+ * said of it (proof.c), and what becomes of damage (proof_damage.c).
  */
 #ifndef DROVER_PROOF_IMPL_H
 #define DROVER_PROOF_IMPL_H
@@ -8,6 +8,7 @@
 #include "modules/lib/disk.h"
 #include "modules/lib/map.h"
 #include "modules/lib/pace.h"
+#include "modules/lib/proof.h"
 #include "modules/module.h"
 
 #include <pthread.h>
@@ -44,5 +45,13 @@ struct proving {
  * damaged; at DAMAGE_MAX it ends early. -1 with e. */
 int proof_read(struct ctx *c, struct proving *x, struct err *e);
 void proof_read_free(struct proving *x);
+
+/* Was it said of this very copy? One made anew counts its generations anew. */
+bool proof_same_copy(const json_t *said, struct map *m);
+
+/* Tell of x->bad, of which there are some; where `h` lets it be mended they are dropped from
+ * the map. 1: it can be mended, e says what it is; -1: it cannot. */
+int proof_damaged(struct ctx *c, const struct proof_how *h, const struct proving *x,
+		  const char *map, struct err *e);
 
 #endif
