@@ -174,6 +174,19 @@ bool track_follows(const struct ctx *c, const char *disk, const char *path)
 	return fd >= 0;
 }
 
+bool track_since(const struct ctx *c, const char *disk, const char *path,
+		 uint8_t root[SHA256_LEN])
+{
+	struct track_ask a = { .op = TRACK_STATE };
+	struct track_told told;
+	AUTO_FD fd = ask(c, &a, disk, path, &told);
+
+	if (fd < 0 || told.gap)
+		return false;
+	memcpy(root, told.base, SHA256_LEN);
+	return true;
+}
+
 const char *track_why_not(const char *path)
 {
 	struct track_dev d;

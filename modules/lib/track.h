@@ -52,6 +52,9 @@ void track_changes_free(struct track_changes *t);
 const char *track_why_not(const char *path);
 /* Is there a tracker that follows this disk? */
 bool track_follows(const struct ctx *c, const char *disk, const char *path);
+/* Is all known that was written to it since a copy? Then `root` is that copy's. */
+bool track_since(const struct ctx *c, const char *disk, const char *path,
+		 uint8_t root[SHA256_LEN]);
 /* Follow all disks of the machine that are copied and can be followed, unless all of
  * them are already. The ledger has it ("tracker"). 0, -1 (told) only when the engine
  * is gone: who cannot trace compares digests. */

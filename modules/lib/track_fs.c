@@ -143,6 +143,21 @@ static bool field(const char *format, const char *name, unsigned size, uint16_t 
 	return true;
 }
 
+/* "	field:char rwbs[10];	offset:32;	size:10;	signed:0;" */
+static void find_letters(const char *format, struct track_event *ev)
+{
+	const char *at = strstr(format, " rwbs[");
+	unsigned o, n;
+
+	if (!at || sscanf(at, " rwbs[%*u]; offset:%u; size:%u;", &o, &n) != 2 || o > 4000 ||
+	    n > 64)
+		return;
+	ev->rwbs = (uint16_t)o;
+	ev->letters = (uint16_t)n;
+	if (o + n > ev->size)
+		ev->size = (uint16_t)(o + n);
+}
+
 static bool read_event(int root, const char *name, struct track_event *ev)
 {
 	AUTO_FREE char *path = mem_printf("events/block/%s/format", name);
@@ -157,6 +172,7 @@ static bool read_event(int root, const char *name, struct track_event *ev)
 	    !field(format, "nr_sector", 4, &ev->sectors))
 		return false;
 	ev->size = ev->sectors + 4;
+	find_letters(format, ev);
 	return ev->sector + 8 <= ev->size && ev->dev + 4 <= ev->size;
 }
 

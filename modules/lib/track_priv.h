@@ -32,6 +32,7 @@ const char *track_dev_of(const char *path, struct track_dev *d);
 struct track_event {		/* where the fields of a kind of event are */
 	uint16_t id;
 	uint16_t dev, sector, sectors;	/* offsets */
+	uint16_t rwbs, letters;	/* a text: what kind of request it is; letters 0: none */
 	uint16_t size;		/* at least so long */
 };
 
