@@ -95,6 +95,8 @@ struct module {
 	const char *const *tools;	/* external programs it may run, NULL-terminated */
 	const char *far_end;		/* ON_BOTH: name of the P_PLACE parameter whose host is
 					   the second end; NULL: the target host */
+	const char *near_end;		/* the same of the first end (whose role is "source");
+					   NULL: the source host */
 	/* Read only, always. Reports changes that apply would make, facts,
 	 * findings, stable and volatile fields. -1 with ctx_fail() when the
 	 * answer cannot be had. */

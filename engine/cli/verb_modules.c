@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char *const place_names[] = {
-	[ON_SOURCE] = "source", [ON_TARGET] = "target", [ON_BOTH] = "source+target",
+	[ON_SOURCE] = "source", [ON_TARGET] = "target",
 	[ON_EACH] = "each", [ON_AT] = "at:", [ON_POWER] = "power", [IN_ENGINE] = "engine",
 };
 static const char *const type_names[] = {
@@ -17,6 +17,14 @@ static const char *const type_names[] = {
 	[P_PLACE] = "HOST:/path", [P_ENUM] = "one of", [P_ARGV] = "argv", [P_LIST] = "list",
 	[P_MAP] = "map", [P_ANY] = "any",
 };
+
+/* Of two ends a parameter may name the host. */
+static char *place_of(const struct module *m)
+{
+	return m->place != ON_BOTH ? mem_strdup(place_names[m->place]) :
+		mem_printf("%s+%s", m->near_end ? m->near_end : "source",
+			   m->far_end ? m->far_end : "target");
+}
 
 static bool in_plans(const struct module *m)
 {
@@ -35,10 +43,11 @@ static void add_words(json_t *o, const char *key, const char *const *words)
 static json_t *module_json(const struct module *m)
 {
 	json_t *o = json_object(), *params = json_array();
+	AUTO_FREE char *place = place_of(m);
 
 	jset_str(o, "name", m->name);
 	jset_str(o, "summary", m->summary);
-	jset_str(o, "place", place_names[m->place]);
+	jset_str(o, "place", place);
 	jset_bool(o, "read_only", m->flags & MOD_READ_ONLY);
 	jset_bool(o, "reversible", m->flags & MOD_REVERSIBLE);
 	jset_bool(o, "no_return", m->flags & MOD_NO_RETURN);
@@ -68,8 +77,8 @@ static void list_all(struct cli *c)
 		const char *undo = (*m)->flags & MOD_READ_ONLY ? "reads" :
 				   (*m)->flags & MOD_NO_RETURN ? "NO" :
 				   (*m)->undo ? "yes" : "-";
-		const char *cells[] = { (*m)->name, place_names[(*m)->place], undo,
-					(*m)->summary };
+		AUTO_FREE char *place = place_of(*m);
+		const char *cells[] = { (*m)->name, place, undo, (*m)->summary };
 
 		if (!in_plans(*m))
 			continue;
@@ -95,10 +104,11 @@ static void print_words(FILE *out, const char *label, const char *const *words)
 static void show_one(struct cli *c, const struct module *m)
 {
 	static const char *const titles[] = { "parameter", "type", "default", "meaning", NULL };
+	AUTO_FREE char *place = place_of(m);
 	struct table *t;
 
 	fprintf(c->out, "%s - %s\n", m->name, m->summary);
-	fprintf(c->out, "runs at: %s\n", place_names[m->place]);
+	fprintf(c->out, "runs at: %s\n", place);
 	fprintf(c->out, "%s\n", m->flags & MOD_READ_ONLY ? "reads only" :
 		m->flags & MOD_NO_RETURN ? "cannot be undone: after it the target serves" :
 		m->undo ? "can be undone" : "has nothing to undo");

@@ -97,9 +97,10 @@ static struct share_user *users_of(const struct run *r, size_t *n, bool disks)
 			continue;
 		v[at] = (struct share_user){ .limit = { -1, -1, -1, -1 } };
 		if (disks) {
-			/* in a cutover the source serves nobody: the sooner the better */
-			v[at].limit[0] = o->step->phase == PHASE_CUTOVER ? -1 :
-				(int)of_disks(r, a);
+			/* in a cutover the source serves nobody: the sooner the better; and
+			 * a backup is no source */
+			v[at].limit[0] = o->step->phase == PHASE_CUTOVER ||
+				o->module->near_end ? -1 : (int)of_disks(r, a);
 			v[at].want = o->reads.want;
 		} else if (!on_one_machine(r, a, b)) {
 			v[at].limit[0] = ALL;

@@ -70,15 +70,14 @@ static int power_place(const struct run *r, const struct mach *m,
 	return 0;
 }
 
-/* The second end of a two-ended step: the host of "HOST:/path", else the target. */
-static int far_place(const struct run *r, const struct mach *m,
-		     const struct plan_step *s, const json_t *args,
-		     struct place_end *out, struct err *e)
+/* An end of a two-ended step: the host of "HOST:/path", where the module has a parameter
+ * for that; else `out` stays what it is. */
+static int place_of(const struct run *r, const struct plan_step *s, const json_t *args,
+		    const char *param, struct place_end *out, struct err *e)
 {
-	const char *at = s->module->far_end ? jstr(args, s->module->far_end, NULL) : NULL;
-	const char *colon = at ? strchr(at, ':') : NULL;
+	const char *at = param ? jstr(args ? args : s->args, param, NULL) : NULL;
+	const char *colon = at ? strchr(at, ':') : NULL, *role = out->role;
 
-	*out = target_of(r, m);
 	if (!at)
 		return 0;
 	if (!colon)
@@ -86,7 +85,7 @@ static int far_place(const struct run *r, const struct mach *m,
 	AUTO_FREE char *host = mem_strndup(at, (size_t)(colon - at));
 	if (named_host(r, host, out, e) < 0)
 		return -1;
-	out->role = "target";
+	out->role = role;
 	return 0;
 }
 
@@ -102,7 +101,8 @@ int place_ends(const struct run *r, const struct mach *m, const struct plan_step
 		out[0] = out[1];
 		return 1;
 	case ON_BOTH:
-		return far_place(r, m, s, args ? args : s->args, &out[1], e) < 0 ? -1 : 2;
+		return place_of(r, s, args, s->module->near_end, &out[0], e) < 0 ||
+			place_of(r, s, args, s->module->far_end, &out[1], e) < 0 ? -1 : 2;
 	case ON_EACH:
 		return 2;
 	case ON_AT:
