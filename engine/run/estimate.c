@@ -119,6 +119,11 @@ struct estimate estimate_step(const struct run *r, uint32_t node, const json_t *
 
 	if (!s->module->apply || !strcmp(state, "done") || !strcmp(state, "skipped"))
 		return e;
+	if (jint(json_object_get(result, "cost"), "ms", 0) > 0) {	/* its own word */
+		e.ms = (uint64_t)jint(json_object_get(result, "cost"), "ms", 0);
+		e.ms90 = 2 * e.ms;
+		return e;
+	}
 	if (n == 0)
 		return assume(s->module, bytes);
 	n = n > SAMPLES ? SAMPLES : n;
