@@ -310,8 +310,8 @@ bool chain_compile(struct loader *l, struct chain *c)
 	c->tried = true;
 	for (int p = 0; p < PHASE_COUNT; p++)
 		all += c->count[p];
-	const struct step_src **from = arena_alloc(l->arena, (all + 1) * sizeof(*from));
-	const struct plan_step **steps = arena_alloc(l->arena, (all + 1) * sizeof(*steps));
+	const struct step_src **from = arena_alloc(l->arena, (2 * all + 1) * sizeof(*from));
+	const struct plan_step **steps = arena_alloc(l->arena, (2 * all + 1) * sizeof(*steps));
 	h = sha256_new();
 	for (int p = 0; p < PHASE_COUNT; p++)
 		for (uint32_t i = 0; i < c->count[p]; i++) {
@@ -329,6 +329,7 @@ bool chain_compile(struct loader *l, struct chain *c)
 		}
 	sha256_end(h, c->digest);
 	c->steps = steps;
+	seed_add(l, c, from);
 	for (uint32_t i = 0; i < c->step_count; i++) {
 		ok &= check_needs(l, c, i, from[i]);
 		ok &= check_fence(l, c, i, from[i]);

@@ -7,6 +7,7 @@
  *     hosts.c     hosts and secrets
  *     steps.c     one step: verb, parameters, control keys
  *     chain.c     lists of steps laid over each other
+ *     seed.c      a copy that is filled from a backup
  *     spec.c      a machine as modules see it
  *     places.c    where each disk goes
  *     check.c     what has to make sense: names, cycles, collisions
@@ -122,6 +123,8 @@ struct step_src *step_read(struct loader *l, enum phase phase,
 			   struct yaml_node *item);
 /* Type its parameters. NULL with errors told (once). */
 const struct plan_step *step_compile(struct loader *l, struct step_src *s);
+/* A compiled step like this one, as the plan's own; takes its args over. */
+const struct plan_step *step_enter(struct loader *l, const struct plan_step *like);
 /* "facts.guest.os.id == debian" in three; the caller frees path and value. */
 bool step_split_when(const char *when, char **path, char *op, char **value);
 
@@ -131,6 +134,11 @@ bool step_split_when(const char *when, char **path, char *op, char **value);
 struct chain *chain_over(struct loader *l, struct chain *base,
 			 const struct yaml_node *lists, bool recipe);
 bool chain_compile(struct loader *l, struct chain *c);
+
+/* ---- seed.c ---- */
+/* Into a compiled chain, which has room for as many steps again: what fills copies from a
+ * backup, before each convert.disks that wants it. `from` goes along. */
+void seed_add(struct loader *l, struct chain *c, const struct step_src **from);
 
 /* ---- load.c ---- */
 /* The recipe a machine names, with the defaults' steps over it. NULL: error. */

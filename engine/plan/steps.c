@@ -427,10 +427,25 @@ static void digest_step(const struct loader *l, struct step_src *s, const struct
 	sha256_of(all.s, all.len, s->digest);
 }
 
-const struct plan_step *step_compile(struct loader *l, struct step_src *s)
+static struct plan_step *enter(struct loader *l, const struct plan_step *like)
 {
 	struct plan_private *priv = l->plan->priv;
+	struct plan_step *step = arena_alloc(l->arena, sizeof(*step));
 
+	*step = *like;
+	priv->steps = mem_grow(priv->steps, priv->step_count, &priv->step_cap,
+			       sizeof(*priv->steps));
+	priv->steps[priv->step_count++] = step;
+	return step;
+}
+
+const struct plan_step *step_enter(struct loader *l, const struct plan_step *like)
+{
+	return enter(l, like);
+}
+
+const struct plan_step *step_compile(struct loader *l, struct step_src *s)
+{
 	if (s->tried)
 		return s->step;
 	s->tried = true;
@@ -439,15 +454,11 @@ const struct plan_step *step_compile(struct loader *l, struct step_src *s)
 		unknown_verb(l, s->phase, s->node);
 		return NULL;
 	}
-	struct plan_step *step = arena_alloc(l->arena, sizeof(*step));
-	*step = (struct plan_step){
+	struct plan_step *step = enter(l, &(struct plan_step){
 		.phase = s->phase, .id = s->id, .verb = s->verb, .module = m,
 		.args = json_object(), .place = yaml_place(s->node),
 		.from_recipe = s->recipe,
-	};
-	priv->steps = mem_grow(priv->steps, priv->step_count, &priv->step_cap,
-			       sizeof(*priv->steps));
-	priv->steps[priv->step_count++] = step;
+	});
 	bool ok = type_args(l, s, m, step->args);
 	ok &= check_has_body(l, s, m);
 	ok &= type_at(l, s, step);

@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const char *const of_target[] = {
-	"target.host", "disks", "pass", "proof", "sync", "final", "readback", "definition",
+	"target.host", "seed", "disks", "pass", "proof", "sync", "final", "readback",
+	"definition",
 };
 
 json_t *owner_check(const struct op_end *end, json_t *result)

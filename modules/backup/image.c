@@ -5,7 +5,10 @@
  * A backup appears whole or not at all; older ones are never touched.
  */
 #include "modules/lib/backup.h"
+#include "modules/lib/checkpoint.h"
 #include "modules/lib/copy.h"
+#include "modules/lib/followed.h"
+#include "modules/lib/track.h"
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
@@ -20,6 +23,10 @@ static const struct param params[] = {
 	{ "to", P_PLACE, true, NULL, NULL, "HOST:/directory where backups are kept", 0, 0 },
 	{ "freeze", P_ENUM, false, "none", "none|last",
 	  "hold the source's file systems still meanwhile", 0, 0 },
+	{ "follow", P_DURATION, false, NULL, NULL,
+	  "what is written from the backup on is followed, for so long without a pass, so that "
+	  "convert.seed may fill the copy from it; set where a plan has convert.disks",
+	  60000, 30ll * 86400000 },
 	COPY_CHUNK_PARAM,
 	{ "compress", P_ENUM, false, "zstd", "auto|none|zstd",
 	  "auto measures which is faster", 0, 0 },
@@ -29,7 +36,7 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", NULL };
+static const char *const wants[] = { "machine", "backup", "disks", NULL };
 
 /* Where this backup lies; the name is kept, so that all attempts mean the same. */
 struct spot {
@@ -52,6 +59,12 @@ static void spot_free(struct spot *p)
 static bool at_source(const struct ctx *c)
 {
 	return strcmp(ctx_role(c), "source") == 0;
+}
+
+/* Of a copy that is there another pass follows the source. */
+static bool follows(const struct ctx *c)
+{
+	return jint(ctx_args(c), "follow", 0) > 0 && !ctx_fact(c, "disks");
 }
 
 static int spot_of(struct ctx *c, struct spot *p)
@@ -145,7 +158,11 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (!at_source(c))
 		return probe_far(c, state);
 	*state = STATE_DONE;	/* the far end says whether it is there */
-	return copy_probe_source(c);
+	if (copy_probe_source(c) < 0)
+		return -1;
+	if (jint(ctx_args(c), "follow", 0) > 0)
+		followed_tell(c, follows(c) && !ctx_fact(c, "backup"));
+	return 0;
 }
 
 /* ---- apply at the far end -------------------------------------------------- */
@@ -301,6 +318,10 @@ static int apply(struct ctx *c)
 		return -1;
 	if (!at_source(c))
 		return apply_far(c);
+	if (follows(c)) {	/* begun before the first block is read */
+		h.changes = CHANGES_TRACE;
+		h.track_ms = (uint64_t)jint(ctx_args(c), "follow", TRACK_KEEP_MS);
+	}
 	if (strcmp(jstr(ctx_args(c), "compress", "zstd"), "zstd") == 0)
 		h.zip = ZIP_ZSTD;
 	return copy_send(c, &h);
@@ -325,7 +346,8 @@ static int undo(struct ctx *c)
 	AUTO_ERR e = { 0 };
 
 	if (at_source(c))
-		return 0;
+		return jint(ctx_args(c), "follow", 0) > 0 &&
+			(checkpoint_stop(c) < 0 || track_stop(c) < 0) ? -1 : 0;
 	if (spot_of(c, &p) < 0)
 		return -1;
 	if (!p.final)

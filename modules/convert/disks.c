@@ -35,6 +35,9 @@ static const struct param params[] = {
 	  0, 0 },
 	{ "track", P_DURATION, false, "24h", NULL,
 	  "a tracker ends when no pass came for so long", 60000, 30ll * 86400000 },
+	{ "seed", P_ENUM, false, "auto", "auto|none",
+	  "auto: of a machine that is backed up before, and whose writes can be followed from then "
+	  "on, convert.seed fills the copy from that backup", 0, 0 },
 	COPY_CHUNK_PARAM,
 	COPY_ZIP_PARAM,
 	COPY_FREE_PARAM,
@@ -43,8 +46,8 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", "warm", "target.host", "definition",
-				     NULL };
+static const char *const wants[] = { "machine", "seed", "disks", "warm", "target.host",
+				     "definition", NULL };
 static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
 static const char *const writers[] = { "qemu-img", "qemu-nbd", NULL };
 
@@ -90,24 +93,13 @@ static json_t *measured(struct ctx *c)
 	return copy_measured(c, &h);
 }
 
-/* All passes were made, or enough of them. */
+/* All passes were made, or enough of them. What came from a backup (pass 0) is none. */
 static bool is_over(struct ctx *c, const struct map_state *s)
 {
 	AUTO_JSON *warm = measured(c);
 
-	return s->complete && (s->pass >= passes_of(c) || jbool(warm, "enough", false));
-}
-
-/* The disk as assess.machine saw it; NULL when it did not. */
-static const json_t *described(const struct ctx *c, const char *name)
-{
-	const json_t *disks = json_object_get(ctx_fact(c, "machine"), "disks"), *d;
-	size_t i;
-
-	json_array_foreach(disks, i, d)
-		if (strcmp(jstr(d, "name", ""), name) == 0)
-			return d;
-	return NULL;
+	return s->complete && s->pass > 0 &&
+		(s->pass >= passes_of(c) || jbool(warm, "enough", false));
 }
 
 static const char *source_of(const json_t *spec, const json_t *seen)
@@ -125,7 +117,7 @@ static const char *source_of(const json_t *spec, const json_t *seen)
 static void say_change(struct seen *s, const char *name, const json_t *spec,
 		       const struct layout_disk *d, const struct copy_there *t)
 {
-	const json_t *seen = described(s->c, name);
+	const json_t *seen = copy_seen(s->c, name);
 	uint64_t size = (uint64_t)jint(seen, "size", 0);
 	const json_t *all = json_object_get(ctx_fact(s->c, "machine"), "used");
 	uint64_t used = (uint64_t)jint(all, name, (int64_t)size);
@@ -143,13 +135,16 @@ static void say_change(struct seen *s, const char *name, const json_t *spec,
 	else if (complete)
 		ctx_change(s->c, '=', "%s %s%s -> %s, pass %u", name, source_of(spec, seen),
 			   dims, d->base, t->state.pass);
+	else if (copy_seeded(s->c, name) && t->state.pass == 0)
+		ctx_change(s->c, '~', "%s %s%s -> %s, what was written since its backup", name,
+			   source_of(spec, seen), dims, d->base);
 	else if (t->map)
 		ctx_change(s->c, '~', "%s %s%s -> %s, pass %u goes on", name,
 			   source_of(spec, seen), dims, d->base,
 			   t->state.pass + t->state.complete);
 	else
 		ctx_change(s->c, '+', "%s %s%s -> %s", name, source_of(spec, seen), dims, to);
-	if (!t->map)
+	if (!t->map && !copy_seeded(s->c, name))
 		s->write += used;
 }
 
@@ -197,7 +192,7 @@ static json_t *fact_of(struct ctx *c, const char *name, const struct layout_disk
 
 static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 {
-	const json_t *seen = described(s->c, name);
+	const json_t *seen = copy_seen(s->c, name);
 	uint64_t source = (uint64_t)jint(seen, "size", 0);
 	AUTO_LAYOUT_DISK d = { 0 };
 	AUTO_ERR e = { 0 };

@@ -138,6 +138,11 @@ enum checkpoint_way checkpoint_of(const struct checkpoint_view *v, const char *d
 	return way;
 }
 
+const char *checkpoint_since(const struct checkpoint_view *v, const char *disk)
+{
+	return jstr(jget(v->since, "roots"), disk, "");
+}
+
 char *checkpoint_scratch(const struct checkpoint_view *v, const json_t *spec)
 {
 	AUTO_FREE char *path = v && v->virt.dir && checkpoint_target(&v->virt, spec) ?

@@ -47,6 +47,8 @@ void checkpoint_view_free(struct checkpoint_view **v);
 /* `why` (may be NULL) gets a static text when there is none, or it is lost. */
 enum checkpoint_way checkpoint_of(const struct checkpoint_view *v, const char *disk,
 				  const json_t *spec, const char **why);
+/* Of a disk that one follows: the digest of the copy that it knows. Borrowed. */
+const char *checkpoint_since(const struct checkpoint_view *v, const char *disk);
 /* The directory of its scratch file, and what that may hold at most; NULL: it needs none,
  * since the domain is off. Owned. */
 char *checkpoint_scratch(const struct checkpoint_view *v, const json_t *spec);

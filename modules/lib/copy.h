@@ -33,6 +33,7 @@ struct copy_how {
 	bool warm;		/* go on with fact `warm`, and tell it */
 	bool keeps;		/* what each pass measured is kept at once */
 	bool mend;		/* only what the map was made to forget is sent, by one pass */
+	bool seed;		/* receive: it comes from a backup, as pass 0 */
 	bool held;		/* the source stands still: by another step, until the end */
 	enum copy_changes changes;
 	uint64_t track_ms;	/* a tracker ends when nobody asked it for so long */
@@ -76,6 +77,11 @@ json_t *copy_measured(struct ctx *c, const struct copy_how *h);
 int copy_send(struct ctx *c, const struct copy_how *h);
 int copy_receive(struct ctx *c, const struct copy_how *h);
 
+/* Is this disk's copy filled from a backup (fact `seed`), so that passes read only what was
+ * written since? */
+bool copy_seeded(const struct ctx *c, const char *disk);
+/* The disk as assess.machine saw it; NULL when it did not. */
+const json_t *copy_seen(const struct ctx *c, const char *disk);
 /* probe at the source: a line for each disk, how its later passes find what changed. */
 void copy_probe_changes(struct ctx *c, enum copy_changes how);
 /* probe at the source: are the disks there, what will be read. */

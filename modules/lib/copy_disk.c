@@ -106,24 +106,13 @@ static const char *find_changes(struct sending *s, const char *name, const json_
 	return track_take(s->c, name, path, s->how->track_ms, t);
 }
 
-static const char *seen_device(struct ctx *c, const char *name)
-{
-	json_t *disk;
-	size_t i;
-
-	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk)
-		if (strcmp(jstr(disk, "name", ""), name) == 0)
-			return jstr(disk, "device", NULL);
-	return NULL;
-}
-
 /* A reboot may give the name of a disk to another one: that assess saw, and the one that
  * this step copied first, must be there still. */
 static int same_device(struct sending *s, const char *name, const json_t *spec, struct err *e)
 {
 	AUTO_FREE char *path = disk_find(name, spec, NULL), *kept = NULL, *was = NULL;
 	AUTO_FREE char *now = path ? disk_device(path) : NULL;
-	const char *seen = seen_device(s->c, name), *first;
+	const char *seen = jstr(copy_seen(s->c, name), "device", NULL), *first;
 	size_t n = 0;
 
 	if (!path)

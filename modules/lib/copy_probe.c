@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define SEEDED_MS 1000	/* a pass that reads what was written since a backup */
+
 /* ---- arguments ------------------------------------------------------------- */
 
 bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk)
@@ -63,6 +65,24 @@ int copy_args(struct ctx *c, struct copy_how *h)
 				"4096 that is allowed", (long long)chunk);
 	}
 	return check_names(c);
+}
+
+/* ---- what is known --------------------------------------------------------- */
+
+const json_t *copy_seen(const struct ctx *c, const char *name)
+{
+	json_t *disk;
+	size_t i;
+
+	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk)
+		if (strcmp(jstr(disk, "name", ""), name) == 0)
+			return disk;
+	return NULL;
+}
+
+bool copy_seeded(const struct ctx *c, const char *disk)
+{
+	return jbool(json_object_get(ctx_fact(c, "seed"), disk), "fills", false);
 }
 
 /* ---- probe --------------------------------------------------------------- */
@@ -152,7 +172,9 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 		return ctx_fail_err(c, &e);
 	if (strcmp(format, "raw") == 0)
 		look_at_use(c, name, path, &info);
-	if (!was) {
+	if (!was && copy_seeded(c, name)) {
+		ctx_cost(c, 0, 0, 0, SEEDED_MS);
+	} else if (!was) {
 		used = to_read(c, name, spec, &info);
 		ctx_cost(c, used, used, 0, 0);
 	}
@@ -245,6 +267,11 @@ static void say_changes(struct ctx *c, const struct checkpoint_view *v, enum cop
 		return;
 	if (path && how != CHANGES_DIGEST && track_follows(c, name, path)) {
 		ctx_change(c, '=', "%s: its writes are traced; a pass reads what was written",
+			   name);
+		return;
+	}
+	if (copy_seeded(c, name)) {
+		ctx_change(c, '=', "%s: filled from its backup; a pass reads what was written since",
 			   name);
 		return;
 	}

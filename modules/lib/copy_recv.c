@@ -190,8 +190,24 @@ static int begin_mend(struct target *t, bool held, struct err *e)
 	return map_begin_mend(t->m, t->k.pass, e);
 }
 
+/* Pass 0: passes of the source begin behind it. What came from the source is newer. */
+static int begin_seed(struct target *t, struct err *e)
+{
+	struct map_state s;
+
+	map_state(t->m, &s);
+	if (s.pass > 0)
+		return err_set(e, ERR_STEP, "cannot fill disk '%s' from a backup: pass %u of the "
+			       "source is in it already", t->name, s.pass);
+	t->k.known = s.generation > 0;
+	map_forget(t->m);
+	return map_begin(t->m, 0, e);
+}
+
 static int begin(const struct receiving *x, struct target *t, const char *base, struct err *e)
 {
+	if (x->how->seed)
+		return begin_seed(t, e);
 	return x->how->mend ? begin_mend(t, x->how->held, e) : begin_pass(t, base, e);
 }
 
@@ -369,16 +385,13 @@ int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e)
 
 void copy_say_later(struct ctx *c, const char *name, const char *what)
 {
-	json_t *disk;
-	size_t i;
+	const json_t *disk = copy_seen(c, name);
 
-	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk)
-		if (strcmp(jstr(disk, "name", ""), name) == 0) {
-			ctx_unknown(c, "read", (uint64_t)jint(disk, "size", 0),
-				    "%s %s, once it is copied", name, what);
-			return;
-		}
-	ctx_unknown(c, "changes", 1, "%s %s, once it is copied", name, what);
+	if (disk)
+		ctx_unknown(c, "read", (uint64_t)jint(disk, "size", 0), "%s %s, once it is copied",
+			    name, what);
+	else
+		ctx_unknown(c, "changes", 1, "%s %s, once it is copied", name, what);
 }
 
 json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t)

@@ -27,7 +27,7 @@ Next: drover preview examples/v2v-libvirt.yaml
 cp -r "$root/examples" .
 --- run check examples/disks.yaml
 --- stdout
-disks-example: 1 machine, 1 host, 5 steps
+disks-example: 1 machine, 1 host, 6 steps
 Next: drover preview examples/disks.yaml
 
 === the example of disks alone runs
@@ -43,7 +43,7 @@ cmp data.raw new/data/data.base.raw
 test ! -e new/data && test -e data.raw
 --- run check examples/disks.yaml
 --- stdout
-disks-example: 1 machine, 1 host, 5 steps
+disks-example: 1 machine, 1 host, 6 steps
 Next: drover preview examples/disks.yaml
 
 === the plan of the demo is right
@@ -63,5 +63,5 @@ done
 cp -r "$root/examples" "$OLDPWD"
 --- run check examples/disks.yaml
 --- stdout
-disks-example: 1 machine, 1 host, 5 steps
+disks-example: 1 machine, 1 host, 6 steps
 Next: drover preview examples/disks.yaml

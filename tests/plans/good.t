@@ -57,7 +57,7 @@ hosts:
 return true
 --- run check plan.yaml
 --- stdout
-erp: 2 machines, 4 hosts, 35 steps
+erp: 2 machines, 4 hosts, 36 steps
 Next: drover preview plan.yaml
 
 === a plan written out has its variables, short forms and defaults put in

@@ -44,7 +44,7 @@ machines:
 accept: [ { finding: net.mtu, machine: erp-db, until: 2027-02-01, reason: CHG123 } ]
 --- run check plan.yaml
 --- stdout
-erp: 2 machines, 4 hosts, 35 steps
+erp: 2 machines, 4 hosts, 36 steps
 Next: drover preview plan.yaml
 
 === where a disk goes is said once, and in words of its own
