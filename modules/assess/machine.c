@@ -11,6 +11,7 @@
 #include "modules/lib/domain.h"
 #include "modules/lib/guestfs.h"
 #include "modules/lib/hw.h"
+#include "modules/lib/obstacles.h"
 #include "modules/lib/parttab.h"
 #include "modules/module.h"
 
@@ -251,167 +252,6 @@ static void look_said(struct look *l)
 	jset(m, "nics", d ? domain_nics(d, l->spec) : said_nics(l->spec));
 }
 
-/* ---- findings ---------------------------------------------------------------- */
-
-/* What cannot be moved yet, in plain words. */
-static const struct { const char *fs, *words; } not_yet[] = {
-	{ "LVM2_member", "an LVM volume group" },
-	{ "crypto_LUKS", "a LUKS container" },
-	{ "linux_raid_member", "a software RAID" },
-	{ "btrfs", "a btrfs file system" },
-	{ "xfs", "an XFS file system" },
-	{ "zfs_member", "a ZFS pool" },
-	{ "ntfs", "an NTFS file system (Windows)" },
-};
-
-static const char *words_for(const char *fs)
-{
-	for (size_t i = 0; i < ARRAY_LEN(not_yet); i++)
-		if (strcmp(not_yet[i].fs, fs) == 0)
-			return not_yet[i].words;
-	return NULL;
-}
-
-static void say_unsupported(struct look *l, const char *what, const json_t *disk,
-			    const json_t *part, const char *words)
-{
-	ctx_finding(l->c, "blocker", "guest.root-unsupported",
-		    "move it without reconfigure.guest (skip: true) and mend the guest "
-		    "by hand, or wait for a release that can",
-		    "%s lies in %s (disk '%s', partition %d): guest files in it cannot "
-		    "be changed yet", what, words, jstr(disk, "name", "?"),
-		    (int)jint(part, "number", 0));
-}
-
-static void find_root(struct look *l)
-{
-	json_t *disk = NULL, *part = guestfs_mounted_at(l->machine, "/", &disk);
-	size_t i, k;
-
-	if (part && jstr(part, "stack", NULL)) {
-		say_unsupported(l, "the root", disk, part,
-				words_for(jstr(part, "fs", "")) ?: "a stacked device");
-		return;
-	}
-	if (part && !guestfs_is_ext(part))
-		say_unsupported(l, "the root", disk, part,
-				words_for(jstr(part, "fs", "")) ?: "an unknown file system");
-	if (part)
-		return;
-	json_array_foreach(jget(l->machine, "disks"), i, disk)
-		json_array_foreach(jget(disk, "partitions"), k, part) {
-			const char *words = words_for(jstr(part, "fs", ""));
-
-			if (words) {
-				say_unsupported(l, "no root was found in the open; it "
-						"probably", disk, part, words);
-				return;
-			}
-		}
-	ctx_finding(l->c, "blocker", "guest.no-root",
-		    "name the disk with the system under source.disks",
-		    "no disk of '%s' holds a root file system", ctx_machine_name(l->c));
-}
-
-static void find_on_disk(struct look *l, const json_t *disk)
-{
-	const char *name = jstr(disk, "name", "?");
-
-	if (jbool(disk, "blank", false) && jbool(disk, "copy", true))
-		ctx_finding(l->c, "warning", "disk.blank", "leave it out of the plan, or "
-			    "say copy: false", "disk '%s' is blank", name);
-	if (jbool(disk, "backup_table", false))
-		ctx_finding(l->c, "warning", "disk.gpt-damaged",
-			    "mend it with gdisk or sfdisk on the source",
-			    "disk '%s': the GPT is damaged, its copy was read", name);
-	if (jbool(disk, "mounted_rw", false))
-		ctx_finding(l->c, "info", "disk.mounted", NULL,
-			    "disk '%s' is mounted and written to while it is copied; "
-			    "cutover quiesces it", name);
-}
-
-/* Of a domain's NIC the host knows the MAC only. */
-static void find_nameless(struct look *l)
-{
-	size_t i;
-	json_t *nic;
-
-	json_array_foreach(jget(l->machine, "nics"), i, nic)
-		if (!jbool(nic, "named", true))
-			ctx_finding(l->c, "warning", "net.no-name", "say what it is called "
-				    "there: source: { nics: { NAME: { mac: ... } } }",
-				    "%s (%s): its name inside the machine is not known; it "
-				    "may have another one at the target", jstr(nic, "name", "?"),
-				    jstr(nic, "mac", "no MAC"));
-}
-
-static bool is_ours(const struct look *l, const char *dir)
-{
-	json_t *part = guestfs_mounted_at(l->machine, dir, NULL);
-
-	return part != NULL;
-}
-
-/* What a running source has mounted from disks that stay behind. */
-static void find_left_behind(struct look *l)
-{
-	size_t i;
-	json_t *m;
-
-	json_array_foreach(l->mounts, i, m)
-		if (!is_ours(l, jstr(m, "dir", "")))
-			ctx_finding(l->c, "warning", "disk.not-in-plan",
-				    "name its disk under source.disks, with copy: false "
-				    "if it stays",
-				    "%s (%s) is mounted from a disk that the plan does "
-				    "not name", jstr(m, "dir", "?"), jstr(m, "fs", "?"));
-}
-
-static bool is_dirty(struct disk *d, const json_t *part)
-{
-	struct blk whole = blk_of(d), b;
-	struct fsinfo f = { 0 };
-
-	if (blk_window(&whole, (uint64_t)jint(part, "start", 0),
-		       (uint64_t)jint(part, "size", 0), &b, NULL) == 0)
-		fsinfo_read(&b, &f);
-	return f.dirty;
-}
-
-/* An image whose journal was not replayed: its machine runs, or died. */
-static void find_dirty(struct look *l)
-{
-	size_t i, k;
-	json_t *disk, *part;
-
-	json_array_foreach(jget(l->machine, "disks"), i, disk)
-		json_array_foreach(jget(disk, "partitions"), k, part)
-			if (is_dirty(l->disks[i], part))
-				ctx_finding(l->c, "info", "disk.journal", NULL, "disk '%s', "
-					    "partition %d is in use or was not shut down: what "
-					    "is read from it may be a little older than what its "
-					    "machine sees", jstr(disk, "name", "?"),
-					    (int)jint(part, "number", 0));
-}
-
-static int look_files(struct look *l)
-{
-	AUTO_ERR e = { 0 };
-	int roots = guestfs_find_mounts(l->machine, l->disks, &e);
-
-	if (roots < 0)
-		return ctx_fail_err(l->c, &e);
-	find_dirty(l);
-	if (roots > 1)
-		ctx_finding(l->c, "blocker", "guest.several-roots",
-			    "name only the disks of one system",
-			    "the disks of '%s' hold %d root file systems",
-			    ctx_machine_name(l->c), roots);
-	else
-		find_root(l);
-	return 0;
-}
-
 /* Where this host has mounted the disks of a machine that is not itself. */
 static void forget_mounts(json_t *machine)
 {
@@ -427,11 +267,21 @@ static void forget_mounts(json_t *machine)
 
 /* ---- the probe ---------------------------------------------------------------- */
 
+/* Its files tell where its disks are mounted, and more of what stands in the way. */
+static int look_files(struct look *l)
+{
+	AUTO_ERR e = { 0 };
+	int roots = guestfs_find_mounts(l->machine, l->disks, &e);
+
+	if (roots < 0)
+		return ctx_fail_err(l->c, &e);
+	obstacles_still(l->c, l->machine, l->disks, roots);
+	return 0;
+}
+
 static int look_all(struct look *l)
 {
 	json_t *m = l->machine;
-	size_t i;
-	json_t *disk;
 	bool live;
 
 	if (look_domain(l) < 0 || look_disks(l) < 0)
@@ -442,18 +292,14 @@ static int look_all(struct look *l)
 	jset_str(m, "arch", hw_arch());
 	if (live) {
 		look_live(l);
-		find_root(l);
-		find_left_behind(l);
+		obstacles_live(l->c, m, l->mounts);
 	} else {
 		forget_mounts(m);
 		look_said(l);
-		find_nameless(l);
 		if (look_files(l) < 0)
 			return -1;
 	}
 	mark_boot_disk(m);
-	json_array_foreach(jget(m, "disks"), i, disk)
-		find_on_disk(l, disk);
 	return 0;
 }
 
