@@ -344,6 +344,7 @@ static void compile(struct loader *l, struct yaml_node *main)
 	links_read(l);
 	read_machines(l);
 	check_machines(l);
+	check_circles(l);
 	check_accept(l);
 	check_unused(l);
 }

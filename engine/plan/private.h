@@ -162,8 +162,9 @@ const char *places_way(const json_t *row);
 /* What a disk is written as when its own row does not say; NULL: its host knows. */
 const char *places_format(const json_t *row, const json_t *target);
 
-/* ---- check.c ---- */
+/* ---- check.c, check_plan.c ---- */
 void check_machines(struct loader *l);
+void check_circles(struct loader *l);
 void check_accept(struct loader *l);
 void check_unused(struct loader *l);
 

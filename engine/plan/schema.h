@@ -51,6 +51,8 @@ bool schema_value(struct loader *l, const struct key *k,
 /* The same for a value that is typed by a module's row. */
 bool schema_param(struct loader *l, const struct param *p,
 		  const struct yaml_node *n, unsigned scope, json_t **out);
+/* A name that the user chose: not one that other readers take for a boolean; told. */
+bool schema_name_is_plain(struct loader *l, const struct yaml_node *key);
 /* Ask for required keys, deeply. `what`: "host 'db1'". */
 bool schema_required(struct loader *l, const struct key *k,
 		     const struct yaml_node *n);
