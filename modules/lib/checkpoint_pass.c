@@ -110,6 +110,9 @@ static void plan_next(struct checkpoint_pass *p)
 
 	if (!p->how.begin && !(p->how.use && p->since))
 		return;
+	/* Nobody writes, and the bitmap that is there serves on: quicker while nobody is served. */
+	if (p->how.held && p->since)
+		return;
 	p->next = json_object();
 	jset_strf(p->next, "name", "%s-%lld", p->name, (long long)jint(last, "number", 0) + 1);
 }
@@ -151,12 +154,13 @@ static int begin_backup(struct checkpoint_pass *p, struct err *e)
 /* Of passes that did not end. Where the source stands still its images are left alone. */
 static int tidy(struct checkpoint_pass *p, struct err *e)
 {
+	bool ours = strstr(p->virt.socket, p->name), any = p->virt.backs_up;
 	const json_t *cp;
 	size_t i;
 
-	if (virt_backup_end(&p->virt, p->name, e) < 0)
+	if (ours && virt_backup_end(&p->virt, p->name, e) < 0)
 		return -1;
-	if (virt_backs_up(&p->virt, "")) {	/* libvirt would wait for half a minute */
+	if (ours ? virt_backs_up(&p->virt, "") : any) {	/* libvirt would wait for half a minute */
 		err_set(e, ERR_STEP, "another backup of it runs");
 		return err_hint(e, "its progress: virsh domjobinfo %s; when it is over, the same "
 				"command again", p->virt.uuid);
@@ -294,22 +298,13 @@ void checkpoint_confirm(struct checkpoint_pass *p, const char *disk,
 		note_behind(p);
 }
 
-/* The new checkpoint says of which copy it is; then the old ones may go. */
+/* The new checkpoint says of which copy it is; then the one before it may go. */
 static void settle(struct checkpoint_pass *p, struct err *e)
 {
-	AUTO_JSON *all = virt_checkpoints(&p->virt, p->name, e);
-	const char *name = jstr(p->next, "name", "");
-	json_t *cp, *now = NULL;
-	size_t i;
+	AUTO_JSON *now = virt_checkpoint(&p->virt, jstr(p->next, "name", ""), e);
 
-	json_array_foreach(all, i, cp)
-		if (strcmp(jstr(cp, "name", ""), name) == 0)
-			now = cp;
-	if (!now || virt_note(&p->virt, now, p->roots, e) < 0 || p->how.held)
-		return;
-	json_array_foreach(all, i, cp)
-		if (cp != now && virt_forget(&p->virt, cp, e) < 0)
-			return;
+	if (now && virt_note(&p->virt, now, p->roots, e) == 0 && p->since && !p->how.held)
+		virt_forget(&p->virt, p->since, e);
 }
 
 void checkpoint_end(struct checkpoint_pass *p, bool whole)

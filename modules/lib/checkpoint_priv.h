@@ -33,6 +33,9 @@ struct virt {
 	const char *uuid;	/* in `which` */
 	char *dir;		/* QEMU's own, where it may make a socket; NULL: it is off. Owned */
 	json_t *targets;	/* {path of a qcow2 image: "vda"}; owned */
+	bool backs_up;		/* a backup runs */
+	char *socket;		/* that it serves at, or ""; owned */
+	char *names;		/* of its checkpoints, a line each; owned */
 };
 #define AUTO_VIRT __attribute__((cleanup(virt_free))) struct virt
 void virt_free(struct virt *v);
@@ -46,9 +49,11 @@ const char *virt_path(const struct virt *v, const char *target);
  * Borrowed from v. */
 const char *checkpoint_target(const struct virt *v, const json_t *spec);
 
-/* Checkpoints named PREFIX-NUMBER, the oldest first: [{name, number, parent, created,
+/* Its checkpoints named PREFIX-NUMBER, when it was looked at, the oldest first: [{name, number, parent, created,
  * roots: {DISK: hex}, bitmaps: {TARGET: name}}]. Owned; NULL with e. */
 json_t *virt_checkpoints(const struct virt *v, const char *prefix, struct err *e);
+/* This one, as it is now, without its number. Owned; NULL with e. */
+json_t *virt_checkpoint(const struct virt *v, const char *name, struct err *e);
 /* Is its bitmap of this disk whole? Of a domain that is on. */
 bool virt_whole(const struct virt *v, const json_t *cp, const char *target);
 /* Say in its description of which copy it is; in cp too. */

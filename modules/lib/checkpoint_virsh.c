@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <glob.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -67,12 +68,91 @@ static json_t *read_xml(const char *const *words, struct err *e)
 	return text ? xml_read(text, strlen(text), e) : NULL;
 }
 
+/* ---- several questions to one virsh, which takes longer to start than to ask ---------- */
+
+struct answers {
+	char *text;			/* owned */
+	char **v;			/* in it, one of each command; "" when it failed. Owned */
+};
+#define AUTO_ANSWERS __attribute__((cleanup(answers_free))) struct answers
+
+static void answers_free(struct answers *a)
+{
+	mem_free_ptr(&a->text);
+	free(a->v);
+}
+
+static void split(struct answers *a, size_t n, const char *mark)
+{
+	char *at = a->text;
+
+	a->v = mem_alloc(n * sizeof(*a->v));
+	for (size_t i = 0; i < n; i++) {
+		char *end = strstr(at, mark);
+
+		a->v[i] = at;
+		at = end ? end + strlen(mark) : at + strlen(at);
+		if (end)
+			*end = '\0';
+	}
+}
+
+/* The n commands stand one behind the other in `commands`, each with a \0 at its end. -1
+ * with e when the last of them failed. */
+static int ask_all(const struct str *commands, size_t n, struct answers *a, struct err *e)
+{
+	char mark[33];
+	uint8_t r[16];
+	const char *one = commands->s;
+	AUTO_STR script = { 0 };
+
+	io_random(r, sizeof(r));
+	io_hex(r, sizeof(r), mark);
+	for (size_t i = 0; i < n; i++, one += strlen(one) + 1)
+		str_addf(&script, "%s%s%s%s", i ? "; echo " : "", i ? mark : "", i ? "; " : "", one);
+	a->text = virsh((const char *[]){ script.s, NULL }, NULL, e);
+	if (!a->text)
+		return -1;
+	split(a, n, mark);
+	return 0;
+}
+
+/* One more command of those. */
+static void add_command(struct str *commands, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void add_command(struct str *commands, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	AUTO_FREE char *one = mem_vprintf(fmt, ap);
+	va_end(ap);
+	str_addn(commands, one, strlen(one) + 1);
+}
+
+/* As one word of a command. Owned. */
+static char *quoted(const char *word)
+{
+	AUTO_STR out = { 0 };
+
+	str_addc(&out, '"');
+	for (; *word; word++) {
+		if (*word == '"' || *word == '\\')
+			str_addc(&out, '\\');
+		str_addc(&out, *word);
+	}
+	str_addc(&out, '"');
+	return str_take(&out);
+}
+
 /* ---- the domain -------------------------------------------------------------------- */
 
 void virt_free(struct virt *v)
 {
 	mem_free_ptr(&v->which);
 	mem_free_ptr(&v->dir);
+	mem_free_ptr(&v->socket);
+	mem_free_ptr(&v->names);
 	json_decref(v->targets);
 	*v = (struct virt){ 0 };
 }
@@ -108,17 +188,45 @@ static void take_disks(const json_t *domain, json_t *targets)
 	}
 }
 
-int virt_look(const char *domain, struct virt *v, struct err *e)
+/* Of what runs there now: the socket that a backup serves at, and its checkpoints. */
+static void take_jobs(struct virt *v, const struct answers *a)
 {
-	AUTO_FREE char *which = mem_printf("--domain=%s", domain);
-	AUTO_JSON *xml = NULL;
-	const char *uuid, *id;
+	AUTO_JSON *backup = xml_read(a->v[1], strlen(a->v[1]), NULL);
 
-	*v = (struct virt){ 0 };
-	xml = read_xml((const char *[]){ "dumpxml", which, NULL }, e);
-	if (!xml && tell((const char *[]){ "list", "--all", "--name", NULL }, NULL, NULL) < 0)
+	v->socket = mem_strdup(xml_word(backup, "server", "socket", ""));
+	v->backs_up = backup != NULL;
+	v->names = mem_strdup(a->v[2]);
+}
+
+/* 1; 0: there is no such domain; -1 with e: libvirt does not answer, or only of others. */
+static int ask_domain(const char *domain, struct answers *a, struct err *e)
+{
+	AUTO_FREE char *which = quoted(domain), *option = mem_printf("--domain=%s", domain);
+	AUTO_STR commands = { 0 };
+
+	add_command(&commands, "dumpxml --domain %s", which);
+	add_command(&commands, "backup-dumpxml --domain %s", which);
+	add_command(&commands, "checkpoint-list --domain %s --name", which);
+	if (ask_all(&commands, 3, a, e) == 0)
+		return 1;
+	if (tell((const char *[]){ "dumpxml", option, NULL }, NULL, NULL) == 0 ||
+	    tell((const char *[]){ "list", "--all", "--name", NULL }, NULL, NULL) < 0)
 		return -1;
 	err_clear(e);
+	return 0;
+}
+
+int virt_look(const char *domain, struct virt *v, struct err *e)
+{
+	AUTO_ANSWERS a = { 0 };
+	AUTO_JSON *xml = NULL;
+	const char *uuid, *id;
+	int there = ask_domain(domain, &a, e);
+
+	*v = (struct virt){ 0 };
+	if (there < 0)
+		return -1;
+	xml = there ? xml_read(a.v[0], strlen(a.v[0]), NULL) : NULL;
 	uuid = xml_word(xml, "uuid", NULL, NULL);
 	if (!uuid)
 		return 0;
@@ -128,6 +236,7 @@ int virt_look(const char *domain, struct virt *v, struct err *e)
 	v->dir = id ? qemu_dir(id) : NULL;
 	v->targets = json_object();
 	take_disks(xml, v->targets);
+	take_jobs(v, &a);
 	if (!id || v->dir)
 		return 1;
 	err_set(e, ERR_STEP, "cannot find where domain '%s' has its sockets: it is not in "
@@ -222,22 +331,29 @@ static json_t *read_roots(const char *text)
 	return json_object();
 }
 
-static json_t *read_checkpoint(const struct virt *v, const char *name, struct err *e)
+static json_t *checkpoint_of_xml(const char *text, struct err *e)
 {
-	AUTO_FREE char *which = mem_printf("--checkpointname=%s", name);
-	AUTO_JSON *xml = read_xml((const char *[]){ "checkpoint-dumpxml", v->which, which,
-						    "--no-domain", NULL }, e);
+	AUTO_JSON *xml = xml_read(text, strlen(text), e);
 	json_t *cp;
 
 	if (!xml)
 		return NULL;
 	cp = json_object();
-	jset_str(cp, "name", name);
+	jset_str(cp, "name", xml_word(xml, "name", NULL, ""));
 	jset_str(cp, "parent", xml_word(xml, "parent/name", NULL, NULL));
 	jset_str(cp, "created", xml_word(xml, "creationTime", NULL, "0"));
 	jset(cp, "roots", read_roots(xml_word(xml, "description", NULL, "")));
 	jset(cp, "bitmaps", read_bitmaps(xml));
 	return cp;
+}
+
+json_t *virt_checkpoint(const struct virt *v, const char *name, struct err *e)
+{
+	AUTO_FREE char *which = mem_printf("--checkpointname=%s", name);
+	AUTO_FREE char *text = virsh((const char *[]){ "checkpoint-dumpxml", v->which, which,
+						       "--no-domain", NULL }, NULL, e);
+
+	return text ? checkpoint_of_xml(text, e) : NULL;
 }
 
 /* PREFIX-NUMBER; 0: no name of ours. */
@@ -263,24 +379,31 @@ static void insert_by_number(json_t *list, json_t *cp)
 
 json_t *virt_checkpoints(const struct virt *v, const char *prefix, struct err *e)
 {
-	AUTO_FREE char *names = virsh((const char *[]){ "checkpoint-list", v->which, "--name",
-							NULL }, NULL, e);
+	AUTO_FREE char *names = mem_strdup(v->names);
 	AUTO_JSON *list = json_array();
+	AUTO_STR commands = { 0 };
+	AUTO_ANSWERS a = { 0 };
 	char *save = NULL;
+	size_t n = 0;
 
-	for (char *name = names ? strtok_r(names, "\r\n \t", &save) : NULL; name;
-	     name = strtok_r(NULL, "\r\n \t", &save)) {
-		int64_t number = number_of(name, prefix);
-		json_t *cp = number ? read_checkpoint(v, name, e) : NULL;
+	for (char *name = strtok_r(names, "\r\n \t", &save); name;
+	     name = strtok_r(NULL, "\r\n \t", &save))
+		if (number_of(name, prefix)) {
+			add_command(&commands, "checkpoint-dumpxml %s --checkpointname=%s "
+				    "--no-domain", v->which, name);
+			n++;
+		}
+	if (n > 0 && ask_all(&commands, n, &a, e) < 0)
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		json_t *cp = checkpoint_of_xml(a.v[i], e);
 
-		if (number && !cp)
-			return NULL;
 		if (!cp)
-			continue;
-		jset_int(cp, "number", number);
+			return NULL;
+		jset_int(cp, "number", number_of(jstr(cp, "name", ""), prefix));
 		insert_by_number(list, cp);
 	}
-	return names ? json_incref(list) : NULL;
+	return json_incref(list);
 }
 
 /* Only of a whole one it can be said how much was written since. */
