@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BLANK_LOOK (1u << 20)	/* bytes at either end of a device that must be zero */
@@ -342,12 +343,25 @@ static int make_longer(const char *disk, struct layout_disk *d, uint64_t source,
 	return base_fits(disk, d, source, e) < 0 ? -1 : note_open(d, d->room, e);
 }
 
+/* libvirt gives all images of a domain to QEMU's user, and what lies under an overlay it does
+ * not give back. Opening it says why when that cannot be changed. */
+static void take_back(const struct layout_disk *d)
+{
+	struct stat st;
+
+	if (geteuid() == 0 && d->kind != AT_DEVICE && d->kind != AT_VOLUME &&
+	    lstat(d->base, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid != 0 &&
+	    lchown(d->base, 0, 0) < 0)
+		errno = 0;
+}
+
 static struct disk *open_now(const char *disk, struct layout_disk *d, uint64_t size,
 			     struct err *e)
 {
 	AUTO_DISK *opened = NULL;
 	struct disk *done;
 
+	take_back(d);
 	if (make_longer(disk, d, size, e) < 0)
 		return NULL;
 	opened = disk_open_image(d->base, d->format, DISK_WRITE | DISK_DIRECT, e);

@@ -372,6 +372,22 @@ static void a_source_that_wrote_since_the_last_pass_is_read_again(void **s)
 	cv_assert_state(r, "source", "cutover.pass", "done");
 }
 
+static void a_base_that_libvirt_gave_to_another_user_is_written_to(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *target = NULL;
+
+	if (geteuid() != 0)
+		skip();
+	cv_do_both(r, "convert.disks");
+	assert_int_equal(chown(r->base, 65534, 65534), 0);
+	assert_int_equal(chmod(r->base, 0600), 0);
+	cv_fill(r->src, 9 * MIB, 100, 4);
+	target = cv_both(r, "cutover.pass", &source);
+	cv_take_facts(r, target);
+	cv_assert_same(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +407,7 @@ int main(void)
 		RAW(a_disk_with_sectors_of_4096_bytes_is_copied_and_known_as_one),
 		RAW(a_device_with_sectors_of_4096_bytes_is_filled),
 		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),
+		AS(a_base_that_libvirt_gave_to_another_user_is_written_to, "qcow2"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
