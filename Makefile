@@ -135,6 +135,11 @@ bench: deps-bench
 bench-stream: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
 	$(Q)O=$(O) ./tests/bench/run data
+# Passes that read what was written, and the downtime of a cutover: half an hour (SIZES=4 is shorter).
+bench-cutover: deps-bench
+	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
+	$(Q)O=$(O) ./tests/bench/run passes
+	$(Q)O=$(O) ./tests/bench/run downtime
 
 PREFIX ?= /usr/local
 install: $(O)/drover
@@ -143,4 +148,4 @@ install: $(O)/drover
 clean:
 	rm -rf build
 
-.PHONY: all units objects clang-check test check lint fuzz demo tour bench bench-stream install clean
+.PHONY: all units objects clang-check test check lint fuzz demo tour bench bench-stream bench-cutover install clean

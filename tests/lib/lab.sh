@@ -78,11 +78,23 @@ _lab_inside() {
 	exec /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config 2>"$dir/sshd.log"
 }
 
+# A libvirt that may open a /dev/kvm which does not work asks QEMU anew what it can do, for
+# seconds, whenever it has to know.
+_lab_no_kvm() {
+	[ -e /dev/kvm ] || return 0
+	mkdir /run/no-kvm
+	mount -t tmpfs none /run/no-kvm
+	: >/run/no-kvm/kvm
+	mount -o remount,ro /run/no-kvm
+	mount --bind /run/no-kvm/kvm /dev/kvm
+}
+
 lab_libvirtd() {
 	printf '%s\n' 'security_driver = "none"' 'namespaces = []' 'cgroup_controllers = []' 'stdio_handler = "file"' "$@" \
 		>/etc/libvirt/qemu.conf
 	printf '%s\n' 'auth_unix_rw = "none"' "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\"" >/etc/libvirt/libvirtd.conf
 	rm -rf /etc/libvirt/qemu/networks /etc/libvirt/storage
+	_lab_no_kvm
 	libvirtd --daemon --pid-file /run/libvirtd.pid
 }
 
@@ -112,7 +124,7 @@ lab_host() {
 	ip -n "$name" link set lo up
 	ip -n "$name" addr add "$ip/24" dev eth0
 	ip -n "$name" link set eth0 up
-	export -f _lab_inside lab_libvirtd
+	export -f _lab_inside _lab_no_kvm lab_libvirtd
 	nsenter --net="/run/netns/$name" unshare --mount --pid --uts --fork --kill-child --propagation private \
 		--mount-proc bash -c '_lab_inside "$1"' lab "$name" &
 	echo $! >"$dir/pid"

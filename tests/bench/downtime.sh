@@ -1,0 +1,162 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# downtime - of the cutover of a libvirt domain that writes 2 MiB/s, from one host to another, for
+# disks of several sizes (SIZES, GiB; 4 8 16), each three quarters full: from the instant at which
+# the source's domain stands still to that at which the target's runs, as both libvirts tell them.
+# What follows is the guest's own boot. Medians of RUNS (3). Needs three times the biggest disk
+# at three quarters, in /var/tmp; some 20 minutes.
+. "$(dirname "$0")/../lib/lab.sh"
+here=$(cd "$(dirname "$0")/../.." && pwd)
+ROOT=1		# GiB of its system's partition; behind it lies data, as on a disk of several
+export DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover}
+guest_image() { "$here/examples/guest/build" "$1" ${ROOT}G || { echo "no guest"; exit 1; }; }
+if [ -z "${LAB:-}" ]; then	# the lab has no network to get packages from
+	tmp=$(mktemp -d /var/tmp/drover-bench.XXXXXX)
+	guest_image "$tmp/guest"
+	rm -rf "$tmp"
+fi
+lab_enter "$0" "$@"
+RUNS=${RUNS:-3}
+. "$(dirname "$0")/lib.sh"
+SIZES=${SIZES:-4 8 16}
+
+libvirt_inside() {
+	ip link add br0 type bridge
+	ip addr flush dev eth0
+	ip link set eth0 master br0
+	ip addr add "$([ "$1" = a ] && echo 10.66.0.11 || echo 10.66.0.12)/24" dev br0
+	ip link set br0 up
+	lab_libvirtd
+}
+export -f libvirt_inside
+export LAB_INSIDE=libvirt_inside
+lab_host a 10.66.0.11
+lab_host b 10.66.0.12
+for host in a b; do
+	wait_for 300 lab_on $host virsh -q uri || fail "no libvirtd at $host"
+	lab_on $host virsh event --event lifecycle --loop --timestamp >"$BENCH/events.$host" 2>&1 &
+done
+ip addr add 10.77.0.1/24 dev lab0
+srv=$LAB/hosts/a/srv
+cd "$LAB" || exit 1
+
+# ---- the machine ---------------------------------------------------------------------
+
+cat >"$srv/old.xml" <<'END'
+<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>old</name>
+  <memory unit='MiB'>448</memory>
+  <vcpu>2</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type><boot dev='hd'/></os>
+  <features><acpi/><apic/></features>
+  <cpu mode='maximum' check='none'/>
+  <devices>
+    <controller type='scsi' index='0' model='vmpvscsi'/>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2'/><source file='/srv/old.qcow2'/>
+      <target dev='sda' bus='scsi'/><serial>OLD-0001</serial>
+    </disk>
+    <controller type='pci' index='0' model='pcie-root'/>
+    <controller type='pci' index='1' model='pcie-root-port'><alias name='ua-port'/></controller>
+    <interface type='bridge'>
+      <mac address='52:54:00:77:00:10'/><source bridge='br0'/><model type='vmxnet3'/>
+      <address type='pci' bus='0x01' slot='0x00'/>
+    </interface>
+    <serial type='pty'/>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value='-global'/><qemu:arg value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'/>
+  </qemu:commandline>
+  <qemu:override><qemu:device alias='ua-port'><qemu:frontend>
+    <qemu:property name='slot' type='unsigned' value='192'/>
+  </qemu:frontend></qemu:device></qemu:override>
+</domain>
+END
+cat >plan.yaml <<END
+plan: bench
+hosts:
+  a: { ssh: root@10.66.0.11, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+  b: { ssh: root@10.66.0.12, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+machines:
+  erp:
+    recipe: v2v
+    source: { host: a, domain: old }
+    target: { host: b, dir: /srv/images, nics: { ens192: { network: br0 } } }
+    validate: [ boot: { skip: true } ]
+    cutover: [ quiesce: { mode: pause } ]
+END
+guest() {
+	ssh -i "$srv/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 \
+		-o LogLevel=ERROR root@10.77.0.10 "$@"
+}
+# It writes from its boot on.
+writer() {
+	guest 'cat >/usr/local/sbin/writer && chmod 755 /usr/local/sbin/writer' <<-'END'
+	#!/bin/bash
+	while for i in {1..64}; do
+		dd if=/dev/urandom of=/var/tmp/written bs=2M count=1 seek=$i conv=notrunc,fsync status=none &
+		sleep 1
+	done; do :; done
+	END
+	guest 'printf "[Service]\nExecStart=/usr/local/sbin/writer\n[Install]\nWantedBy=multi-user.target\n" \
+		>/etc/systemd/system/writer.service && systemctl -q enable --now writer && sync'
+}
+# disk GIB: the guest's system, and random data until three quarters are full
+disk() {
+	local data=$(($1 * 768 - ROOT * 1024 / 3))
+	guest_image "$srv/old.raw"
+	qemu-img convert -f raw -O qcow2 "$srv/old.raw" "$srv/old.qcow2"
+	rm "$srv/old.raw"
+	qemu-img resize -q "$srv/old.qcow2" "$1G"
+	qemu-nbd --fork -t --cache=unsafe -k "$LAB/fill" --pid-file="$LAB/fill.pid" \
+		--image-opts "driver=raw,offset=$((ROOT << 30)),file.driver=qcow2,file.file.filename=$srv/old.qcow2" || fail "no disk"
+	head -c "${data}M" /dev/urandom | nbdcopy - "nbd+unix:///?socket=$LAB/fill" || fail "the disk cannot be filled"
+	kill "$(cat "$LAB/fill.pid")"
+	wait_for 60 eval '! pgrep -F "$LAB/fill.pid"'
+	sync
+}
+
+# ---- a cutover -----------------------------------------------------------------------
+
+say() { "$DROVER" "$@" >"$BENCH/log" 2>&1 || { tail -n 30 "$BENCH/log"; fail "drover $1"; }; }
+# The instant of the last such event, in seconds.
+event() { date +%s.%N -d "$(grep -F "$2" "$BENCH/events.$1" | tail -n 1 | cut -d: -f1-3)"; }
+quote() { sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p'; }
+# cutover: its lines are left in $BENCH/log, the seconds without the boot in $BENCH/times
+cutover() {
+	wait_for 600 guest true || fail "the machine does not come up"
+	wait_for 60 guest systemctl -q is-active writer || fail "nobody writes"
+	say sync plan.yaml
+	say cutover plan.yaml -y --json
+	awk -v from="$(event a "'old': Suspended")" -v to="$(event b "'erp': Started")" \
+		'BEGIN { printf "%.3f\n", to - from }' >>"$BENCH/times"
+}
+# What drover says of it: how long each step took, and nobody served.
+spent() {
+	jq -rs '[.[] | select(.t == "step" and .state == "done" and .took_ms) | "\(.step | sub("cutover."; "")) \(.took_ms)"] +
+		[.[] | select(.t == "figures") | "nobody served \(.down_ms)"] | join(", ")' "$BENCH/log"
+}
+back() { say rollback plan.yaml --to "$1" --discard-target-writes -y; }
+
+for size in $SIZES; do
+	disk "$size"
+	lab_on a virsh -q define /srv/old.xml && lab_on a virsh -q start old || fail "no domain"
+	wait_for 600 guest true || fail "the machine does not come up"
+	writer || fail "the machine takes no writer"
+	say run plan.yaml
+	: >"$BENCH/times"
+	for i in $(seq "$RUNS"); do
+		cutover
+		printf '%2d GiB, cutover %d: %s s without the boot; of the steps, ms: %s\n' "$size" "$i" "$(tail -n 1 "$BENCH/times")" "$(spent)"
+		back cutover
+	done
+	median <"$BENCH/times" >>"$BENCH/medians"
+	printf '%-52s %s s (wanted: under 5)\n' "downtime beside the boot, $size GiB of disk" "$(tail -n 1 "$BENCH/medians")"
+	back assess
+	lab_on a virsh -q destroy old
+	lab_on a virsh -q undefine old
+	rm -rf "$srv"/old.qcow2 .drover "$LAB"/hosts/b/srv/images
+	sync
+done
+sort -n "$BENCH/medians" | sed -n '1p;$p' | paste -s | awk \
+	'{ printf "%-52s %.2f (wanted: at most 1.20)\n", "the longest of them, of the shortest", $2 / $1 }'
