@@ -5,6 +5,7 @@
 #include "engine/base/mem.h"
 #include "modules/lib/map.h"
 #include "modules/lib/tree.h"
+#include "tests/unit/here.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,29 +20,6 @@
 #define CHUNKS 3000u
 #define PAGE_ENTRIES 113u
 #define PAGE_AT(i) (8192 + (uint64_t)(i) / PAGE_ENTRIES * 4096)
-
-struct here { char dir[64]; char *path; };
-
-static int set_up(void **state)
-{
-	struct here *h = mem_alloc(sizeof(*h));
-
-	strcpy(h->dir, "/tmp/drover-test.map.XXXXXX");
-	assert_non_null(mkdtemp(h->dir));
-	h->path = mem_printf("%s/root.map", h->dir);
-	*state = h;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct here *h = *state;
-
-	assert_int_equal(io_remove_tree(h->dir), 0);
-	free(h->path);
-	free(h);
-	return 0;
-}
 
 static struct map *fresh(struct here *h)
 {
@@ -407,7 +385,7 @@ static void a_pass_that_was_interrupted_goes_on_as_the_same_pass(void **s)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, here_set_up, here_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(what_was_committed_is_there_after_opening_again),
 		T(the_root_wants_every_chunk_and_is_the_same_as_the_tree),

@@ -6,6 +6,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "modules/lib/track.h"
+#include "tests/unit/here.h"
 #include "tests/unit/modtest.h"
 #include "tests/unit/part.h"
 
@@ -64,26 +65,6 @@ ssize_t pread(int fd, void *p, size_t n, off_t at)
 
 /* ---- the source -------------------------------------------------------------------- */
 
-static char *run_out(const char *const *argv)
-{
-	struct proc p = { .argv = argv, .timeout_ms = 60000 };
-	AUTO_ERR e = { 0 };
-	char *out;
-
-	if (proc_run(&p, &e) < 0)
-		fail_msg("%s", e.what);
-	out = str_take(&p.out);
-	out[strcspn(out, "\n")] = '\0';
-	proc_free(&p);
-	return out;
-}
-
-static void run_ok(const char *const *argv)
-{
-	free(run_out(argv));
-}
-
-/* Past the page cache of the file, into the one of nobody: the device gets it now. */
 static void write_at(struct rig *r, uint64_t at, size_t n, unsigned seed)
 {
 	AUTO_FD fd = open(r->file, O_WRONLY | O_CREAT, 0600);
@@ -111,8 +92,8 @@ static void mount_source(struct rig *r)
 	AUTO_FD fd = open(r->img, O_WRONLY | O_CREAT, 0600);
 
 	assert_int_equal(ftruncate(fd, SIZE), 0);
-	run_ok(mkfs);
-	r->loop = run_out(losetup);
+	here_run(mkfs);
+	r->loop = here_ask(losetup);
 	assert_int_equal(mkdir(r->mnt, 0700), 0);
 	assert_int_equal(mount(r->loop, r->mnt, "ext4", 0, NULL), 0);
 	write_at(r, 0, 8 * MIB, 1);
@@ -153,7 +134,7 @@ static int tear_down(void **state)
 		track_end(r->tracker, NULL);
 	if (r->loop) {
 		umount2(r->mnt, MNT_DETACH);
-		run_ok(detach);
+		here_run(detach);
 	}
 	if (*r->dir)
 		io_remove_tree(r->dir);
@@ -478,7 +459,7 @@ static void a_target_that_holds_another_copy_is_compared_whole(void **s)
 	{
 		const char *cp[] = { "cp", "-a", dir, aside, NULL };
 
-		run_ok(cp);
+		here_run(cp);
 	}
 	write_at(r, 5 * MIB, MIB, 4);
 	json_object_set_new(r->args, "passes", json_integer(2));
