@@ -75,12 +75,13 @@ static bool was_unread(struct ctx *c, const char *disk)
 /* Why the disk is not filled; NULL: it is. */
 static const char *why_not(struct ctx *c, const char *name)
 {
+	const json_t *row = json_object_get(ctx_fact(c, "followed"), name);
 	const json_t *was = backed_up(c, name);
 
 	if (was_unread(c, name))
 		return "its backup cannot be read";
-	if (!json_object_get(ctx_fact(c, "followed"), name))
-		return "what is written to it is not followed";
+	if (!jstr(row, "by", NULL))
+		return jstr(row, "why", "what is written to it is not followed");
 	if (!was && !ctx_fact(c, "backup") && ctx_is_preview(c))
 		return NULL;	/* it will be made */
 	if (!was)
@@ -362,6 +363,16 @@ static bool anything(const struct ctx *c)
 	return false;
 }
 
+static void log_left(struct ctx *c)
+{
+	const char *name;
+	json_t *row;
+
+	json_object_foreach((json_t *)(uintptr_t)ctx_fact(c, "seed"), name, row)
+		if (jstr(row, "why", NULL))
+			ctx_log(c, "%s: not filled from a backup: %s", name, jstr(row, "why", ""));
+}
+
 static int apply(struct ctx *c)
 {
 	struct copy_how h = { .seed = true };
@@ -370,6 +381,7 @@ static int apply(struct ctx *c)
 		return -1;
 	if (at_backup(c))
 		return anything(c) ? send_all(c, &h) : 0;
+	log_left(c);
 	if (anything(c) && copy_receive(c, &h) < 0)
 		return -1;
 	return ctx_keep(c, OVER, "1", 1);

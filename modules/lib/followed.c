@@ -43,33 +43,28 @@ static json_t *tell_disk(struct ctx *c, const struct checkpoint_view *v, const c
 {
 	const char *why = NULL, *by;
 	char since[SHA256_HEX];
-	json_t *row = NULL;
+	json_t *row = json_object();
 
 	by = way_of(c, v, name, spec, since, &why);
-	if (by) {
-		row = json_object();
-		jset_str(row, "by", by);
-		jset_str(row, "digest", *since ? since : NULL);
-	}
+	jset_str(row, "by", by);
+	jset_str(row, "why", by ? NULL : why);
+	jset_str(row, "digest", by && *since ? since : NULL);
 	if (begins && by)
 		ctx_change(c, '+', "%s: what is written from the backup on is followed (%s), so "
 			   "that its copy may be filled from it", name,
 			   strcmp(by, "trace") == 0 ? "traced writes" : "dirty bitmap");
-	else if (begins)
-		ctx_change(c, '.', "%s: what is written from the backup on is not followed: %s",
-			   name, why);
 	return row;
 }
 
 void followed_tell(struct ctx *c, bool begins)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	json_t *loose = json_object(), *row, *spec;
+	json_t *loose = json_object(), *spec;
 	AUTO_VIEW *v = checkpoint_view(c);
 	const char *name;
 
 	json_object_foreach((json_t *)(uintptr_t)disks, name, spec)
-		if (copy_wants(c, name, spec) && (row = tell_disk(c, v, name, spec, begins)))
-			jset(loose, name, row);
+		if (copy_wants(c, name, spec))
+			jset(loose, name, tell_disk(c, v, name, spec, begins));
 	ctx_set_fact(c, "followed", json_object(), loose);
 }

@@ -226,3 +226,21 @@ lab_on a qemu-img info $disk | grep -q 'name: drover' && fail "cleanup left a bi
 virsh start old || fail "the domain does not start after cleanup"
 expect 0 "$DROVER" rollback plan.yaml -y
 nothing_left rollback
+
+# ---- a copy that is filled from a backup: the backup begins the checkpoint ---------------------------
+
+sed -i 's|^    convert:|    backup: [ image: { to: "b:/srv/backup" } ]\n&|' plan.yaml
+expect 0 "$DROVER" run plan.yaml --until backup
+[ "$(checkpoints)" = 1 ] || fail "the backup begins no checkpoint"
+guest 'write -P 14 73M 1M'
+guest 'write -P 15 2M 64k' 2
+expect 0 "$DROVER" run plan.yaml -v
+said 'vda: filled from backup '
+said 'vdc: filled from backup '
+by 1 '1.0 MiB'
+said 'vdc: pass 1, .* the writes in its dirty bitmap were read: 1.0 MiB'
+said 'vdb: pass 1, .* all of it was read'
+same "filled from a backup"
+[ "$(checkpoints)" = 1 ] || fail "checkpoints pile up"
+expect 0 "$DROVER" rollback plan.yaml -y
+nothing_left "a rollback of both"
