@@ -234,3 +234,20 @@ json_t *migration_files(struct migration *g)
 	state_close(s, NULL);
 	return out;
 }
+
+void migration_ends(struct migration *g, enum run_kind kind, int status)
+{
+	int now = migration_run(g, kind);
+
+	if (now != status)
+		fail_msg("ended with %d, not %d: %s", now, status,
+			 g->err.what ? g->err.what : "no error");
+	if (g->f->w->broken[0])
+		fail_msg("%s", g->f->w->broken);
+}
+
+void migration_has(const char *said, const char *part)
+{
+	if (!said || !strstr(said, part))
+		fail_msg("'%s' is not in '%s'", part, said ? said : "(null)");
+}

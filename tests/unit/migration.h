@@ -36,6 +36,11 @@ struct migration *migration_passing(void);
 void migration_free(struct migration *g);
 /* One run of the engine, state opened and closed around it; the exit status. */
 int migration_run(struct migration *g, enum run_kind kind);
+/* The same; the test fails unless it ends with this status, and nothing that was pretended
+ * was done in a way that breaks it. */
+void migration_ends(struct migration *g, enum run_kind kind, int status);
+/* The test fails unless `part` is in the text. */
+void migration_has(const char *said, const char *part);
 /* A rule, to be changed before a run. */
 struct fake_rule *migration_rule(struct migration *g, const char *module);
 /* The same in a child that may die; its exit status (FAKE_KILLED: it died). */

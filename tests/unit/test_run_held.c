@@ -30,17 +30,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void assert_cutover(struct migration *g, int status)
-{
-	int now = migration_run(g, RUN_CUTOVER);
-
-	if (now != status)
-		fail_msg("ended with %d, not %d: %s", now, status,
-			 g->err.what ? g->err.what : "no error");
-	if (g->f->w->broken[0])
-		fail_msg("%s", g->f->w->broken);
-}
-
 static const char *error_of_off(const struct migration *g)
 {
 	json_t *e;
@@ -78,14 +67,14 @@ static void a_source_that_was_let_go_is_not_switched_off(void **state)
 	struct migration *g = *state;
 
 	g->f->on_call = thaw;
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_string_equal(g->err.what, "cannot switch 'erp' off: what 'cutover.quiesce' holds "
 			    "does not last, and what it wrote since is in no pass: it was let go");
 	assert_int_equal(fake_applies(g->f, "cutover.off"), 0);
 	assert_int_equal(fake_get(g->f, "a.power"), 1);
 	assert_went_back(g);
 	g->f->on_call = NULL;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_applies(g->f, "cutover.pass"), 4);	/* twice, two ends */
 }
 
@@ -101,7 +90,7 @@ static void a_source_switched_off_by_somebody_else_is_not_taken_for_still(void *
 	struct migration *g = *state;
 
 	g->f->on_call = thaw_and_cut;
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_string_equal(g->err.what, "cannot go on with the cutover of 'erp': it is off, and "
 			    "nobody can tell whether it stood still until then");
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
@@ -119,7 +108,7 @@ static void a_source_that_is_off_and_known_to_have_stood_still_will_do(void **st
 	struct migration *g = *state;
 
 	g->f->on_call = cut;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_applies(g->f, "cutover.off"), 0);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 }
@@ -131,7 +120,7 @@ static void who_is_half_off_already_is_asked_too(void **state)
 
 	g->f->on_call = thaw;
 	fake_set(g->f, "a.power", -1);
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_int_equal(fake_applies(g->f, "cutover.off"), 0);
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
 }
@@ -142,13 +131,13 @@ static void a_target_does_not_start_beside_a_source_that_no_step_proved_off(void
 	struct migration *g = *state;
 
 	g->p.steps[2].when = "facts.pass.pass == 7";	/* off */
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_string_equal(g->err.what, "cannot start 'erp' at its target: no step before has "
 			    "proven its source off");
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
 	assert_went_back(g);
 	g->p.steps[2].when = "facts.pass.pass == 1";
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 }
 
 /* What was frozen thaws with its agent: a recorded outcome is no hold. */
@@ -157,11 +146,11 @@ static void a_hold_before_no_power_cut_does_not_stand_as_recorded(void **state)
 	struct migration *g = *state;
 
 	g->p.steps[2].when = g->p.steps[3].when = "facts.pass.pass == 7";	/* off, start */
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	g->f->w->down[0] = true;
 	assert_int_not_equal(migration_run(g, RUN_CUTOVER), 0);
 	g->f->w->down[0] = false;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 }
 
 static void start_by_hand(struct fake *f, const char *module, const char *op)
@@ -176,7 +165,7 @@ static void a_target_that_somebody_else_started_serves_too(void **state)
 	struct migration *g = *state;
 
 	g->f->on_call = start_by_hand;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_string_equal(migration_meta(g, "serves"), "target");
 	g->f->on_call = NULL;
 	g->phase = PHASE_CUTOVER;
@@ -199,9 +188,9 @@ static void a_person_is_asked_again_by_a_run_that_goes_on(void **state)
 	migration_rule(g, "cutover.off")->ask = true;
 	g->f->answer = 1;
 	g->f->on_call = fail_start;
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	g->f->on_call = NULL;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_applies(g->f, "cutover.off"), 2);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 }
@@ -211,9 +200,9 @@ static void a_source_that_is_on_beside_its_target_is_told_with_what_to_type(void
 {
 	struct migration *g = *state;
 
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	fake_set(g->f, "a.power", 1);
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_string_equal(g->err.what, "cannot go on with the cutover of 'erp': its source was "
 			    "switched on again after the last pass");
 	assert_int_equal(strncmp(g->err.hint, "both may serve: stop one of them; drover rollback ",
@@ -233,13 +222,13 @@ static void a_power_cut_that_outlasts_the_hold_goes_back(void **state)
 
 	migration_rule(g, "cutover.quiesce")->held_ms = 900000;
 	migration_rule(g, "cutover.off")->slow_ms = 900000;
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_string_equal(g->err.what, "cannot go on with the cutover of 'erp': it is off, but "
 			    "that took longer than it was sure to stand still");
 	assert_int_equal(fake_get(g->f, "a.power"), 1);
 	assert_went_back(g);
 	migration_rule(g, "cutover.off")->slow_ms = 600000;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 }
 
@@ -249,7 +238,7 @@ static void a_freeze_leaves_the_ledger_with_its_machine(void **state)
 
 	migration_rule(g, "cutover.quiesce")->ledger = "drover-freeze-1";
 	migration_rule(g, "cutover.quiesce")->leaves = "freeze";
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	g->f->w->down[0] = true;	/* nobody is there to be asked any more */
 	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
@@ -271,7 +260,7 @@ static void a_server_takes_its_tracker_with_it(void **state)
 	migration_rule(g, "assess.look")->live = true;
 	g->f->on_call = fall_silent;
 	assert_int_equal(migration_run(g, RUN_GO), 0);
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	g->f->w->down[0] = true;
 	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
@@ -284,7 +273,7 @@ static void the_tracker_at_a_host_that_stays_is_for_cleanup(void **state)
 	migration_rule(g, "cutover.quiesce")->ledger = "drover-erp-1";
 	migration_rule(g, "cutover.quiesce")->leaves = "tracker";
 	assert_int_equal(migration_run(g, RUN_GO), 0);
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
 }
@@ -297,7 +286,7 @@ static void the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over(void **s
 	migration_rule(g, "cutover.quiesce")->leaves = "freeze";
 	migration_rule(g, "cutover.off")->ask = true;
 	g->f->answer = 0;
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_went_back(g);
 	assert_int_equal(migration_run(g, RUN_CLEANUP), 0);
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
@@ -319,7 +308,7 @@ static void assert_alive(struct migration *g, const char *how)
 	AUTO_FREE char *text = mem_printf("cannot go on with the cutover of 'erp': its "
 		"source.power says that it is off, but %s", how);
 
-	assert_cutover(g, ERR_STEP);
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
 	assert_string_equal(g->err.what, text);
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
 	assert_int_equal(fake_get(g->f, "a.power"), 1);	/* whoever that is */
@@ -336,7 +325,7 @@ static void a_source_that_falls_silent_is_off(void **state)
 	struct migration *g = live(state);
 
 	g->f->on_call = fall_silent;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_probes(g->f, "call.hello"), 1);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 }
@@ -370,7 +359,7 @@ static void a_source_that_takes_no_connection_is_off(void **state)
 	struct migration *g = live(state);
 
 	g->f->on_call = cut_the_host;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_events(g->f, "host", "state", "off"), 1);
 	assert_int_equal(fake_events(g->f, "host", "state", "down"), 0);
 }
@@ -414,9 +403,9 @@ static void nobody_is_asked_for_once_the_target_may_serve(void **state)
 	struct migration *g = live(state);
 
 	g->f->on_call = fall_silent;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	g->f->w->mute[0] = false;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_probes(g->f, "call.hello"), 1);
 }
 
@@ -464,7 +453,7 @@ static void a_pass_of_an_earlier_instant_is_made_anew(void **state)
 	(void)state;
 	assert_int_equal(fake_get(g->f, "a.power"), 1);
 	fake_set(g->f, "a.serving", 1);
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_applies(g->f, "cutover.pass"), before + 2);
 	migration_free(g);
 }
@@ -475,7 +464,7 @@ static void a_pass_of_a_source_that_is_still_held_stands(void **state)
 	int before = fake_applies(g->f, "cutover.pass");
 
 	(void)state;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_applies(g->f, "cutover.pass"), before);
 	migration_free(g);
 }
@@ -495,7 +484,7 @@ static void who_died_in_the_cut_goes_on_while_the_hold_lasts_for_certain(void **
 	g->f->w->down[0] = true;
 	g->f->later_s = 600;
 	g->f->wall_s = -86400;
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 	migration_free(g);
 }
@@ -508,13 +497,13 @@ static void who_died_in_the_cut_does_not_go_on_when_the_hold_is_over(void **stat
 	(void)state;
 	g->f->w->down[0] = true;
 	g->f->later_s = 3600;
-	assert_cutover(g, ERR_STOPPED);		/* the way back needs the source, too */
+	migration_ends(g, RUN_CUTOVER, ERR_STOPPED);		/* the way back needs the source, too */
 	assert_string_equal(error_of_off(g), "cannot go on with the cutover of 'erp': it is off, "
 			    "and nobody can tell whether it stood still until then");
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
 	assert_int_equal(fake_get(g->f, "b.serving"), 0);
 	g->f->w->down[0] = false;		/* it was switched on by the way back */
-	assert_cutover(g, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 	migration_free(g);
 }
@@ -522,7 +511,7 @@ static void who_died_in_the_cut_does_not_go_on_when_the_hold_is_over(void **stat
 static void assert_unknown(struct migration *g)
 {
 	g->f->w->down[0] = true;
-	assert_cutover(g, ERR_STOPPED);
+	migration_ends(g, RUN_CUTOVER, ERR_STOPPED);
 	assert_string_equal(error_of_off(g), "cannot go on with the cutover of 'erp': it is off, "
 			    "and nobody can tell whether it stood still until then");
 	assert_int_equal(fake_applies(g->f, "cutover.start"), 0);
