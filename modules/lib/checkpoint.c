@@ -8,26 +8,15 @@
 #include "modules/lib/checkpoint_priv.h"
 #include "modules/lib/domain.h"
 #include "modules/lib/imgcheck.h"
+#include "modules/lib/ourname.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define NAME_PREFIX "drover-"
 
 /* ---- names ------------------------------------------------------------------------- */
-
-/* The same in every step of this machine, another for every other machine. Owned. */
-char *checkpoint_name(const struct ctx *c)
-{
-	AUTO_FREE char *key = mem_printf("%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
-					 jstr(ctx_run(c), "plan", ""), ctx_machine_name(c));
-	char hex[SHA256_HEX];
-
-	sha256_hex(key, strlen(key), hex);
-	return mem_printf(NAME_PREFIX "%.16s", hex);
-}
 
 char *checkpoint_file(const char *path, const char *name)
 {
@@ -84,7 +73,7 @@ json_t *checkpoint_newest(const json_t *list)
 struct checkpoint_view *checkpoint_view(const struct ctx *c)
 {
 	struct checkpoint_view *v = mem_alloc(sizeof(*v));
-	AUTO_FREE char *name = checkpoint_name(c);
+	AUTO_FREE char *name = ourname(c);
 	AUTO_JSON *ours = NULL;
 
 	if (!checkpoint_domain(c) || virt_look(checkpoint_domain(c), &v->virt, NULL) <= 0) {
@@ -161,8 +150,7 @@ int checkpoint_remove(const char *name, const json_t *detail, struct err *e)
 	const json_t *one;
 	size_t i;
 
-	if (strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) != 0 || strchr(name, '/') ||
-	    !domain_name_ok(domain))
+	if (!ourname_is(name) || !domain_name_ok(domain))
 		return err_set(e, ERR_STEP, "cannot take away checkpoint '%s': no name of ours",
 			       name);
 	switch (virt_look(domain, &v, e)) {
@@ -190,7 +178,7 @@ int checkpoint_stop(struct ctx *c)
 {
 	AUTO_JSON *detail = json_object(), *scratch = json_array();
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	AUTO_FREE char *name = checkpoint_name(c);
+	AUTO_FREE char *name = ourname(c);
 	AUTO_ERR e = { 0 };
 	const char *disk;
 	json_t *spec;

@@ -5,6 +5,7 @@
 
 #include "engine/base/mem.h"
 #include "modules/lib/checkpoint_priv.h"
+#include "modules/lib/ourname.h"
 #include "modules/lib/xml.h"
 
 #include <stdlib.h>
@@ -246,7 +247,7 @@ int checkpoint_begin(struct ctx *c, const struct checkpoint_how *h, struct check
 	AUTO_ERR e = { 0 };
 
 	*out = NULL;
-	*p = (struct checkpoint_pass){ .c = c, .how = *h, .name = checkpoint_name(c), .guard = -1,
+	*p = (struct checkpoint_pass){ .c = c, .how = *h, .name = ourname(c), .guard = -1,
 		.roots = json_object() };
 	if (domain && virt_look(domain, &p->virt, &e) > 0) {
 		p->ours = virt_checkpoints(&p->virt, p->name, &e);

@@ -16,8 +16,6 @@
 
 #include <stdbool.h>
 
-/* What of this machine is called so at its source: drover-KEY. Owned. */
-char *checkpoint_name(const struct ctx *c);
 /* The scratch file beside an image. Owned. */
 char *checkpoint_file(const char *image, const char *name);
 /* The directory that a file lies in. Owned. */
