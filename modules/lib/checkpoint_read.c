@@ -16,8 +16,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define GRANULE_MIN (64u << 10)
-#define GRANULES_MAX (64ull << 20)	/* 8 MiB of bits */
 #define SPARE (512ull << 20)		/* left free beside an image, or the pass ends */
 #define LOOK_MS 200			/* how often that is looked at */
 
@@ -52,28 +50,16 @@ static int reach(const char *path, struct err *e)
 
 static void mark(void *arg, uint64_t at, uint64_t len)
 {
-	struct track_changes *t = arg;
-
-	for (uint64_t g = at / t->granule; g <= (at + len - 1) / t->granule; g++) {
-		uint8_t bit = (uint8_t)(1u << g % 8);
-
-		if (!(t->bits[g / 8] & bit))
-			t->bytes += t->granule;
-		t->bits[g / 8] |= bit;
-	}
+	track_changes_add(arg, at, len);
 }
 
 static int take_bits(struct nbd *n, const char *root, struct track_changes *t, struct err *e)
 {
 	uint64_t size = nbd_size(n), far;
 
-	*t = (struct track_changes){ .granule = GRANULE_MIN };
+	track_changes_make(t, size);
 	if (io_unhex(root, t->base, SHA256_LEN) < 0)
 		return err_set(e, ERR_STEP, "its checkpoint names no copy");
-	while (size / t->granule > GRANULES_MAX)
-		t->granule *= 2;
-	t->count = (size + t->granule - 1) / t->granule;
-	t->bits = mem_alloc((t->count + 7) / 8 + 1);
 	for (uint64_t at = 0; at < size; at += far)
 		if ((far = nbd_dirty(n, at, mark, t, e)) == 0)
 			return -1;

@@ -109,6 +109,26 @@ static int ask(const struct ctx *c, struct track_ask *a, const char *disk,
 
 /* ---- changes ------------------------------------------------------------------------ */
 
+void track_changes_make(struct track_changes *t, uint64_t size)
+{
+	*t = (struct track_changes){ .granule = GRANULE_MIN };
+	while (size / t->granule > GRANULES_MAX)
+		t->granule *= 2;
+	t->count = (size + t->granule - 1) / t->granule;
+	t->bits = mem_alloc((t->count + 7) / 8 + 1);
+}
+
+void track_changes_add(struct track_changes *t, uint64_t at, uint64_t len)
+{
+	for (uint64_t g = at / t->granule; g <= (at + len - 1) / t->granule; g++) {
+		uint8_t bit = (uint8_t)(1u << g % 8);
+
+		if (!(t->bits[g / 8] & bit))
+			t->bytes += t->granule;
+		t->bits[g / 8] |= bit;
+	}
+}
+
 bool track_changed(const struct track_changes *t, uint64_t at, uint64_t len)
 {
 	uint64_t last = len ? (at + len - 1) / t->granule : at / t->granule;

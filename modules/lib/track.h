@@ -39,9 +39,13 @@ struct track_changes {
 	uint8_t *bits;		/* one a granule; owned */
 	uint64_t granule;	/* bytes */
 	uint64_t count;		/* of granules */
-	uint64_t bytes;		/* that they make */
+	uint64_t bytes;		/* that they make, at most */
 	uint8_t base[SHA256_LEN];
 };
+/* None yet, of a disk of `size` bytes, and a base that is to be filled in. */
+void track_changes_make(struct track_changes *t, uint64_t size);
+/* [at, at + len) was written, which lies inside of the disk; len >= 1. */
+void track_changes_add(struct track_changes *t, uint64_t at, uint64_t len);
 /* Anything in [at, at + len)? */
 bool track_changed(const struct track_changes *t, uint64_t at, uint64_t len);
 void track_changes_free(struct track_changes *t);
