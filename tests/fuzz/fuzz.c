@@ -21,6 +21,7 @@
 #include "modules/lib/map.h"
 #include "modules/lib/netconf.h"
 #include "modules/lib/parttab.h"
+#include "modules/lib/snapcow.h"
 #include "modules/lib/xmlread.h"
 
 #include <errno.h>
@@ -204,6 +205,15 @@ static int sectors_read(struct disk *d, void *buf, size_t n, uint64_t at, struct
 
 static const struct disk_ops sectors_ops = { .read = sectors_read };
 
+/* Of a volume of 1 GiB, in a store that goes on with zeros. */
+static void fuzz_snapcow(const uint8_t *p, size_t n)
+{
+	struct memory m = memory_of(p, n);
+	AUTO_CHANGES t = { 0 };
+
+	snapcow_read(&m.d, 1 << 30, &t, NULL);
+}
+
 static void fuzz_sectors(const uint8_t *p, size_t n)
 {
 	struct memory m = memory_of(p, n);
@@ -338,7 +348,7 @@ static const struct target {
 	{ "frame", fuzz_frame }, { "qcow2", fuzz_qcow2 }, { "journal", fuzz_journal },
 	{ "map", fuzz_map }, { "initramfs", fuzz_initramfs }, { "disk", fuzz_disk },
 	{ "ext", fuzz_ext }, { "guest", fuzz_guest }, { "xfs", fuzz_sectors },
-	{ "ntfs", fuzz_sectors },
+	{ "ntfs", fuzz_sectors }, { "snapcow", fuzz_snapcow },
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
