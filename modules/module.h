@@ -226,8 +226,8 @@ const char *ctx_kept(struct ctx *c, const char *name, size_t *n);
 
 /* The ledger of things made on hosts that cleanup must take away again: enter
  * a thing before it is made, strike it when it is gone. kind: "process" "file"
- * "netns" "domain" "unit" "freeze" "snapshot" "port" "tracker" "checkpoint";
- * name: unique on the host.
+ * "netns" "domain" "unit" "freeze" "snapshot" "port" "tracker" "checkpoint"
+ * "lvm-snapshot"; name: unique on the host.
  * `lasting` things belong to the result (the target's disk); cleanup leaves
  * them, rollback takes them. Durable on return. */
 int ctx_ledger_add(struct ctx *c, const char *kind, const char *name,

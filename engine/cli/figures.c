@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const struct { const char *by, *text; } ways[] = {
-	{ "trace", "traced writes" }, { "bitmap", "a dirty bitmap" },
+	{ "trace", "traced writes" }, { "bitmap", "a dirty bitmap" }, { "snapshot", "an LVM snapshot" },
 	{ "digest", "comparing digests" },
 };
 

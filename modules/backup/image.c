@@ -8,6 +8,7 @@
 #include "modules/lib/checkpoint.h"
 #include "modules/lib/copy.h"
 #include "modules/lib/followed.h"
+#include "modules/lib/snapshot.h"
 #include "modules/lib/track.h"
 
 #include "engine/base/clock.h"
@@ -311,7 +312,7 @@ static int apply_far(struct ctx *c)
 
 static int apply(struct ctx *c)
 {
-	struct copy_how h = { .passes = 1,
+	struct copy_how h = { .passes = 1, .snapshots = true,
 		.freeze_last = strcmp(jstr(ctx_args(c), "freeze", "none"), "last") == 0 };
 
 	if (copy_args(c, &h) < 0)
@@ -347,7 +348,8 @@ static int undo(struct ctx *c)
 
 	if (at_source(c))
 		return jint(ctx_args(c), "follow", 0) > 0 &&
-			(checkpoint_stop(c) < 0 || track_stop(c) < 0) ? -1 : 0;
+			(checkpoint_stop(c) < 0 || snapshot_stop(c) < 0 || track_stop(c) < 0) ?
+			-1 : 0;
 	if (spot_of(c, &p) < 0)
 		return -1;
 	if (!p.final)

@@ -8,6 +8,7 @@
 #include "modules/lib/checkpoint.h"
 #include "modules/lib/fence.h"
 #include "modules/lib/freeze.h"
+#include "modules/lib/snapshot.h"
 #include "modules/lib/task.h"
 #include "modules/lib/track.h"
 #include "modules/module.h"
@@ -118,6 +119,14 @@ static int end_checkpoint(struct ctx *c, const char *name)
 		ctx_fail_err(c, &e) : 0;
 }
 
+/* And by snapshots of volumes. */
+static int end_snapshots(struct ctx *c, const char *name)
+{
+	AUTO_ERR e = {0};
+
+	return snapshot_remove(name, &e) < 0 ? ctx_fail_err(c, &e) : 0;
+}
+
 static int remove_unit(struct ctx *c, const char *name)
 {
 	const char *const stop[] = { "systemctl", "disable", "--now", name, NULL };
@@ -148,7 +157,7 @@ static const struct {
 	{ "netns", remove_netns }, { "port", remove_port },
 	{ "domain", remove_domain }, { "unit", remove_unit },
 	{ "freeze", let_go }, { "tracker", end_tracker },
-	{ "checkpoint", end_checkpoint },
+	{ "checkpoint", end_checkpoint }, { "lvm-snapshot", end_snapshots },
 };
 
 static int apply(struct ctx *c)

@@ -36,6 +36,7 @@ static int apply(struct ctx *c)
 {
 	bool digest = strcmp(jstr(ctx_args(c), "changes", "auto"), "digest") == 0;
 	struct copy_how h = { .passes = 1, .warm = true, .goes_on = true,
+		.snapshots = copy_may_snapshot(c),
 		.changes = digest ? CHANGES_DIGEST : CHANGES_TRACE,
 		.track_ms = (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS) };
 

@@ -8,6 +8,7 @@
 #include "modules/lib/checkpoint.h"
 #include "modules/lib/copy.h"
 #include "modules/lib/grow.h"
+#include "modules/lib/snapshot.h"
 #include "modules/lib/space.h"
 #include "modules/lib/testcopy.h"
 #include "modules/lib/track.h"
@@ -29,9 +30,10 @@ static const struct param params[] = {
 	  "{changed: 64MiB}: go on until a pass changed no more than this", 0, 0 },
 	{ "freeze", P_ENUM, false, "none", "none|last",
 	  "hold the source's file systems still during the last pass", 0, 0 },
-	{ "changes", P_ENUM, false, "auto", "auto|bitmap|trace|digest",
+	{ "changes", P_ENUM, false, "auto", "auto|bitmap|trace|snapshot|digest",
 	  "how later passes find what changed: auto asks the dirty bitmaps of a libvirt domain, "
-	  "else traces the source's writes where the kernel can; digest reads all and compares",
+	  "else traces the source's writes where the kernel can, else makes snapshots of logical "
+	  "volumes where their group has room; digest reads all and compares",
 	  0, 0 },
 	{ "track", P_DURATION, false, "24h", NULL,
 	  "a tracker ends when no pass came for so long", 60000, 30ll * 86400000 },
@@ -80,6 +82,7 @@ static enum copy_changes changes_of(const struct ctx *c)
 static struct copy_how how_of(const struct ctx *c)
 {
 	return (struct copy_how){ .fact = "disks", .changes = changes_of(c),
+		.snapshots = copy_may_snapshot(c),
 		.track_ms = (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS),
 		.passes = passes_of(c), .warm = true, .keeps = true,
 		.until = (uint64_t)jint(ctx_args(c), "until.changed", 0),
@@ -273,38 +276,62 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
-/* Why what the plan insists on cannot follow this disk; NULL: it can. */
-static const char *why_not(const struct checkpoint_view *v, bool bitmap, const char *name,
-			   const json_t *spec)
+/* What the plan insists on, and what of the source says whether it can be. */
+struct insists {
+	enum { ON_BITMAP, ON_TRACE, ON_SNAPSHOT } on;
+	struct checkpoint_view *domain;
+	struct snapshot_view *volumes;
+};
+
+/* Why that cannot follow this disk; NULL: it can. */
+static const char *why_not(const struct insists *i, const char *name, const json_t *spec)
 {
-	AUTO_FREE char *path = bitmap ? NULL : disk_find(name, spec, NULL);
+	AUTO_FREE char *path = i->on == ON_TRACE ? disk_find(name, spec, NULL) : NULL;
 	const char *why = NULL;
 
-	if (bitmap)
-		return checkpoint_of(v, name, spec, &why) == CHECKPOINT_NONE ? why : NULL;
+	if (i->on == ON_BITMAP)
+		return checkpoint_of(i->domain, name, spec, &why) == CHECKPOINT_NONE ? why : NULL;
+	if (i->on == ON_SNAPSHOT)
+		return snapshot_of(i->volumes, name, &why) == SNAPSHOT_NONE ? why : NULL;
 	return path ? track_why_not(path) : NULL;
 }
 
 #define AUTO_HINT "say changes: auto, and such a disk is compared whole"
 
+/* Does the plan insist on a way? */
+static bool insists_on(const struct ctx *c, struct insists *i)
+{
+	static const char *const ways[] = { "bitmap", "trace", "snapshot" };
+	const char *how = jstr(ctx_args(c), "changes", "auto");
+
+	for (unsigned n = 0; n < ARRAY_LEN(ways); n++) {
+		i->on = n;
+		if (strcmp(how, ways[n]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* What the plan insists on following and cannot be followed: NULL, or the text. Owned. */
 static char *unfollowed(struct ctx *c)
 {
-	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	const char *how = jstr(ctx_args(c), "changes", "auto"), *name;
-	bool bitmap = strcmp(how, "bitmap") == 0;
-	AUTO_VIEW *v = bitmap ? checkpoint_view(c) : NULL;
+	static const char *const texts[] = { "cannot follow disk '%s' by a dirty bitmap: %s",
+		"cannot trace the writes of disk '%s': %s",
+		"cannot follow disk '%s' by snapshots: %s" };
+	struct insists i = { 0 };
+	bool any = insists_on(c, &i);
+	AUTO_VIEW *domain = any && i.on == ON_BITMAP ? checkpoint_view(c) : NULL;
+	AUTO_SNAPSHOTS *volumes = any && i.on == ON_SNAPSHOT ? snapshot_view(c) : NULL;
+	const char *name;
 	json_t *spec;
 
-	if (!bitmap && strcmp(how, "trace") != 0)
-		return NULL;
-	json_object_foreach((json_t *)disks, name, spec) {
-		const char *why = copy_wants(c, name, spec) ?
-			why_not(v, bitmap, name, spec) : NULL;
+	i.domain = domain;
+	i.volumes = volumes;
+	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec) {
+		const char *why = any && copy_wants(c, name, spec) ? why_not(&i, name, spec) : NULL;
 
 		if (why)
-			return mem_printf(bitmap ? "cannot follow disk '%s' by a dirty bitmap: %s" :
-					  "cannot trace the writes of disk '%s': %s", name, why);
+			return mem_printf(texts[i.on], name, why);
 	}
 	return NULL;
 }
@@ -397,7 +424,7 @@ static int undo(struct ctx *c)
 {
 	if (!at_source(c))
 		return copy_remove(c);
-	return checkpoint_stop(c) < 0 || track_stop(c) < 0 ? -1 : 0;
+	return checkpoint_stop(c) < 0 || snapshot_stop(c) < 0 || track_stop(c) < 0 ? -1 : 0;
 }
 
 const struct module module_convert_disks = {

@@ -35,6 +35,7 @@ struct copy_how {
 	bool mend;		/* only what the map was made to forget is sent, by one pass */
 	bool seed;		/* receive: it comes from a backup, as pass 0 */
 	bool held;		/* the source stands still: by another step, until the end */
+	bool snapshots;		/* logical volumes are read from snapshots of LVM */
 	enum copy_changes changes;
 	uint64_t track_ms;	/* a tracker ends when nobody asked it for so long */
 	const char *fact;	/* what the target tells its result as; NULL: nothing */
@@ -63,8 +64,9 @@ int copy_args(struct ctx *c, struct copy_how *h);
 /* Is this disk of source.disks among those that the step works on? */
 bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk);
 
-/* The disk, opened; without its free space where nothing uses it. Takes d over. */
-struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec,
+/* The disk, opened; without its free space where nothing uses it, or what is read of it stands
+ * `still` by itself. Takes d over. */
+struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec, bool still,
 			       struct disk *d);
 
 #define COPY_PASSES_MAX 100u	/* that a plan may ask for */
@@ -72,6 +74,8 @@ struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *sp
 /* {enough, passes}: fact `warm`, with what was kept by an attempt that did not come to tell it.
  * At either end. Owned. */
 json_t *copy_measured(struct ctx *c, const struct copy_how *h);
+/* By the parameter `changes` of convert.disks: may LVM be asked for snapshots? Without it too. */
+bool copy_may_snapshot(const struct ctx *c);
 
 /* apply, at either end; all errors are told. */
 int copy_send(struct ctx *c, const struct copy_how *h);

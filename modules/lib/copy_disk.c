@@ -42,6 +42,17 @@ static uint64_t on_read_rate(void *arg)
 	return ctx_read_rate(((struct sending *)arg)->c);
 }
 
+/* How the changes of the disk under way are found where they are. */
+struct way { const char *by, *text; };
+static struct way way_of(const struct sending *s)
+{
+	if (checkpoint_has(s->at, s->disk))
+		return (struct way){ "bitmap", "the writes in its dirty bitmap" };
+	if (snapshot_has(s->snaps, s->disk))
+		return (struct way){ "snapshot", "the writes that its snapshot noted" };
+	return (struct way){ "trace", "its traced writes" };
+}
+
 /* `why` all of it was read, or NULL. */
 static void note_pass(struct sending *s, const struct stream_stat *st, const char *why)
 {
@@ -59,8 +70,7 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 	jset_int(one, "same", (int64_t)st->same);
 	jset_int(one, "read", (int64_t)st->read);
 	jset_int(one, "ms", (int64_t)st->ms);
-	jset_str(one, "by", !st->partly ? "digest" :
-		 checkpoint_has(s->at, s->disk) ? "bitmap" : "trace");
+	jset_str(one, "by", st->partly ? way_of(s).by : "digest");
 	jadd(list, one);
 	text_size(st->size, size);
 	text_size(st->data, sent);
@@ -69,9 +79,7 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 		ctx_log(s->c, "%s: %s sent again", s->disk, sent);
 	else if (st->partly)
 		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; %s were read: %s", s->disk,
-			st->pass, sent, size, (unsigned long long)st->ms,
-			checkpoint_has(s->at, s->disk) ? "the writes in its dirty bitmap" :
-			"its traced writes", got);
+			st->pass, sent, size, (unsigned long long)st->ms, way_of(s).text, got);
 	else
 		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; all of it was read: %s",
 			s->disk, st->pass, sent, size, (unsigned long long)st->ms,
@@ -132,9 +140,11 @@ static int same_device(struct sending *s, const char *name, const json_t *spec, 
 	return 0;
 }
 
-/* The disk as this pass reads it; NULL with e. why, t: as find_changes(). */
+/* The disk as this pass reads it; NULL with e. why, t: as find_changes(). still: what is read
+ * does not change meanwhile. */
 static struct disk *open_disk(struct sending *s, const char *name, const json_t *spec,
-			      struct track_changes *t, const char **why, struct err *e)
+			      struct track_changes *t, const char **why, bool *still,
+			      struct err *e)
 {
 	struct disk *d = NULL;
 
@@ -142,6 +152,8 @@ static struct disk *open_disk(struct sending *s, const char *name, const json_t 
 		return NULL;
 	if (checkpoint_has(s->at, name))
 		d = checkpoint_open(s->at, name, t, why, e);
+	else if (snapshot_has(s->snaps, name))
+		d = snapshot_open(s->snaps, name, t, why, still, e);
 	else
 		*why = find_changes(s, name, spec, t, e);
 	if (!d && !err_is(e))
@@ -161,6 +173,8 @@ static void confirm(struct sending *s, const char *name, const uint8_t root[SHA2
 		return;		/* of what is followed nothing was taken */
 	if (checkpoint_has(s->at, name))
 		checkpoint_confirm(s->at, name, root);
+	else if (snapshot_has(s->snaps, name))
+		snapshot_confirm(s->snaps, name, root);
 	else if (s->how->changes != CHANGES_DIGEST)
 		track_confirm(s->c, name, root, s->how->track_ms);
 }
@@ -218,7 +232,8 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	AUTO_BADSECTORS bad = { 0 };
 	AUTO_CHANGES changes = { 0 };
 	const char *why = NULL;
-	AUTO_DISK *d = open_disk(s, name, spec, &changes, &why, e);
+	bool still = false;
+	AUTO_DISK *d = open_disk(s, name, spec, &changes, &why, &still, e);
 
 	s->disk = name;
 	o.changes = why ? NULL : &changes;
@@ -229,7 +244,7 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	if (d->sandbox)
 		ctx_log(s->c, "%s: qemu-nbd runs with %s", name, d->sandbox);
 	/* Zeros in the place of a bitmap would be free space: that is looked at first. */
-	d = copy_without_free(s->c, name, spec, d);
+	d = copy_without_free(s->c, name, spec, still, d);
 	if (zero_bad(s->c))
 		d = badsectors_zero(d, &bad);
 	if (stream_send(&st, d, &o, &stat, e) < 0)

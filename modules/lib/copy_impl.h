@@ -6,6 +6,7 @@
 
 #include "modules/lib/checkpoint.h"
 #include "modules/lib/copy.h"
+#include "modules/lib/snapshot.h"
 #include "modules/lib/warm.h"
 
 struct sending {
@@ -16,6 +17,7 @@ struct sending {
 	const char *disk;
 	bool held;		/* the source stands still in this pass */
 	struct checkpoint_pass *at;	/* of the domain's disks in this pass, or NULL */
+	struct snapshot_pass *snaps;	/* of the volumes among them, or NULL */
 	json_t *report;		/* disk -> list of passes */
 	struct warm_pass pass;	/* what this pass sums up to, all disks */
 	json_t *passes;		/* of fact `warm`; borrowed */

@@ -9,6 +9,7 @@
 #include "modules/lib/checkpoint.h"
 #include "modules/lib/freespace.h"
 #include "modules/lib/imgcheck.h"
+#include "modules/lib/snapshot.h"
 #include "modules/lib/track.h"
 
 #include <fcntl.h>
@@ -67,6 +68,12 @@ int copy_args(struct ctx *c, struct copy_how *h)
 	return check_names(c);
 }
 
+bool copy_may_snapshot(const struct ctx *c)
+{
+	const char *how = jstr(ctx_args(c), "changes", "auto");
+
+	return strcmp(how, "auto") == 0 || strcmp(how, "snapshot") == 0;
+}
 /* ---- what is known --------------------------------------------------------- */
 
 const json_t *copy_seen(const struct ctx *c, const char *name)
@@ -101,12 +108,13 @@ static bool is_quiet(const char *name, const json_t *spec)
 }
 
 /* Of one that something uses free space may be taken into use while we read. */
-struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec,
+struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec, bool still,
 			       struct disk *d)
 {
 	AUTO_FREESPACE f = { 0 };
 
-	if (strcmp(jstr(ctx_args(c), "free", "skip"), "skip") != 0 || !is_quiet(name, spec))
+	if (strcmp(jstr(ctx_args(c), "free", "skip"), "skip") != 0 ||
+	    !(still || is_quiet(name, spec)))
 		return d;
 	freespace_find(d, &f);
 	if (f.said.len)
@@ -140,7 +148,7 @@ static uint64_t to_read(struct ctx *c, const char *name, const json_t *spec,
 
 	if (!d)
 		return i->used ? i->used : i->size;
-	d = copy_without_free(c, name, spec, d);
+	d = copy_without_free(c, name, spec, false, d);
 	for (uint64_t at = 0; at < d->size; at += len) {
 		if (d->ops->extent(d, at, &len, &hole, NULL) < 0)
 			return i->size;
@@ -204,9 +212,26 @@ static void tell_instant(struct ctx *c, const struct checkpoint_view *v, const c
 			   name, dir);
 }
 
+/* Of a logical volume. Who finds changes by it too says elsewhere why none is made. */
+static void tell_snapshot(struct ctx *c, const struct snapshot_view *v, const char *name)
+{
+	const char *why = NULL, *vg;
+
+	if (!snapshot_knows(v, name))
+		return;
+	vg = snapshot_place(v, name, &why);
+	if (vg)		/* how much of what is free there changes, and with it the size */
+		ctx_change(c, '=', "%s: read at one instant, a snapshot that LVM keeps in volume "
+			   "group '%s' for the pass", name, vg);
+	else if (!jstr(ctx_args(c), "changes", NULL) ||
+		 snapshot_of(v, name, NULL) == SNAPSHOT_FOLLOWS)
+		ctx_change(c, '.', "%s: read while it is written to: %s", name, why);
+}
+
 int copy_probe_source(struct ctx *c)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	AUTO_SNAPSHOTS *snaps = copy_may_snapshot(c) ? snapshot_view(c) : NULL;
 	AUTO_VIEW *v = checkpoint_view(c);
 	const char *name;
 	json_t *spec;
@@ -221,6 +246,7 @@ int copy_probe_source(struct ctx *c)
 		if (probe_disk(c, name, spec) < 0)
 			return -1;
 		tell_instant(c, v, name, spec);
+		tell_snapshot(c, snaps, name);
 	}
 	if (n > 0) {
 		tell_way(c);
@@ -257,13 +283,53 @@ static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy
 	return tells || begins;
 }
 
-static void say_changes(struct ctx *c, const struct checkpoint_view *v, enum copy_changes how,
+/* Of a logical volume: true when its snapshots tell, which is said; else *why not. */
+static bool say_snapshot(struct ctx *c, const struct snapshot_view *v, enum copy_changes how,
+			 const char *name, const char **why)
+{
+	enum snapshot_way way = snapshot_of(v, name, why);
+
+	if (way == SNAPSHOT_FOLLOWS) {
+		ctx_change(c, '=', "%s: a snapshot of LVM notes its writes; a pass reads what was "
+			   "written", name);
+		return true;
+	}
+	if (how == CHANGES_TRACE && way != SNAPSHOT_NONE) {
+		ctx_change(c, '+', "%s: a snapshot of LVM from each pass on, later passes read what "
+			   "was written since", name);
+		return true;
+	}
+	if (way == SNAPSHOT_LOST)
+		ctx_finding(c, "warning", "pass.whole", "drover sync PLAN reads it while the source "
+			    "serves; cut over after that", "the last pass would read all of disk "
+			    "'%s' while nobody is served: %s", name, *why);
+	if (way == SNAPSHOT_CAN)
+		*why = "no snapshot was made with the last one";
+	return false;
+}
+
+/* What can tell what changed, besides the kernel's tracing. */
+struct views {
+	struct checkpoint_view *domain;
+	struct snapshot_view *volumes;
+};
+
+/* True: it is said that one of them does; else *why not, of a disk that is theirs. */
+static bool say_views(struct ctx *c, const struct views *v, enum copy_changes how,
+		      const char *name, const json_t *spec, const char **why)
+{
+	if (snapshot_knows(v->volumes, name))
+		return say_snapshot(c, v->volumes, how, name, why);
+	return v->domain && say_bitmap(c, v->domain, how, name, spec, why);
+}
+
+static void say_changes(struct ctx *c, const struct views *v, enum copy_changes how,
 			const char *name, const json_t *spec)
 {
 	AUTO_FREE char *path = disk_find(name, spec, NULL);
-	const char *why = "it is out of sight", *no_bitmap = NULL;
+	const char *why = "it is out of sight", *fault = NULL;
 
-	if (v && say_bitmap(c, v, how, name, spec, &no_bitmap))
+	if (say_views(c, v, how, name, spec, &fault))
 		return;
 	if (path && how != CHANGES_DIGEST && track_follows(c, name, path)) {
 		ctx_change(c, '=', "%s: its writes are traced; a pass reads what was written",
@@ -277,8 +343,8 @@ static void say_changes(struct ctx *c, const struct checkpoint_view *v, enum cop
 	}
 	if (how == CHANGES_DIGEST)
 		why = "the plan says so";
-	else if (no_bitmap)
-		why = no_bitmap;
+	else if (fault)
+		why = fault;
 	else if (how == CHANGES_KNOWN || json_object_get(ctx_fact(c, "disks"), name))
 		why = "its writes were not traced since the last one";
 	else if (path)
@@ -294,11 +360,13 @@ static void say_changes(struct ctx *c, const struct checkpoint_view *v, enum cop
 void copy_probe_changes(struct ctx *c, enum copy_changes how)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	AUTO_VIEW *v = checkpoint_view(c);
+	AUTO_VIEW *domain = checkpoint_view(c);
+	AUTO_SNAPSHOTS *volumes = copy_may_snapshot(c) ? snapshot_view(c) : NULL;
+	const struct views v = { domain, volumes };
 	const char *name;
 	json_t *spec;
 
 	json_object_foreach((json_t *)disks, name, spec)
 		if (copy_wants(c, name, spec))
-			say_changes(c, v, how, name, spec);
+			say_changes(c, &v, how, name, spec);
 }

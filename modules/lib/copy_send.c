@@ -120,14 +120,19 @@ static uint32_t send_pass(struct sending *s)
 	struct checkpoint_how h = { .wants = copy_wants, .held = s->held,
 		.use = s->how->changes != CHANGES_DIGEST,
 		.begin = s->how->changes == CHANGES_TRACE };
-	uint32_t lowest;
+	struct snapshot_how v = { .wants = copy_wants, .held = s->held, .use = h.use,
+		.make = s->how->snapshots, .keep = h.begin };
+	uint32_t lowest = 0;
 
 	s->before = 0;
 	s->pass = (struct warm_pass){ .at = warm_now(), .held = s->held };
 	if (checkpoint_begin(s->c, &h, &s->at) < 0)
 		return 0;
-	lowest = send_disks(s);
+	if (snapshot_begin(s->c, &v, &s->snaps) == 0)
+		lowest = send_disks(s);
+	snapshot_end(s->snaps);
 	checkpoint_end(s->at, lowest != 0 && !s->how->mend);
+	s->snaps = NULL;
 	s->at = NULL;
 	return lowest && sum_up(s, lowest) == 0 ? lowest : 0;
 }
