@@ -26,6 +26,9 @@ const char *text_near(const char *word, const char *const *names, size_t n);
 char *text_diff(const char *label_old, const char *label_new,
 		const char *a, size_t alen, const char *b, size_t blen);
 
+/* In place: "\040" is a blank, as the kernel writes it in the table of mounts. */
+void text_unescape(char *s);
+
 bool text_name_ok(const char *s);	/* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 bool text_glob(const char *pattern, const char *s);	/* fnmatch, no path rule */
 

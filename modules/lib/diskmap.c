@@ -4,9 +4,9 @@
 #include "modules/lib/diskmap.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "engine/base/text.h"
 #include "modules/lib/parttab.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -74,23 +74,6 @@ int diskmap_read(struct disk *d, json_t *disk, struct err *e)
 
 /* ---- where it is mounted --------------------------------------------------- */
 
-/* \040 and the like, as mountinfo writes blanks. */
-static void unescape(char *s)
-{
-	char *o = s;
-
-	for (; *s; s++) {
-		if (s[0] == '\\' && isdigit((unsigned char)s[1]) &&
-		    isdigit((unsigned char)s[2]) && isdigit((unsigned char)s[3])) {
-			*o++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + s[3] - '0');
-			s += 3;
-		} else {
-			*o++ = *s;
-		}
-	}
-	*o = 0;
-}
-
 static bool known_dev(const json_t *mounts, const char *dev)
 {
 	size_t i;
@@ -117,7 +100,7 @@ static void take_mount(json_t *mounts, char *line)
 	if (strncmp(field[2], "0:", 2) == 0 || known_dev(mounts, field[2]) ||
 	    strcmp(field[3], "/") != 0)
 		return;
-	unescape(field[4]);
+	text_unescape(field[4]);
 	m = json_object();
 	jset_str(m, "dev", field[2]);
 	jset(m, "dir", jtext(field[4], strlen(field[4])));

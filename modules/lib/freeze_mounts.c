@@ -7,6 +7,7 @@
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "engine/base/text.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -115,22 +116,6 @@ static bool on_disks(const struct disks *d, dev_t dev, int left, int *level)
 
 /* ---- the table of mounts ------------------------------------------------------ */
 
-/* "\040" is a space there. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++) {
-		if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
-			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-			s += 3;
-		} else {
-			*to++ = *s;
-		}
-	}
-	*to = '\0';
-}
-
 static bool has_word(const char *list, const char *word)
 {
 	size_t n = strlen(word);
@@ -183,13 +168,13 @@ static bool parse_line(char *line, const struct disks *disks, struct freeze_moun
 	if (n < 6 || !super || !has_word(super, "rw"))
 		return false;
 	*m = (struct freeze_mount){ .dev = parse_dev(word[2]), .fd = -1 };
-	unescape(source);
+	text_unescape(source);
 	if (major(m->dev) == 0 && source[0] == '/' && stat(source, &st) == 0 &&
 	    S_ISBLK(st.st_mode))
 		m->dev = st.st_rdev;	/* btrfs: its own number is nobody's device */
 	if (!on_disks(disks, m->dev, STACK_MAX, &m->level))
 		return false;
-	unescape(word[4]);
+	text_unescape(word[4]);
 	m->dir = mem_strdup(word[4]);
 	m->fs = mem_strdup(kind);
 	m->depth = depth_of(m->dir);

@@ -72,6 +72,25 @@ static void a_near_name_is_found_and_a_far_one_is_not(void **s)
 	assert_null(text_near("colour", names, 3));
 }
 
+static void blanks_of_the_mount_table_are_read(void **s)
+{
+	static const char *const rows[][2] = {
+		{ "/srv/my\\040disk", "/srv/my disk" },
+		{ "\\134\\011", "\\\t" },
+		{ "a\\04", "a\\04" },		/* cut off: as it is */
+		{ "\\089", "\\089" },		/* no octal */
+		{ "", "" },
+	};
+
+	(void)s;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_FREE char *got = mem_strdup(rows[i][0]);
+
+		text_unescape(got);
+		assert_string_equal(got, rows[i][1]);
+	}
+}
+
 static void check_diff(const char *a, const char *b, const char *want)
 {
 	AUTO_FREE char *got = text_diff("a", "b", a, strlen(a), b, strlen(b));
@@ -497,6 +516,7 @@ int main(void)
 		cmocka_unit_test(sizes_that_are_none_are_refused),
 		cmocka_unit_test(durations_add_up),
 		cmocka_unit_test(a_near_name_is_found_and_a_far_one_is_not),
+		cmocka_unit_test(blanks_of_the_mount_table_are_read),
 		cmocka_unit_test(a_diff_shows_three_lines_around_a_change),
 		cmocka_unit_test(every_diff_leads_from_old_to_new),
 		cmocka_unit_test(lines_are_broken_at_blanks_but_not_inside_a_path_or_command),
