@@ -17,17 +17,19 @@
 static const char script[] =
 	"trap \"\" PIPE; umask 077; s=$(uname -sm); "
 	"[ \"$s\" = \"$4\" ] || { echo \"" MARK "$1 no arch $s\"; exit 1; }; "
-	"t() { r=; while read -r a b c e; do [ \"$b\" = \"$1\" ] && r=$c; done </proc/mounts; "
-	"[ \"$r\" = tmpfs ]; }; "
-	"f=; w=; for d in /run/user/$(id -u) /dev/shm /run /tmp; do "
-	"t $d || continue; p=$d/drover-$1; mkdir $p 2>/dev/null || continue; "
-	"echo exit 0 >$p/x && chmod 700 $p/x && $p/x 2>/dev/null && { rm $p/x; f=$p; break; }; "
+	"m=; while read -r a b c e; do case $b in /run|/tmp|/dev/shm|/run/user/*) m=\"$m $b=$c \";; "
+	"esac; done </proc/mounts; "
+	"t() { case ${m##*\" $1=\"} in tmpfs\\ *) return 0;; esac; return 1; }; "
+	"f=; w=; for d in /run/user/* /dev/shm /run /tmp; do t \"$d\" || continue; "
+	"case $d in /run/u*) [ -O $d ] || continue;; esac; "
+	"p=$d/drover-$1; mkdir $p 2>/dev/null || continue; "
+	"echo exit 0 >$p/a && chmod 700 $p/a && $p/a 2>/dev/null && { f=$p; break; }; "
 	"rm -rf $p; w=\"$w $d\"; done; "
 	"[ \"$f\" ] || { [ \"$w\" ] && echo \"" MARK "$1 no noexec$w\" || echo \"" MARK
 	"$1 no tmpfs -\"; exit 1; }; "
-	"echo \"" MARK "$1 go\"; head -c $2 >$f/a 2>/dev/null; n=$(wc -c <$f/a); "
-	"[ \"$n\" -eq $2 ] || { rm -rf $f; echo \"" MARK "$1 no space $d\"; exit 1; }; "
-	"chmod 700 $f/a; exec $f/a --serve $1 --expect $3 --remove $f";
+	"echo \"" MARK "$1 go\"; "
+	"head -c $2 >$f/a 2>/dev/null || { rm -rf $f; echo \"" MARK "$1 no space $d\"; exit 1; }; "
+	"exec $f/a --serve $1 --expect $3 --remove $f";
 
 static char *agent_system(void)
 {
