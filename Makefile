@@ -60,9 +60,11 @@ $(O)/module_table.c: $(MODULES) Makefile
 $(O)/module_table.o: $(O)/module_table.c
 	$(Q)$(CC) $(ALLFLAGS) -c -o $@ $<
 
-# The agent travels inside the engine.
-$(O)/agent_blob.o: $(O)/drover-agent
-	$(Q)printf '.section .rodata\n.global drover_agent_blob\n.global drover_agent_blob_end\n.balign 16\ndrover_agent_blob:\n.incbin "%s"\ndrover_agent_blob_end:\n.section .note.GNU-stack,"",@progbits\n' $< > $(O)/agent_blob.s
+# The agent travels inside the engine, as it is and packed for hosts that have zstd (empty where we have none).
+$(O)/drover-agent.zst: $(O)/drover-agent
+	$(Q)if command -v zstd >/dev/null; then zstd -q -5 -f -o $@ $<; else : >$@; fi
+$(O)/agent_blob.o: $(O)/drover-agent $(O)/drover-agent.zst
+	$(Q)printf '.section .rodata\n.global drover_agent_blob,drover_agent_blob_end,drover_agent_packed,drover_agent_packed_end\n.balign 16\ndrover_agent_blob:\n.incbin "%s"\ndrover_agent_blob_end:\ndrover_agent_packed:\n.incbin "%s"\ndrover_agent_packed_end:\n.section .note.GNU-stack,"",@progbits\n' $^ > $(O)/agent_blob.s
 	$(Q)$(CC) -c -o $@ $(O)/agent_blob.s
 
 # Recipes and the Lua library too: name, text.

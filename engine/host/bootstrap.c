@@ -12,8 +12,8 @@
 
 #define MARK "DROVER0 "
 
-/* $1 nonce, $2 size, $3 digest, $4 "Linux x86_64". One line, no single quote, no
- * exclamation mark: it passes any login shell unharmed. */
+/* $1 nonce, $2 size, $3 digest, $4 "Linux x86_64", $5 size when packed or 0. One line, no
+ * single quote, no exclamation mark: it passes any login shell unharmed. */
 static const char script[] =
 	"trap \"\" PIPE; umask 077; s=$(uname -sm); "
 	"[ \"$s\" = \"$4\" ] || { echo \"" MARK "$1 no arch $s\"; exit 1; }; "
@@ -27,8 +27,10 @@ static const char script[] =
 	"rm -rf $p; w=\"$w $d\"; done; "
 	"[ \"$f\" ] || { [ \"$w\" ] && echo \"" MARK "$1 no noexec$w\" || echo \"" MARK
 	"$1 no tmpfs -\"; exit 1; }; "
-	"echo \"" MARK "$1 go\"; "
-	"head -c $2 >$f/a 2>/dev/null || { rm -rf $f; echo \"" MARK "$1 no space $d\"; exit 1; }; "
+	"z=; [ $5 -gt 0 ] && command -v zstd >/dev/null && z=\" zstd\"; echo \"" MARK "$1 go$z\"; "
+	"{ if [ \"$z\" ]; then head -c $5 | zstd -dcq; else head -c $2; fi; } >$f/a 2>/dev/null && "
+	"[ $(wc -c <$f/a) -eq $2 ] || "
+	"{ rm -rf $f; echo \"" MARK "$1 no space $d\"; exit 1; }; "
 	"exec $f/a --serve $1 --expect $3 --remove $f";
 
 static char *agent_system(void)
@@ -77,14 +79,15 @@ static void refuse(struct sshost *s, const char *word, const char *detail)
 	sshost_fail(s, &e);
 }
 
-/* A whole line after the mark: "go" or "no WORD DETAIL". */
+/* A whole line after the mark: "go", "go zstd" or "no WORD DETAIL". */
 static void take_answer(struct sshost *s, char *line)
 {
 	AUTO_STR safe = { 0 };
+	bool plain = strcmp(line, "go") == 0;
 	char *word, *detail;
 
-	if (strcmp(line, "go") == 0) {
-		s->go = true;
+	if (plain || strcmp(line, "go zstd") == 0) {
+		s->blob = plain ? link_agent_blob(&s->size) : link_agent_packed(&s->size);
 		str_free(&s->start_noise);
 		link_begin(s->link, s->nonce);
 		return;
@@ -131,7 +134,7 @@ static size_t on_data(struct chan *c, const void *p, size_t n)
 {
 	struct sshost *s = c->host;
 
-	if (s->go)
+	if (s->blob)
 		link_feed(s->link, p, n);
 	else if (!err_is(&s->why))
 		look_for_answer(s, p, n);
@@ -146,17 +149,15 @@ static void on_words(struct chan *c, const void *p, size_t n)
 static void on_turn(struct chan *c)
 {
 	struct sshost *s = c->host;
-	size_t size;
-	const char *blob = link_agent_blob(&size);
 
-	while (s->go && s->sent < size) {
-		size_t n = chan_write(c, blob + s->sent, size - s->sent);
+	while (s->sent < s->size) {
+		size_t n = chan_write(c, s->blob + s->sent, s->size - s->sent);
 
 		if (n == 0)
 			return;
 		s->sent += n;
 	}
-	if (s->go)
+	if (s->blob)
 		link_writable(s->link);
 }
 
@@ -203,9 +204,9 @@ static void on_end(struct chan *c)
 		sshost_fail(s, &e);	/* a plain end: link_down() finds the words */
 		return;
 	}
-	if (s->go && took_it_back(s))
+	if (s->blob && took_it_back(s))
 		return;
-	if (!s->go && s->to.sudo) {
+	if (!s->blob && s->to.sudo) {
 		no_root(s, c, &e);
 		sshost_fail(s, &e);
 		return;
@@ -230,13 +231,14 @@ void bootstrap_begin(struct sshost *s)
 {
 	AUTO_FREE char *system = agent_system();
 	AUTO_FREE char *tail = NULL;
+	size_t size, packed;
 	uint8_t raw[16];
-	size_t size;
 
 	link_agent_blob(&size);
+	link_agent_packed(&packed);
 	io_random(raw, sizeof(raw));
 	io_hex(raw, sizeof(raw), s->nonce);
-	tail = mem_printf("sh -c '%s' drover %s %zu %s '%s'", script, s->nonce, size,
-			  link_agent_build(), system);
+	tail = mem_printf("sh -c '%s' drover %s %zu %s '%s' %zu", script, s->nonce, size,
+			  link_agent_build(), system, packed);
 	s->control = chan_new(s, tail, &control_ops, s);
 }

@@ -47,6 +47,7 @@ const char *link_host_name(const struct link *l)
 /* ---- the agent's bytes ------------------------------------------------------------ */
 
 extern const char drover_agent_blob[], drover_agent_blob_end[];
+extern const char drover_agent_packed[], drover_agent_packed_end[];
 
 static char blob_build[SHA256_HEX];
 
@@ -60,6 +61,12 @@ const void *link_agent_blob(size_t *n)
 {
 	*n = (size_t)(drover_agent_blob_end - drover_agent_blob);
 	return drover_agent_blob;
+}
+
+const void *link_agent_packed(size_t *n)
+{
+	*n = (size_t)(drover_agent_packed_end - drover_agent_packed);
+	return drover_agent_packed;
 }
 
 const char *link_agent_build(void)

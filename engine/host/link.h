@@ -71,5 +71,7 @@ void link_op_close(struct link *l);
 /* The agent's bytes inside the engine, and their SHA-256. */
 const void *link_agent_blob(size_t *n);
 const char *link_agent_build(void);
+/* The same bytes as a zstd frame; *n is 0 where the engine was built without. */
+const void *link_agent_packed(size_t *n);
 
 #endif

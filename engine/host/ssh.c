@@ -341,10 +341,8 @@ static void on_open(void *arg)
 static size_t ssh_write_link(void *transport, const void *p, size_t n)
 {
 	struct sshost *s = transport;
-	size_t size;
 
-	link_agent_blob(&size);
-	if (!s->control || s->state == SSH_DEAD || s->sent < size)
+	if (!s->control || s->state == SSH_DEAD || !s->blob || s->sent < s->size)
 		return 0;
 	return chan_write(s->control, p, n);
 }

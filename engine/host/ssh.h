@@ -79,9 +79,10 @@ struct sshost {
 	bool active;		/* libssh called back: another turn is due */
 	bool turning;		/* inside our own turn: nothing may be freed */
 	struct err why;		/* the reason to end, once there is one */
-	size_t sent;		/* of the agent's bytes */
+	const char *blob;	/* the agent's bytes, as the host takes them; NULL: it has
+				   not said yet. Borrowed */
+	size_t size, sent;	/* of these */
 	struct str start_noise;	/* before the start command's answer */
-	bool go;		/* the host waits for the agent's bytes */
 };
 
 /* ssh.c: the session is of no use any more. Takes e; safe inside callbacks. */

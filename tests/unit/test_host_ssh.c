@@ -4,6 +4,8 @@
  */
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "engine/host/link.h"
+#include "engine/host/ssh.h"
 #include "tests/unit/hosttest.h"
 #include "tests/unit/sshd.h"
 
@@ -692,6 +694,17 @@ static void other_machine(const struct sshd *s)
 	sshd_overlay(s, "/usr/bin/uname", "#!/bin/sh\necho Linux riscv64\n", 0755);
 }
 
+static void no_zstd(const struct sshd *s)
+{
+	if (access("/usr/bin/zstd", F_OK) == 0)
+		sshd_overlay(s, "/usr/bin/zstd", "", 0644);
+}
+
+static int setup_no_zstd(void **state)
+{
+	return setup_with(state, NULL, no_zstd);
+}
+
 static int setup_noexec(void **state)
 {
 	return setup_with(state, NULL, noexec);
@@ -710,6 +723,35 @@ static int setup_no_tmpfs(void **state)
 static int setup_other_machine(void **state)
 {
 	return setup_with(state, NULL, other_machine);
+}
+
+/* The frame is a frame of the agent: who can unpack it is sent less than half of it. */
+static void the_agent_is_packed_for_who_can_unpack_it(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_JSON *spec = sshd_spec(f->sshd, "db1", "drover");
+	struct hosttest t;
+	size_t size, packed;
+
+	link_agent_blob(&size);
+	link_agent_packed(&packed);
+	assert_true(packed < size / 2);
+	open_up(&t, f, spec);
+	assert_true(((struct sshost *)t.host->impl)->sent == packed);
+	hosttest_close(&t);
+}
+
+static void a_host_without_zstd_gets_the_agent_as_it_is(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_JSON *spec = sshd_spec(f->sshd, "db1", "drover");
+	struct hosttest t;
+	size_t size;
+
+	link_agent_blob(&size);
+	open_up(&t, f, spec);
+	assert_true(((struct sshost *)t.host->impl)->sent == size);
+	hosttest_close(&t);
 }
 
 static void programs_may_not_run_from_memory(void **state)
@@ -792,6 +834,7 @@ int main(void)
 	int failed = 0;
 	const struct CMUnitTest plain[] = {
 		cmocka_unit_test(a_call_runs_over_ssh),
+		cmocka_unit_test(the_agent_is_packed_for_who_can_unpack_it),
 		cmocka_unit_test(nothing_of_the_agent_lies_on_the_host),
 		cmocka_unit_test(a_stream_joins_two_ssh_hosts),
 		cmocka_unit_test(a_stream_joins_ssh_and_local),
@@ -822,6 +865,9 @@ int main(void)
 		cmocka_unit_test(what_looks_like_a_prompt_later_is_not_answered),
 	};
 	const struct CMUnitTest others[] = { cmocka_unit_test(the_user_is_not_in_sudoers) };
+	const struct CMUnitTest unpacked[] = {
+		cmocka_unit_test(a_host_without_zstd_gets_the_agent_as_it_is)
+	};
 	const struct CMUnitTest noise[] = { cmocka_unit_test(some_noise_is_passed_over) };
 	const struct CMUnitTest flood[] = { cmocka_unit_test(much_noise_is_quoted) };
 	const struct CMUnitTest ends[] = { cmocka_unit_test(a_shell_that_ends_is_quoted) };
@@ -839,6 +885,7 @@ int main(void)
 	SUITE(password, setup_sudo_password, "sudo with a password");
 	SUITE(free_sudo, setup_sudo_free, "sudo without one");
 	SUITE(others, setup_sudo_others, "sudo for others");
+	SUITE(unpacked, setup_no_zstd, "no zstd");
 	SUITE(noise, setup_some_noise, "some noise");
 	SUITE(flood, setup_much_noise, "much noise");
 	SUITE(ends, setup_shell_ends, "a shell that ends");
