@@ -131,7 +131,7 @@ const json_t *ctx_machine(const struct ctx *c);
 const char *ctx_machine_name(const struct ctx *c);
 const json_t *ctx_fact(const struct ctx *c, const char *name);	/* NULL: not known */
 const char *ctx_role(const struct ctx *c);	/* "source", "target", "here", ... */
-const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, step, preview} */
+const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, step, preview, serves} */
 bool ctx_is_preview(const struct ctx *c);
 /* The agent, whose child this call is: what is temporary ends when it does. */
 pid_t ctx_agent(const struct ctx *c);
@@ -197,6 +197,11 @@ void ctx_cost(struct ctx *c, uint64_t read, uint64_t send, uint64_t write,
  * to do about it, or NULL. */
 void ctx_finding(struct ctx *c, const char *severity, const char *code,
 		 const char *remedy, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+/* The same, of what is so just now and need not be so again when a rollback asks: people see
+ * it, a blocker blocks, the tree does not have it. */
+void ctx_finding_now(struct ctx *c, const char *severity, const char *code,
+		     const char *remedy, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 /* Tell a fact: stable fields go in the tree, volatile ones do not. Steals both;
  * volatile_part may be NULL. Later modules see both merged. */

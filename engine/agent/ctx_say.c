@@ -262,19 +262,38 @@ void ctx_cost(struct ctx *c, uint64_t read, uint64_t send, uint64_t write,
 	c->costed = true;
 }
 
-void ctx_finding(struct ctx *c, const char *severity, const char *code,
-		 const char *remedy, const char *fmt, ...)
+/* Steals text. */
+static json_t *add_finding(struct ctx *c, const char *severity, const char *code,
+			   const char *remedy, json_t *text)
 {
 	json_t *finding = json_object();
-	va_list ap;
 
 	jset_str(finding, "severity", severity);
 	jset_str(finding, "code", code);
-	va_start(ap, fmt);
-	jset(finding, "text", text_of(fmt, ap));
-	va_end(ap);
+	jset(finding, "text", text);
 	jset_str(finding, "remedy", remedy);
 	jadd(c->findings, finding);
+	return finding;
+}
+
+void ctx_finding(struct ctx *c, const char *severity, const char *code,
+		 const char *remedy, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add_finding(c, severity, code, remedy, text_of(fmt, ap));
+	va_end(ap);
+}
+
+void ctx_finding_now(struct ctx *c, const char *severity, const char *code,
+		     const char *remedy, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	jset_bool(add_finding(c, severity, code, remedy, text_of(fmt, ap)), "now", true);
+	va_end(ap);
 }
 
 void ctx_set_fact(struct ctx *c, const char *name, json_t *stable,

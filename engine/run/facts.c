@@ -145,6 +145,8 @@ bool findings_absorb(struct run *r, struct mach *m, const char *step,
 		jset_str(mine, "text", jstr(f, "text", ""));
 		jset_str(mine, "remedy", jstr(f, "remedy", NULL));
 		jset_str(mine, "step", step);
+		if (jbool(f, "now", false))
+			jset_bool(mine, "now", true);
 		jset_bool(mine, "waived", waived);
 		if (waived)
 			jset_str(mine, "reason", reason);
@@ -196,8 +198,8 @@ static int by_code(const void *a, const void *b)
 }
 
 /* The text may hold numbers of the moment, and an "info" is of the moment altogether
- * (a journal that is in use now): the tree has code and severity of the others, in an
- * order of their own; all of it stands in the meta document. */
+ * (a journal that is in use now), as is what says so itself: the tree has code and severity
+ * of the others, in an order of their own; all of it stands in the meta document. */
 json_t *findings_tree(const struct mach *m)
 {
 	size_t n = json_array_size(m->findings), i;
@@ -209,7 +211,7 @@ json_t *findings_tree(const struct mach *m)
 	for (i = 0; i < n; i++) {
 		json_t *mine;
 
-		if (!strcmp(jstr(list[i], "severity", ""), "info"))
+		if (!strcmp(jstr(list[i], "severity", ""), "info") || jbool(list[i], "now", false))
 			continue;
 		mine = json_object();
 		jset_str(mine, "severity", jstr(list[i], "severity", ""));

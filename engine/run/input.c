@@ -239,6 +239,7 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	run = input_run(o->r, key);
 	sha256_hex(asked ? asked : "", asked ? strlen(asked) : 0, hash);
 	jset_str(run, "asked", hash);	/* of references, never of secrets */
+	jset_str(run, "serves", meta_serves(o->r, o->m));
 	jset(in, "run", run);
 	return in;
 }

@@ -207,6 +207,7 @@ static void all_asked(void *arg)
 		if (findings_absorb(r, en->m, key, r->known[i].answer))
 			findings_report(r, en->m, key);
 	}
+	unsure = unsure || findings_blocker(en->m, NULL);
 	rec_findings(&c);
 	clock_iso(run_wall(r), iso);
 	begun = json_pack("{s:s, s:s}", "begun", iso, "run", state_run_id(r->state));
@@ -229,7 +230,8 @@ void phase_enter(struct run *r, struct mach *m, int phase,
 
 	*en = (struct entering){ r, m, phase, then, arg };
 	/* A phase begins once: asking again half way would move the point to which
-	 * rollback returns. But not every step answered then, and none did anything. */
+	 * rollback returns. But if a step did not answer then, or was in the way, and none
+	 * did anything, it is as if it had not begun. */
 	if (begun && !(jbool(begun, "unsure", false) && untouched(r, m, phase)))
 		go_on(en);
 	else

@@ -262,6 +262,27 @@ static const char *why_no_trace(const char *path, const json_t *spec)
 		"it is an image of a format" : track_why_not(path);
 }
 
+/* Of a disk that was followed: it is not any more. While the source serves that can be mended. */
+static void say_whole(struct ctx *c, const char *name, const char *why)
+{
+	bool serves = strcmp(jstr(ctx_run(c), "serves", "source"), "source") == 0;
+
+	ctx_finding_now(c, serves ? "blocker" : "warning", "pass.whole", "drover sync PLAN reads it "
+			"while the source serves; cut over after that", "the last pass would read all "
+			"of disk '%s' while nobody is served: %s", name, why);
+}
+
+static bool was_traced(struct ctx *c, const char *name)
+{
+	const json_t *list = jget(ctx_fact(c, "warm"), "traced"), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+		if (json_is_string(one) && strcmp(json_string_value(one), name) == 0)
+			return true;
+	return false;
+}
+
 /* Where the source is a domain: true when its bitmaps tell, which is said; else *why not. */
 static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy_changes how,
 		       const char *name, const json_t *spec, const char **why)
@@ -277,9 +298,7 @@ static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy
 		ctx_change(c, '+', "%s: a checkpoint of libvirt, later passes read what was "
 			   "written since (dirty bitmap)", name);
 	if (way == CHECKPOINT_LOST && how == CHANGES_KNOWN)
-		ctx_finding(c, "warning", "pass.whole", "drover sync PLAN reads it while the source "
-			    "serves; cut over after that", "the last pass would read all of disk "
-			    "'%s' while nobody is served: %s", name, *why);
+		say_whole(c, name, *why);
 	return tells || begins;
 }
 
@@ -328,12 +347,15 @@ static void say_changes(struct ctx *c, const struct views *v, enum copy_changes 
 {
 	AUTO_FREE char *path = disk_find(name, spec, NULL);
 	const char *why = "it is out of sight", *fault = NULL;
+	uint8_t root[SHA256_LEN];
 
 	if (say_views(c, v, how, name, spec, &fault))
 		return;
 	if (path && how != CHANGES_DIGEST && track_follows(c, name, path)) {
 		ctx_change(c, '=', "%s: its writes are traced; a pass reads what was written",
 			   name);
+		if (how == CHANGES_KNOWN && !track_since(c, name, path, root))
+			say_whole(c, name, "events of its tracing were lost");
 		return;
 	}
 	if (copy_seeded(c, name)) {
@@ -341,6 +363,8 @@ static void say_changes(struct ctx *c, const struct views *v, enum copy_changes 
 			   name);
 		return;
 	}
+	if (how == CHANGES_KNOWN && was_traced(c, name))
+		say_whole(c, name, "its tracker is gone");
 	if (how == CHANGES_DIGEST)
 		why = "the plan says so";
 	else if (fault)

@@ -192,6 +192,22 @@ static uint32_t send_passes(struct sending *s)
 	return pass;
 }
 
+/* The disks that a tracker follows from here on. */
+static json_t *traced(struct ctx *c)
+{
+	json_t *list = json_array(), *spec;
+	const char *name;
+
+	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec) {
+		AUTO_FREE char *path = copy_wants(c, name, spec) ? disk_find(name, spec, NULL) : NULL;
+		uint8_t root[SHA256_LEN];
+
+		if (path && track_since(c, name, path, root))
+			jadd(list, json_string(name));
+	}
+	return list;
+}
+
 static void tell_warm(struct sending *s, uint32_t pass)
 {
 	json_t *loose = json_object();
@@ -200,6 +216,7 @@ static void tell_warm(struct sending *s, uint32_t pass)
 	jset_bool(loose, "enough", s->how->goes_on ? jbool(ctx_fact(s->c, "warm"), "enough", false) :
 		  pass < s->how->passes);
 	jset(loose, "passes", json_incref(s->passes));
+	jset(loose, "traced", traced(s->c));
 	ctx_set_fact(s->c, "warm", json_object(), loose);
 }
 

@@ -2,8 +2,9 @@
  * warm - what passes of a serving machine measured, and how long a cutover would hold
  * it still if it came now.
  *
- * Fact `warm`, volatile: {enough, passes: [{pass, at, ms, read, changed, wire, held}]},
- * newest last. enough: fewer passes than the plan allows will do. at: the source's wall
+ * Fact `warm`, volatile: {enough, passes: [{pass, at, ms, read, changed, wire, held}],
+ * traced: [DISK]}, newest last. enough: fewer passes than the plan allows will do. traced:
+ * a tracker follows these disks from the newest pass on. at: the source's wall
  * clock in milliseconds when the pass began. changed: bytes sent as data or as zeros.
  */
 #ifndef DROVER_WARM_H

@@ -188,6 +188,10 @@ virsh start old || fail "the domain does not start"
 guest 'write -P 11 70M 1M'
 expect 0 "$DROVER" cutover plan.yaml --preview
 said "pass.whole: the last pass would read all of disk 'vda' while nobody is served: its dirty bitmap is missing, or not whole"
+expect 1 "$DROVER" cutover plan.yaml -y
+said "cannot cutover 'erp': blocker pass.whole: "
+said 'drover sync plan.yaml reads it while the source serves; cut over after that; or accept it in the plan'
+[ "$(state)" = running ] || fail "a cutover that is refused must leave the source alone"
 expect 0 "$DROVER" sync plan.yaml -v
 said 'vda: pass 5, .* all of it was read: its dirty bitmap is of no use'
 same "a pass after a crash"

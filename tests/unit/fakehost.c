@@ -217,8 +217,9 @@ static json_t *probe_result(struct fake_call *k)
 	if (r->send && mine(k) && !done)
 		jset(o, "cost", json_pack("{s:I}", "send", (json_int_t)r->send));
 	if (r->finding)
-		jset(o, "findings", json_pack("[{s:s, s:s, s:s}]", "severity", "blocker",
-			"code", r->finding, "text", "it stands in the way"));
+		jset(o, "findings", json_pack("[{s:s, s:s, s:s, s:b}]", "severity", "blocker",
+			"code", r->finding, "text", "it stands in the way", "now",
+			r->finding_now));
 	if (r->fact && !r->by_fact && done && !unknown)
 		jset(o, "facts", json_pack("{s:{s:{s:i}, s:{s:i}}}", r->fact, "stable",
 			"cpus", 2, "volatile", "free", k->f->w->boundaries));

@@ -29,6 +29,7 @@ struct fake_rule {
 	bool unknown_without;	/* says unknown unless it was given all it wants */
 	const char *known_after;	/* says unknown until this var is turned */
 	const char *finding;	/* a blocker of this code, always */
+	bool finding_now;	/* ... that is of the moment */
 	const char *ledger;	/* a temporary thing of this name, while it runs */
 	const char *leaves;	/* the kind of that thing, when it stays behind */
 	bool live;		/* fact machine says that the source runs from its own disk */

@@ -444,6 +444,37 @@ static bool passed(struct migration *g)
 	return !strcmp(migration_meta(g, "steps/cutover.pass/status"), "done");
 }
 
+/* However often it is tried: who asks later than at the beginning has quiesced by then. */
+static void what_is_in_the_way_of_a_cutover_keeps_it_from_beginning(void **state)
+{
+	struct migration *g = migration_passing();
+
+	(void)state;
+	migration_rule(g, "cutover.pass")->finding = "pass.whole";
+	for (int i = 0; i < 2; i++) {
+		migration_ends(g, RUN_CUTOVER, ERR_STEP);
+		assert_string_equal(g->err.what, "cannot cutover 'erp': blocker pass.whole: it stands "
+				    "in the way");
+		assert_int_equal(fake_applies(g->f, "cutover.quiesce"), 0);
+	}
+	migration_rule(g, "cutover.pass")->finding = NULL;
+	migration_ends(g, RUN_CUTOVER, 0);
+	migration_free(g);
+}
+
+static void what_is_so_just_now_is_no_part_of_what_a_rollback_compares(void **state)
+{
+	struct migration *g = *state;
+
+	migration_ends(g, RUN_GO, 0);
+	migration_ends(g, RUN_CUTOVER, 0);
+	migration_rule(g, "cutover.off")->finding = "pass.whole";
+	migration_rule(g, "cutover.off")->finding_now = true;
+	g->discard = true;
+	g->phase = PHASE_CUTOVER;
+	migration_ends(g, RUN_ROLLBACK, 0);
+}
+
 /* The agent goes with its engine, and the source serves again. */
 static void a_pass_of_an_earlier_instant_is_made_anew(void **state)
 {
@@ -565,6 +596,8 @@ int main(void)
 		WHOLE(a_source_that_is_on_again_at_once_is_not_off),
 		WHOLE(a_source_whose_key_still_answers_is_not_off),
 		WHOLE(nobody_is_asked_for_once_the_target_may_serve),
+		cmocka_unit_test(what_is_in_the_way_of_a_cutover_keeps_it_from_beginning),
+		WHOLE(what_is_so_just_now_is_no_part_of_what_a_rollback_compares),
 		cmocka_unit_test(a_pass_of_an_earlier_instant_is_made_anew),
 		cmocka_unit_test(a_pass_of_a_source_that_is_still_held_stands),
 		cmocka_unit_test(who_died_in_the_cut_goes_on_while_the_hold_lasts_for_certain),

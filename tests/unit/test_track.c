@@ -196,7 +196,8 @@ static void take_result(struct rig *r, json_t *out)
 	if (!jbool(out, "ok", false))
 		fail_msg("%s", jstr(out, "error.text", "?"));
 	json_object_foreach(json_object_get(out, "facts"), name, fact)
-		json_object_set(r->facts, name, json_object_get(fact, "stable"));
+		json_object_set(r->facts, name, json_object_get(fact, strcmp(name, "warm") ? "stable" :
+								"volatile"));
 	if (!passes)
 		return;
 	last = json_array_get(passes, json_array_size(passes) - 1);
@@ -354,15 +355,12 @@ static void what_writers_write_during_passes_is_all_there(void **s)
 	}
 }
 
-static void lost_events_mean_that_all_is_read_and_it_is_said(void **s)
+/* More of them than its buffers hold while it sleeps. */
+static void lose_events(struct rig *r)
 {
-	struct rig *r = *s;
 	AUTO_FREE char *size = NULL;
 	pid_t pid;
 
-	if (!can_run)
-		skip();
-	copy(r, "convert.disks");
 	mount_tracefs(r);
 	size = instance(r, "buffer_size_kb");
 	{
@@ -377,6 +375,16 @@ static void lost_events_mean_that_all_is_read_and_it_is_said(void **s)
 	for (unsigned i = 0; i < 500; i++)
 		write_at(r, i % 8 * MIB, 4096, i);
 	kill(pid, SIGCONT);
+}
+
+static void lost_events_mean_that_all_is_read_and_it_is_said(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	lose_events(r);
 	last_pass(r);
 	assert_string_equal(r->by, "digest");
 	assert_true(said(r, "events of its tracing were lost"));
@@ -416,6 +424,49 @@ static void a_killed_tracker_means_that_all_is_read(void **s)
 	assert_true(said(r, "its writes are followed from now on"));
 	last_pass(r);
 	assert_string_equal(r->by, "trace");
+}
+
+/* What a cutover's last pass says of reading all of the disk; "": nothing. */
+static char *whole(struct rig *r, const char *serves)
+{
+	AUTO_JSON *in = input(r, "source"), *out = NULL;
+	const json_t *f;
+
+	jset_str(jget(in, "run"), "serves", serves);
+	out = modtest_call("cutover.pass", "probe", in, NULL);
+	f = json_array_get(jget(out, "findings"), 0);
+	if (!f)
+		return mem_strdup("");
+	assert_string_equal(jstr(f, "code", ""), "pass.whole");
+	assert_true(jbool(f, "now", false));
+	return mem_printf("%s %s", jstr(f, "severity", ""), jstr(f, "text", ""));
+}
+
+static void assert_whole(struct rig *r, const char *serves, const char *severity, const char *why)
+{
+	AUTO_FREE char *said = whole(r, serves), *want = mem_printf("%s the last pass would read all of "
+		"disk 'root' while nobody is served: %s", severity, why);
+
+	assert_string_equal(said, *severity ? want : "");
+}
+
+static void a_cutover_is_refused_while_a_lost_tracker_can_be_replaced(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	assert_whole(r, "source", "", "");
+	lose_events(r);
+	assert_whole(r, "source", "blocker", "events of its tracing were lost");
+	copy(r, "call.sync");
+	assert_whole(r, "source", "", "");
+	kill(tracker_pid(r), SIGKILL);
+	assert_whole(r, "source", "blocker", "its tracker is gone");
+	assert_whole(r, "nobody", "warning", "its tracker is gone");
+	copy(r, "call.sync");
+	assert_whole(r, "source", "", "");
 }
 
 static void undo_and_cleanup_leave_nothing_of_it(void **s)
@@ -509,6 +560,7 @@ int main(void)
 		T(lost_events_mean_that_all_is_read_and_it_is_said),
 		T(who_cannot_tell_whether_events_were_lost_trusts_none),
 		T(a_killed_tracker_means_that_all_is_read),
+		T(a_cutover_is_refused_while_a_lost_tracker_can_be_replaced),
 		T(undo_and_cleanup_leave_nothing_of_it),
 		T(a_target_that_holds_another_copy_is_compared_whole),
 		T(the_preview_says_how_and_why),
