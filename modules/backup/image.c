@@ -321,6 +321,7 @@ static int apply(struct ctx *c)
 		return apply_far(c);
 	if (follows(c)) {	/* begun before the first block is read */
 		h.changes = CHANGES_TRACE;
+		h.anchor = true;
 		h.track_ms = (uint64_t)jint(ctx_args(c), "follow", TRACK_KEEP_MS);
 	}
 	if (strcmp(jstr(ctx_args(c), "compress", "zstd"), "zstd") == 0)

@@ -424,7 +424,8 @@ static int undo(struct ctx *c)
 {
 	if (!at_source(c))
 		return copy_remove(c);
-	return checkpoint_stop(c) < 0 || snapshot_stop(c) < 0 || track_stop(c) < 0 ? -1 : 0;
+	return checkpoint_stop(c) < 0 || snapshot_stop(c) < 0 ||
+		track_back(c, (uint64_t)jint(ctx_args(c), "track", TRACK_KEEP_MS)) < 0 ? -1 : 0;
 }
 
 const struct module module_convert_disks = {

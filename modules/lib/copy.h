@@ -37,6 +37,7 @@ struct copy_how {
 	bool held;		/* the source stands still: by another step, until the end */
 	bool snapshots;		/* logical volumes are read from snapshots of LVM */
 	enum copy_changes changes;
+	bool anchor;		/* what comes is a backup: passes may go back to it */
 	uint64_t track_ms;	/* a tracker ends when nobody asked it for so long */
 	const char *fact;	/* what the target tells its result as; NULL: nothing */
 };

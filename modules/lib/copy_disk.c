@@ -175,6 +175,8 @@ static void confirm(struct sending *s, const char *name, const uint8_t root[SHA2
 		checkpoint_confirm(s->at, name, root);
 	else if (snapshot_has(s->snaps, name))
 		snapshot_confirm(s->snaps, name, root);
+	else if (s->how->anchor)
+		track_anchor(s->c, name, root, s->how->track_ms);
 	else if (s->how->changes != CHANGES_DIGEST)
 		track_confirm(s->c, name, root, s->how->track_ms);
 }

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define GRANULE_MIN (64u << 10)
-#define GRANULES_MAX (64ull << 20)	/* 8 MiB of bits, twice */
+#define GRANULES_MAX (64ull << 20)	/* 8 MiB of bits, three times */
 #define ANSWER_S 30
 #define END_MS 10000
 #define NAME_PREFIX "drover-"
@@ -171,18 +171,46 @@ const char *track_take(const struct ctx *c, const char *disk, const char *path,
 	return NULL;
 }
 
+/* Did it hear? */
+static bool say(const struct ctx *c, struct track_ask *a, const char *disk)
+{
+	const json_t *spec = json_object_get(jget(ctx_machine(c), "source.disks"), disk);
+	AUTO_FREE char *path = disk_find(disk, spec, NULL);
+	struct track_told told;
+	AUTO_FD fd = path ? ask(c, a, disk, path, &told) : -1;
+
+	return fd >= 0;
+}
+
+/* Not heard, the next pass reads more than it must. */
 void track_confirm(const struct ctx *c, const char *disk, const uint8_t root[SHA256_LEN],
 		   uint64_t keep_ms)
 {
-	const json_t *spec = json_object_get(jget(ctx_machine(c), "source.disks"), disk);
 	struct track_ask a = { .op = TRACK_CONFIRM, .keep_ms = keep_ms };
-	AUTO_FREE char *path = disk_find(disk, spec, NULL);
-	struct track_told told;
-	int fd;
 
 	memcpy(a.root, root, SHA256_LEN);
-	fd = path ? ask(c, &a, disk, path, &told) : -1;
-	mem_close_fd(&fd);	/* not heard: the next pass reads more than it must */
+	say(c, &a, disk);
+}
+
+void track_anchor(const struct ctx *c, const char *disk, const uint8_t root[SHA256_LEN],
+		  uint64_t keep_ms)
+{
+	struct track_ask a = { .op = TRACK_ANCHOR, .keep_ms = keep_ms };
+
+	memcpy(a.root, root, SHA256_LEN);
+	say(c, &a, disk);
+}
+
+int track_back(struct ctx *c, uint64_t keep_ms)
+{
+	struct track_ask a = { .op = TRACK_BACK, .keep_ms = keep_ms };
+	const char *disk;
+	json_t *spec;
+	bool any = false;
+
+	json_object_foreach(jget(ctx_machine(c), "source.disks"), disk, spec)
+		any = say(c, &a, disk) || any;
+	return any ? 0 : track_stop(c);
 }
 
 bool track_follows(const struct ctx *c, const char *disk, const char *path)
@@ -235,8 +263,9 @@ static void add_disk(struct track_dog *d, const char *name, const struct track_d
 	k->count = (at->size + k->granule - 1) / k->granule;
 	k->since = mem_alloc((k->count + 7) / 8 + 1);
 	k->taken = mem_alloc((k->count + 7) / 8 + 1);
+	k->all = mem_alloc((k->count + 7) / 8 + 1);
 	memset(k->since, 0xff, (k->count + 7) / 8);
-	k->gap_since = TRACK_GAP_NEW;
+	k->gap_since = k->gap_all = TRACK_GAP_NEW;
 }
 
 /* All disks that can be followed. True when a tracker follows every one already. */
@@ -265,6 +294,7 @@ static void free_disks(struct track_dog *d)
 	for (size_t i = 0; i < d->disk_count; i++) {
 		mem_free_ptr(&d->disks[i].since);
 		mem_free_ptr(&d->disks[i].taken);
+		mem_free_ptr(&d->disks[i].all);
 	}
 	mem_free_ptr(&d->disks);
 }

@@ -3,7 +3,7 @@
  * the kernel's own block tracepoints.
  *
  * A machine has one tracker at its source: a process of its own, in memory only,
- * that listens to a private tracefs instance and keeps two bitmaps for each disk.
+ * that listens to a private tracefs instance and keeps three bitmaps for each disk.
  * It is started before the first pass reads, outlives the step, and ends when it is
  * told to, or when nobody asked it anything for `keep_ms`.
  *
@@ -70,6 +70,12 @@ const char *track_take(const struct ctx *c, const char *disk, const char *path,
 /* After the pass: the target has all that was taken, and this root. */
 void track_confirm(const struct ctx *c, const char *disk, const uint8_t root[SHA256_LEN],
 		   uint64_t keep_ms);
+/* The same of a backup: a copy to which passes may go back. */
+void track_anchor(const struct ctx *c, const char *disk, const uint8_t root[SHA256_LEN],
+		  uint64_t keep_ms);
+/* The target's copy goes. What was anchored is what the next pass is relative to, as if none
+ * had come since; where nothing was the tracker ends. 0, -1 (told). */
+int track_back(struct ctx *c, uint64_t keep_ms);
 /* End the tracker of this name and remove its instance; fine when there is none. */
 int track_end(const char *name, struct err *e);
 /* The same for this machine's, and strike it from the ledger. 0, -1 (told). */

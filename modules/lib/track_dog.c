@@ -49,6 +49,12 @@ static uint64_t now(void)
 
 /* ---- bitmaps ------------------------------------------------------------------- */
 
+static void mark_one(struct track_disk *k, uint64_t g)
+{
+	k->since[g / 8] |= (uint8_t)(1u << g % 8);
+	k->all[g / 8] |= (uint8_t)(1u << g % 8);
+}
+
 static void mark(struct track_disk *k, uint64_t at, uint64_t len)
 {
 	uint64_t begin = at > k->at.start ? at - k->at.start : 0, end = at + len;
@@ -59,13 +65,15 @@ static void mark(struct track_disk *k, uint64_t at, uint64_t len)
 	if (end > k->at.size)
 		end = k->at.size;
 	for (uint64_t g = begin / k->granule; g <= (end - 1) / k->granule; g++)
-		k->since[g / 8] |= (uint8_t)(1u << g % 8);
+		mark_one(k, g);
 }
 
 static void mark_all(struct track_disk *k, uint32_t why)
 {
 	memset(k->since, 0xff, (k->count + 7) / 8);
+	memset(k->all, 0xff, (k->count + 7) / 8);
 	k->gap_since |= why;
+	k->gap_all |= why;
 }
 
 /* What was written is now what was taken and is not confirmed. */
@@ -256,6 +264,26 @@ static void confirm(struct track_disk *k, const struct track_ask *a)
 	memcpy(k->base, a->root, SHA256_LEN);
 }
 
+/* The same, of a copy to which passes may go back: what comes from here on is kept apart. */
+static void anchor(struct track_disk *k, const struct track_ask *a)
+{
+	confirm(k, a);
+	memcpy(k->all, k->since, (k->count + 7) / 8);
+	k->gap_all = k->gap_since;
+	memcpy(k->anchor, a->root, SHA256_LEN);
+	k->anchored = true;
+}
+
+/* As if no pass had come since. */
+static void go_back(struct track_disk *k)
+{
+	memcpy(k->taken, k->all, (k->count + 7) / 8);
+	memset(k->since, 0, (k->count + 7) / 8);
+	k->gap_taken = k->gap_all;
+	k->gap_since = 0;
+	memcpy(k->base, k->anchor, SHA256_LEN);
+}
+
 static void tell(int fd, const struct track_disk *k, bool bits)
 {
 	struct track_told t = { .magic = TRACK_MAGIC, .ok = k != NULL };
@@ -296,6 +324,12 @@ static bool obey(struct life *l, int fd)
 		take(k);
 	if (k && a.op == TRACK_CONFIRM)
 		confirm(k, &a);
+	if (k && a.op == TRACK_ANCHOR)
+		anchor(k, &a);
+	if (k && a.op == TRACK_BACK && k->anchored)
+		go_back(k);
+	else if (a.op == TRACK_BACK)
+		k = NULL;
 	if (k && a.keep_ms)
 		l->until = now() + a.keep_ms;
 	tell(fd, k, a.op == TRACK_TAKE);

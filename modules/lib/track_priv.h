@@ -67,16 +67,16 @@ int track_fs_remove(int root, const char *name);
 /* ---- the tracker ----------------------------------------------------------------- */
 
 #define TRACK_MAGIC 0x4452544bu
-#define TRACK_VERSION 1u	/* an older tracker understands `end`, nothing else */
+#define TRACK_VERSION 2u	/* an older tracker understands `end`, nothing else */
 #define TRACK_NAME_MAX 72
 
-enum track_op { TRACK_END = 1, TRACK_STATE, TRACK_TAKE, TRACK_CONFIRM };
+enum track_op { TRACK_END = 1, TRACK_STATE, TRACK_TAKE, TRACK_CONFIRM, TRACK_ANCHOR, TRACK_BACK };
 
 struct track_ask {
 	uint32_t magic, version, op, pad;
 	char disk[TRACK_NAME_MAX];
 	struct track_dev at;
-	uint8_t root[SHA256_LEN];	/* confirm */
+	uint8_t root[SHA256_LEN];	/* confirm, anchor */
 	uint64_t keep_ms;
 };
 
@@ -98,6 +98,10 @@ struct track_disk {
 	uint8_t *taken;		/* taken and not confirmed; owned */
 	uint32_t gap_since, gap_taken;
 	uint8_t base[SHA256_LEN];	/* the copy that these are relative to */
+	uint8_t *all;		/* written since the anchor, whatever was taken; owned */
+	uint32_t gap_all;
+	bool anchored;
+	uint8_t anchor[SHA256_LEN];	/* a copy to which passes may go back */
 };
 
 struct track_dog {

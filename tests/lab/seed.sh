@@ -74,14 +74,22 @@ said 'root: pass 1, .* its traced writes were read: 2.0 MiB'
 reads 84 "backup and copy"	# what assess looks at, too; not 128
 same "the first"
 
-# ---- back to before convert: what is known of the writes ends with the copy ----------------------
+# ---- back to before convert, and once more from the same backup ------------------------------------
 
 expect 0 "$DROVER" rollback plan.yaml --to convert -y
 [ -z "$(find images -type f)" ] || fail "rollback left files at the target"
+lab_on a /srv/write 99
+seen=$(mib)
 expect 0 "$DROVER" run plan.yaml -v
-said 'root: not filled from a backup: not all is known that was written since its backup'
-said 'root: pass 1, .* all of it was read'
+said 'root: filled from backup '
+said 'root: pass 1, .* its traced writes were read: 3.0 MiB'	# what the first copy brought, too
+reads 12 "once more"
 same "once more"
+expect 0 "$DROVER" cleanup plan.yaml
+[ "$(pgrep -c drover-track)" = 0 ] || fail "cleanup left a tracker"
+expect 0 "$DROVER" rollback plan.yaml --to convert -y
+expect 0 "$DROVER" preview plan.yaml
+said '\. root is not filled from a backup: not all is known that was written since its backup'
 expect 0 "$DROVER" rollback plan.yaml -y
 nothing_left rollback
 
