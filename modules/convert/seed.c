@@ -86,6 +86,8 @@ static const char *why_not(struct ctx *c, const char *name)
 		return NULL;	/* it will be made */
 	if (!was)
 		return "no backup of it is known";
+	if (copy_seen(c, name) && jint(was, "size", 0) != jint(copy_seen(c, name), "size", 0))
+		return "its size is another since its backup";
 	if (jint(was, "chunk", 0) != jint(ctx_args(c), "chunk", 0))
 		return "its backup has chunks of another size";
 	if (!is_followed(c, name, jstr(was, "digest", "")))

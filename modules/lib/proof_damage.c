@@ -34,7 +34,11 @@ static char *history_of(struct ctx *c, const struct proving *x, uint32_t generat
 	}
 	if (map_born(x->m, generation, &b)) {
 		clock_iso(b.at, at);
-		str_addf(&s, "%s by pass %u at %s", b.mend ? "sent again" : "written", b.pass, at);
+		if (b.pass == 0)
+			str_addf(&s, "filled from a backup at %s", at);
+		else
+			str_addf(&s, "%s by pass %u at %s", b.mend ? "sent again" : "written",
+				 b.pass, at);
 	} else {
 		str_add(&s, "written by an early pass");
 	}
