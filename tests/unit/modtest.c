@@ -5,6 +5,10 @@
 
 #include "engine/agent/child.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,4 +108,38 @@ void modtest_keep(json_t *input, const json_t *events)
 		json_object_del(content, "ack");
 		jset(kept, name, content);
 	}
+}
+
+static json_t *keeping(json_t *input, const char *module, const char *op)
+{
+	AUTO_JSON *events = NULL;
+	json_t *result = modtest_call(module, op, input, &events);
+
+	modtest_keep(input, events);
+	return result;
+}
+
+void modtest_must(json_t *input, const char *module, const char *op)
+{
+	AUTO_JSON *r = keeping(input, module, op);
+
+	if (!jbool(r, "ok", false))
+		fail_msg("%s %s: %s", module, op, jstr(r, "error.text", "?"));
+}
+
+void modtest_fails(json_t *input, const char *module, const char *op, const char *text)
+{
+	AUTO_JSON *r = keeping(input, module, op);
+
+	assert_false(jbool(r, "ok", true));
+	assert_string_equal(jstr(r, "error.text", ""), text);
+}
+
+void modtest_state(json_t *input, const char *module, const char *want)
+{
+	AUTO_JSON *r = keeping(input, module, "probe");
+
+	if (!jbool(r, "ok", false))
+		fail_msg("%s probe: %s", module, jstr(r, "error.text", "?"));
+	assert_string_equal(jstr(r, "state", ""), want);
 }

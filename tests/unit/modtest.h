@@ -29,5 +29,10 @@ void modtest_both(struct modtest_end end[2]);
 /* Put what the events kept into `input` as "kept", so that a later call (undo) gets
  * it; the first copy wins. */
 void modtest_keep(json_t *input, const json_t *events);
+/* A call with nobody there, which must succeed, fail with this text, or (probe) find this
+ * state; what it kept is kept. */
+void modtest_must(json_t *input, const char *module, const char *op);
+void modtest_fails(json_t *input, const char *module, const char *op, const char *text);
+void modtest_state(json_t *input, const char *module, const char *want);
 
 #endif

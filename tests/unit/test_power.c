@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_power - proving a source off, and commands with a probe and an undo. The
- * machine is a file that holds "on" or "off".
+ * test_power - proving a source off. The machine is a file that holds "on" or "off".
  */
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
@@ -96,31 +95,6 @@ static json_t *call_with(struct world *w, const char *module, const char *op, in
 	return r;
 }
 
-static void must(struct world *w, const char *module, const char *op)
-{
-	AUTO_JSON *r = call_with(w, module, op, -1);
-
-	if (!jbool(r, "ok", false))
-		fail_msg("%s %s: %s", module, op, jstr(r, "error.text", "?"));
-}
-
-static void fails(struct world *w, const char *module, const char *op, const char *text)
-{
-	AUTO_JSON *r = call_with(w, module, op, -1);
-
-	assert_false(jbool(r, "ok", true));
-	assert_string_equal(jstr(r, "error.text", ""), text);
-}
-
-static void state_is(struct world *w, const char *module, const char *want)
-{
-	AUTO_JSON *r = call_with(w, module, "probe", -1);
-
-	if (!jbool(r, "ok", false))
-		fail_msg("%s probe: %s", module, jstr(r, "error.text", "?"));
-	assert_string_equal(jstr(r, "state", ""), want);
-}
-
 static json_t *command_of(struct world *w)
 {
 	return jget(w->input, "machine.source.power.command");
@@ -132,13 +106,13 @@ static void off_is_proven_and_undo_switches_on_again(void **state)
 {
 	struct world *w = *state;
 
-	state_is(w, "cutover.off", "absent");
-	must(w, "cutover.off", "apply");
+	modtest_state(w->input, "cutover.off", "absent");
+	modtest_must(w->input, "cutover.off", "apply");
 	power_is(w, "off");
-	state_is(w, "cutover.off", "done");
-	must(w, "cutover.off", "undo");
+	modtest_state(w->input, "cutover.off", "done");
+	modtest_must(w->input, "cutover.off", "undo");
 	power_is(w, "on");
-	must(w, "cutover.off", "undo");
+	modtest_must(w->input, "cutover.off", "undo");
 }
 
 static void off_leaves_off_what_was_off(void **state)
@@ -146,9 +120,9 @@ static void off_leaves_off_what_was_off(void **state)
 	struct world *w = *state;
 
 	write_power(w, "off");
-	state_is(w, "cutover.off", "done");
-	must(w, "cutover.off", "apply");
-	must(w, "cutover.off", "undo");
+	modtest_state(w->input, "cutover.off", "done");
+	modtest_must(w->input, "cutover.off", "apply");
+	modtest_must(w->input, "cutover.off", "undo");
 	power_is(w, "off");
 }
 
@@ -157,11 +131,13 @@ static void off_takes_silence_for_no_proof(void **state)
 	struct world *w = *state;
 
 	jset(command_of(w), "status", sh("echo nobody answers >&2; exit 1"));
-	fails(w, "cutover.off", "probe", "cannot tell whether 'm' is on: 'sh -c 'echo nobody "
-	      "answers >&2; exit 1'' exited with status 1: nobody answers");
+	modtest_fails(w->input, "cutover.off", "probe",
+		      "cannot tell whether 'm' is on: 'sh -c 'echo nobody "
+		      "answers >&2; exit 1'' exited with status 1: nobody answers");
 	jset(command_of(w), "status", sh("true"));
-	fails(w, "cutover.off", "probe", "cannot tell whether 'm' is on: "
-	      "source.power.command.status printed neither `on` nor `off`");
+	modtest_fails(w->input, "cutover.off", "probe",
+		      "cannot tell whether 'm' is on: "
+		      "source.power.command.status printed neither `on` nor `off`");
 }
 
 static void off_fails_when_the_order_fails_and_the_machine_stays_on(void **state)
@@ -169,8 +145,8 @@ static void off_fails_when_the_order_fails_and_the_machine_stays_on(void **state
 	struct world *w = *state;
 
 	jset(command_of(w), "off", sh("exit 7"));
-	fails(w, "cutover.off", "apply", "cannot prove that 'm' is off: 'sh -c 'exit 7'' "
-	      "exited with status 7");
+	modtest_fails(w->input, "cutover.off", "apply", "cannot prove that 'm' is off: 'sh -c 'exit 7'' "
+		      "exited with status 7");
 	power_is(w, "on");
 }
 
@@ -180,13 +156,13 @@ static void off_asks_a_person_where_the_plan_says_manual(void **state)
 	AUTO_JSON *no = NULL, *yes = NULL;
 
 	jset(jget(w->input, "machine.source"), "power", json_pack("{s:{}}", "manual"));
-	state_is(w, "cutover.off", "absent");
+	modtest_state(w->input, "cutover.off", "absent");
 	no = call_with(w, "cutover.off", "apply", 0);
 	assert_string_equal(jstr(no, "error.text", ""), "'m' is not switched off");
-	state_is(w, "cutover.off", "absent");
+	modtest_state(w->input, "cutover.off", "absent");
 	yes = call_with(w, "cutover.off", "apply", 1);
 	assert_true(jbool(yes, "ok", false));
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 }
 
 static void use_person(struct world *w)
@@ -210,13 +186,13 @@ static void off_asks_a_person_again_in_a_later_run(void **state)
 
 	use_person(w);
 	says(w, "cutover.off", 1, "");
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 	jset_str(jget(w->input, "run"), "run", "two");
-	state_is(w, "cutover.off", "unknown");
+	modtest_state(w->input, "cutover.off", "unknown");
 	says(w, "cutover.off", 0, "'m' is on, or has been since it was said to be off");
-	state_is(w, "cutover.off", "unknown");
+	modtest_state(w->input, "cutover.off", "unknown");
 	says(w, "cutover.off", 1, "");
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 }
 
 static void quiesce_asks_a_person_again_in_a_later_run(void **state)
@@ -225,11 +201,11 @@ static void quiesce_asks_a_person_again_in_a_later_run(void **state)
 
 	use_person(w);
 	says(w, "cutover.quiesce", 1, "");
-	state_is(w, "cutover.quiesce", "done");
+	modtest_state(w->input, "cutover.quiesce", "done");
 	jset_str(jget(w->input, "run"), "run", "two");
-	state_is(w, "cutover.quiesce", "absent");
+	modtest_state(w->input, "cutover.quiesce", "absent");
 	says(w, "cutover.quiesce", 1, "");
-	state_is(w, "cutover.quiesce", "done");
+	modtest_state(w->input, "cutover.quiesce", "done");
 }
 
 static void off_hands_a_secret_to_its_programs_on_stdin(void **state)
@@ -240,14 +216,15 @@ static void off_hands_a_secret_to_its_programs_on_stdin(void **state)
 	jset_str(command, "stdin", "pass 4711");
 	jset(command, "off", sh("read -r p; [ \"$p\" = 'pass 4711' ] && echo off > %s", w->power));
 	jset(command, "status", sh("read -r p; [ \"$p\" = 'pass 4711' ] && cat %s", w->power));
-	must(w, "cutover.off", "apply");
+	modtest_must(w->input, "cutover.off", "apply");
 	power_is(w, "off");
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 	jset(command, "status", sh("cat %s", w->power));	/* it may leave it unread */
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 	jset_str(command, "stdin", "secret:ipmi");		/* nobody filled it in */
-	fails(w, "cutover.off", "probe", "cannot switch 'm' from here: the secret that the "
-	      "programs of source.power.command read is for the host that it names");
+	modtest_fails(w->input, "cutover.off", "probe",
+		      "cannot switch 'm' from here: the secret that the "
+		      "programs of source.power.command read is for the host that it names");
 }
 
 static void off_without_power_wants_images_that_nobody_uses(void **state)
@@ -260,15 +237,15 @@ static void off_without_power_wants_images_that_nobody_uses(void **state)
 	json_object_del(jget(w->input, "machine.source"), "power");
 	jset(jget(w->input, "machine.source"), "disks",
 	     json_pack("{s:{s:s}}", "root", "image", image));
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 	held = open(image, O_RDONLY | O_CLOEXEC);
 	text = mem_printf("cannot prove that 'm' is off: '%s' is used by process %d "
 			  "(test_power)", image, (int)getpid());
-	state_is(w, "cutover.off", "absent");
-	fails(w, "cutover.off", "apply", text);
+	modtest_state(w->input, "cutover.off", "absent");
+	modtest_fails(w->input, "cutover.off", "apply", text);
 	jset_str(jget(w->input, "machine.source"), "kind", "block");
-	fails(w, "cutover.off", "apply",
-	      "cannot prove that 'm' is off: the plan names no source.power");
+	modtest_fails(w->input, "cutover.off", "apply",
+		      "cannot prove that 'm' is off: the plan names no source.power");
 }
 
 static char *image_without_power(struct world *w)
@@ -281,7 +258,7 @@ static char *image_without_power(struct world *w)
 	json_object_del(jget(w->input, "machine.source"), "power");
 	jset(jget(w->input, "machine.source"), "disks",
 	     json_pack("{s:{s:s}}", "root", "image", image));
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 	return image;
 }
 
@@ -313,10 +290,10 @@ static void off_sees_a_loop_device_that_stands_on_an_image(void **state)
 	     json_pack("{s:{s:s}}", "root", "image", link));
 	text = mem_printf("cannot prove that 'm' is off: '%s' is used by the device %s", link,
 			  device);
-	fails(w, "cutover.off", "apply", text);
+	modtest_fails(w->input, "cutover.off", "apply", text);
 	assert_int_equal(ioctl(loop, LOOP_CLR_FD), 0);
 	mem_close_fd(&loop);
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 }
 
 static void off_sees_who_has_mapped_an_image(void **state)
@@ -330,9 +307,9 @@ static void off_sees_who_has_mapped_an_image(void **state)
 	assert_true(map != MAP_FAILED);
 	text = mem_printf("cannot prove that 'm' is off: '%s' is used by process %d "
 			  "(test_power)", image, (int)getpid());
-	fails(w, "cutover.off", "apply", text);
+	modtest_fails(w->input, "cutover.off", "apply", text);
 	munmap(map, 4096);
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 }
 
 static void off_does_not_write_to_the_images_it_looks_at(void **state)
@@ -345,8 +322,8 @@ static void off_does_not_write_to_the_images_it_looks_at(void **state)
 
 	assert_true(inotify_add_watch(inotify, image, IN_CLOSE_WRITE | IN_MODIFY) >= 0);
 	assert_int_equal(stat(image, &before), 0);
-	must(w, "cutover.off", "apply");
-	state_is(w, "cutover.off", "done");
+	modtest_must(w->input, "cutover.off", "apply");
+	modtest_state(w->input, "cutover.off", "done");
 	assert_int_equal(stat(image, &after), 0);
 	assert_int_equal(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
 	assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
@@ -362,8 +339,8 @@ static void off_does_not_take_an_image_for_unused_that_it_cannot_look_at(void **
 	assert_int_equal(unlink(image), 0);
 	text = mem_printf("cannot prove that 'm' is off: '%s' is used by nobody knows whom: it "
 			  "cannot be looked at (No such file or directory)", image);
-	state_is(w, "cutover.off", "absent");
-	fails(w, "cutover.off", "apply", text);
+	modtest_state(w->input, "cutover.off", "absent");
+	modtest_fails(w->input, "cutover.off", "apply", text);
 }
 
 /* ---- cutover.quiesce, by shutting down --------------------------------------------------- */
@@ -372,12 +349,12 @@ static void quiesce_shuts_down_what_runs_from_images(void **state)
 {
 	struct world *w = *state;
 
-	state_is(w, "cutover.quiesce", "absent");
-	must(w, "cutover.quiesce", "apply");
+	modtest_state(w->input, "cutover.quiesce", "absent");
+	modtest_must(w->input, "cutover.quiesce", "apply");
 	power_is(w, "off");
-	state_is(w, "cutover.quiesce", "done");
-	state_is(w, "cutover.off", "done");
-	must(w, "cutover.quiesce", "undo");
+	modtest_state(w->input, "cutover.quiesce", "done");
+	modtest_state(w->input, "cutover.off", "done");
+	modtest_must(w->input, "cutover.quiesce", "undo");
 	power_is(w, "on");
 }
 
@@ -386,8 +363,8 @@ static void quiesce_says_when_power_is_switched_elsewhere(void **state)
 	struct world *w = *state;
 
 	jset_str(command_of(w), "at", "here");
-	fails(w, "cutover.quiesce", "probe",
-	      "cannot shut 'm' down from 'a': its power is switched at 'here'");
+	modtest_fails(w->input, "cutover.quiesce", "probe",
+		      "cannot shut 'm' down from 'a': its power is switched at 'here'");
 }
 
 /* ---- libvirt ------------------------------------------------------------------------------ */
@@ -410,9 +387,9 @@ static void quiesce_takes_a_domain_that_shuts_down_for_one_that_writes(void **st
 	jset(w->input, "args", json_pack("{s:s}", "mode", "pause"));
 	jset_str(jget(w->input, "machine.source"), "domain", "m");
 	with_program(w, "virsh", "echo 'in shutdown'");
-	state_is(w, "cutover.quiesce", "absent");
+	modtest_state(w->input, "cutover.quiesce", "absent");
 	with_program(w, "virsh", "echo paused");
-	state_is(w, "cutover.quiesce", "done");
+	modtest_state(w->input, "cutover.quiesce", "done");
 }
 
 static void use_domain(struct world *w, const char *name)
@@ -430,14 +407,15 @@ static void off_is_not_proven_by_a_libvirt_that_is_silent_about_autostart(void *
 
 	use_domain(w, "m");
 	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }; exit 1");
-	fails(w, "cutover.off", "probe", "cannot tell whether 'm' starts with its host: "
-	      "'virsh -q dominfo m' exited with status 1");
+	modtest_fails(w->input, "cutover.off", "probe",
+		      "cannot tell whether 'm' starts with its host: "
+		      "'virsh -q dominfo m' exited with status 1");
 	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
 		   "printf 'Id: -\\nAutostart:      enable\\nManaged save:   no\\n'");
-	state_is(w, "cutover.off", "partial");
+	modtest_state(w->input, "cutover.off", "partial");
 	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo 'shut off'; exit 0; }\n"
 		   "printf 'Id: -\\nAutostart:  disable\\nManaged save:   no\\n'");
-	state_is(w, "cutover.off", "done");
+	modtest_state(w->input, "cutover.off", "done");
 }
 
 /* Its process is still there, with its disks open; somebody may reset it. */
@@ -448,7 +426,7 @@ static void off_does_not_take_a_crashed_domain_for_off(void **state)
 	use_domain(w, "m");
 	with_program(w, "virsh", "[ \"$2\" = domstate ] && { echo crashed; exit 0; }\n"
 		   "printf 'Id: 3\\nAutostart: disable\\n'");
-	state_is(w, "cutover.off", "absent");
+	modtest_state(w->input, "cutover.off", "absent");
 }
 
 static void a_domain_called_by_a_number_is_not_switched(void **state)
@@ -457,9 +435,11 @@ static void a_domain_called_by_a_number_is_not_switched(void **state)
 
 	use_domain(w, "12");
 	with_program(w, "virsh", "echo \"$*\" >> ${0%/*}/called; echo running");
-	fails(w, "cutover.off", "probe", "cannot switch 'm': source.power.libvirt names no domain");
+	modtest_fails(w->input, "cutover.off", "probe",
+		      "cannot switch 'm': source.power.libvirt names no domain");
 	jset(w->input, "args", json_pack("{s:s}", "mode", "pause"));
-	fails(w, "cutover.quiesce", "apply", "cannot pause 'm': the source is no libvirt domain");
+	modtest_fails(w->input, "cutover.quiesce", "apply",
+		      "cannot pause 'm': the source is no libvirt domain");
 	AUTO_FREE char *called = mem_printf("%s/called", w->dir);
 	assert_int_not_equal(access(called, F_OK), 0);
 }
@@ -472,8 +452,8 @@ static void start_is_not_undone_by_a_libvirt_that_falls_silent(void **state)
 		"uuid", "0d0b0e01-0000-4000-8000-000000000001", "disks", "nics"));
 	jset(w->input, "kept", json_pack("{s:{s:s}}", "way", "text", "libvirt"));
 	with_program(w, "virsh", "[ \"$2\" = uri ] && exit 0; echo 'error: no connection' >&2; exit 1");
-	fails(w, "cutover.start", "undo", "cannot prove that 'm' is off at the target: "
-	      "'virsh -q list --all --uuid' exited with status 1: error: no connection");
+	modtest_fails(w->input, "cutover.start", "undo", "cannot prove that 'm' is off at the target: "
+		      "'virsh -q list --all --uuid' exited with status 1: error: no connection");
 }
 
 /* A process that has this argument, until *end is closed. */
@@ -587,86 +567,6 @@ static void drain_that_is_stopped_takes_no_service_for_idle(void **state)
 	is_stopped(w, "cutover.drain", "apply");
 }
 
-/* ---- any.command -------------------------------------------------------------------------- */
-
-static void set_args(struct world *w, json_t *args)
-{
-	assert_non_null(args);
-	jset(w->input, "args", args);
-}
-
-static void command_asks_its_probe_and_can_be_undone(void **state)
-{
-	struct world *w = *state;
-
-	set_args(w, json_pack("{s:o,s:o,s:o}", "argv", sh("echo off > %s", w->power), "probe",
-			      sh("grep -q off %s", w->power), "undo",
-			      sh("echo on > %s", w->power)));
-	state_is(w, "any.command", "absent");
-	must(w, "any.command", "apply");
-	power_is(w, "off");
-	state_is(w, "any.command", "done");
-	must(w, "any.command", "undo");
-	state_is(w, "any.command", "absent");
-}
-
-static void command_without_a_probe_is_done_once_it_ran(void **state)
-{
-	struct world *w = *state;
-
-	set_args(w, json_pack("{s:[s]}", "argv", "true"));
-	state_is(w, "any.command", "absent");
-	must(w, "any.command", "apply");
-	state_is(w, "any.command", "done");
-}
-
-/* One call for both, where the engine wants that. */
-static void command_is_probed_in_the_call_that_ran_it(void **state)
-{
-	struct world *w = *state;
-	AUTO_JSON *r = NULL, *alone = NULL, *twice = NULL;
-
-	set_args(w, json_pack("{s:o,s:o}", "argv", sh("echo off > %s", w->power), "probe",
-			      sh("grep -q off %s", w->power)));
-	alone = modtest_call("any.command", "apply", w->input, NULL);
-	assert_null(json_object_get(alone, "after"));
-	jset_str(w->input, "then", "probe");
-	r = modtest_call("any.command", "apply", w->input, NULL);
-	assert_true(jbool(r, "after.ok", false));
-	assert_string_equal(jstr(r, "after.state", ""), "done");
-	assert_true(jbool(r, "after.stable.done", false));
-	set_args(w, json_pack("{s:[s]}", "argv", "true"));	/* known by what was kept just now */
-	twice = modtest_call("any.command", "apply", w->input, NULL);
-	assert_string_equal(jstr(twice, "after.state", ""), "done");
-}
-
-static void what_cannot_be_probed_at_once_is_left_to_the_engine(void **state)
-{
-	struct world *w = *state;
-	AUTO_JSON *r = NULL;
-
-	set_args(w, json_pack("{s:[s],s:o}", "argv", "true", "probe", sh("exit 2")));
-	jset_str(w->input, "then", "probe");
-	r = modtest_call("any.command", "apply", w->input, NULL);
-	assert_true(jbool(r, "ok", false));
-	assert_null(json_object_get(r, "after"));
-}
-
-static void command_that_fails_says_how(void **state)
-{
-	struct world *w = *state;
-
-	set_args(w, json_pack("{s:o}", "argv", sh("echo broken >&2; exit 3")));
-	fails(w, "any.command", "apply", "'sh -c 'echo broken >&2; exit 3'' exited with "
-	      "status 3: broken");
-	state_is(w, "any.command", "absent");
-	set_args(w, json_pack("{s:[s], s:o}", "argv", "true", "probe", sh("exit 2")));
-	fails(w, "any.command", "probe", "'sh -c 'exit 2'' exited with status 2");
-	set_args(w, json_pack("{s:[s]}", "argv", "no-such-program"));
-	fails(w, "any.command", "apply",
-	      "cannot run 'no-such-program': No such file or directory");
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -696,11 +596,6 @@ int main(void)
 		T(drain_that_is_stopped_takes_no_service_for_idle),
 		T(start_is_not_undone_by_a_libvirt_that_falls_silent),
 		T(start_is_not_undone_by_a_unit_whose_machine_still_runs),
-		T(command_asks_its_probe_and_can_be_undone),
-		T(command_without_a_probe_is_done_once_it_ran),
-		T(command_is_probed_in_the_call_that_ran_it),
-		T(what_cannot_be_probed_at_once_is_left_to_the_engine),
-		T(command_that_fails_says_how),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
