@@ -148,7 +148,8 @@ static int apply(struct ctx *c)
 	autostart = power_autostart(c, &p);
 	if (autostart < 0 || (autostart && ctx_keep(c, "autostart", "on", 2) < 0))
 		return -1;
-	if (power_set_autostart(c, &p, false) < 0 || power_switch(c, &p, false, true) < 0)
+	if ((autostart && power_set_autostart(c, &p, false) < 0) ||
+	    power_switch(c, &p, false, true) < 0)
 		return -1;
 	return p.kind == POWER_MANUAL ? power_give_word(c) : 0;
 }

@@ -136,13 +136,16 @@ static const char *written_since(const json_t *before, const json_t *now)
 /* Once the machine is off its disks may be out of sight: then the target says. */
 static int probe_source(struct ctx *c, enum probe_state *state)
 {
+	const json_t *before = ctx_fact(c, "stamp");
 	AUTO_JSON *now = stamps(c);
-	const char *written = written_since(ctx_fact(c, "stamp"), now);
+	const char *written = written_since(before, now);
 
 	*state = written ? STATE_ABSENT : STATE_DONE;
 	if (written)
 		ctx_change(c, '~', "%s was written to since the last pass: once more", written);
-	copy_probe_changes(c, CHANGES_KNOWN);
+	/* Nobody is served: when all was read, how it would be found is not asked. */
+	if (json_object_size(before) == 0 || !json_equal(before, now))
+		copy_probe_changes(c, CHANGES_KNOWN);
 	return 0;
 }
 
