@@ -264,6 +264,7 @@ void tunnel_carry(struct met *m, int local, int ctl)
 	struct tunnel t = { .local = local, .ctl = ctl };
 	uint64_t until = 0;
 
+	io_widen(local);
 	open_paths(&t, m);
 	do {
 		turn(&t);

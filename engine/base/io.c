@@ -12,8 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define WIDE (2 << 20)
 
 ssize_t io_read_full(int fd, void *buf, size_t n)
 {
@@ -226,6 +229,15 @@ int io_set_nonblock(int fd)
 int io_set_cloexec(int fd)
 {
 	return fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+void io_widen(int fd)
+{
+	int bytes = WIDE;
+
+	/* beyond the system's own limit only for root */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
 /* ---- digests --------------------------------------------------------------- */

@@ -34,6 +34,9 @@ int io_mkdirs(const char *path, mode_t mode);
 int io_remove_tree(const char *path);
 int io_set_nonblock(int fd);
 int io_set_cloexec(int fd);
+/* A socket that chunks of a disk are sent through: whole ones may wait in it, so that sender
+ * and receiver take turns less often. Best effort. */
+void io_widen(int fd);
 
 #define SHA256_LEN 32
 #define SHA256_HEX 65

@@ -210,6 +210,7 @@ struct nbd *nbd_new_dirty(int fd, const char *export, const char *bitmap, struct
 	struct nbd *n = mem_alloc(sizeof(*n));
 
 	n->fd = fd;
+	io_widen(fd);
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_mutex_init(&n->sending, NULL);
 	pthread_cond_init(&n->turn, NULL);

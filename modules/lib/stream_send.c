@@ -257,6 +257,7 @@ int stream_send(const struct stream *s, struct disk *d, const struct stream_open
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
+	io_widen(s->fd);
 	x.chunks = (d->size + o->chunk - 1) / o->chunk;
 	tree_zero_digest(o->chunk, x.zero[0]);
 	tree_zero_digest((size_t)(d->size % o->chunk), x.zero[1]);
