@@ -49,6 +49,8 @@ static void the_agent_is_packed_for_who_can_unpack_it(void **state)
 
 	link_agent_blob(&size);
 	link_agent_packed(&packed);
+	if (packed == 0 || access("/usr/bin/zstd", X_OK) < 0)
+		skip();
 	assert_true(packed < size / 2);
 	sshtest_open(&t, f, spec);
 	assert_true(((struct sshost *)t.host->impl)->sent == packed);
