@@ -145,6 +145,9 @@ static bool worth_trying(const struct run_host *rh)
 		return loop_now(rh->r->loop) - rh->since_ms < PATIENCE_MS;
 	if (run_stopping(rh->r) || run_is_preview(rh->r))
 		return false;
+	/* while nobody is served a minute is dear */
+	if (rh->was_ready && (rh->r->kind == RUN_GO || rh->r->kind == RUN_SYNC))
+		return loop_now(rh->r->loop) - rh->since_ms < AWAY_MS;
 	return rh->tries < ATTEMPTS && (rh->was_ready || passing(rh->why.sys));
 }
 

@@ -44,6 +44,7 @@
 
 #define ATTEMPTS 3			/* of a step that was lost */
 #define BACKOFF_MS 1000			/* before the second attempt; then doubled */
+#define AWAY_MS 120000u		/* a host that was there once comes back */
 #define PATIENCE_MS 300000u		/* a source that is switched on again boots */
 
 struct run;

@@ -318,10 +318,8 @@ static bool say_snapshot(struct ctx *c, const struct snapshot_view *v, enum copy
 			   "was written since", name);
 		return true;
 	}
-	if (way == SNAPSHOT_LOST)
-		ctx_finding(c, "warning", "pass.whole", "drover sync PLAN reads it while the source "
-			    "serves; cut over after that", "the last pass would read all of disk "
-			    "'%s' while nobody is served: %s", name, *why);
+	if (way == SNAPSHOT_LOST && how == CHANGES_KNOWN)
+		say_whole(c, name, *why);
 	if (way == SNAPSHOT_CAN)
 		*why = "no snapshot was made with the last one";
 	return false;
