@@ -85,5 +85,5 @@ lvm_guest() {
 		-kernel "$LAB/vmlinuz" -initrd "$LAB/initrd" -append "console=ttyS0 quiet panic=1" \
 		-drive "file=$2,format=raw,if=none,id=disk" -device virtio-blk-pci,drive=disk \
 		-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device virtio-net-pci,netdev=net &
-	wait_for 600 grep -q READY "$LAB/console" && on_guest true || { cat "$LAB/console"; fail "the guest does not come up"; }
+	wait_for 600 grep -q READY "$LAB/console" && wait_for 120 on_guest true || { cat "$LAB/console"; fail "the guest does not come up"; }
 }
