@@ -211,6 +211,15 @@ expect 0 "$DROVER" sync plan.yaml -v
 by 7 '2.0 MiB'	# also what the last pass brought: a bitmap in an image is not begun anew
 same "a pass after it was off"
 
+# ---- what the target's storage changed is sent again, from the domain that runs ------------------
+
+sed -i 's/^    cutover:/    validate: [ disks: {} ]\n&/' plan.yaml
+printf '\252' | dd of="$copy" bs=1 seek=10485777 conv=notrunc status=none
+expect 0 "$DROVER" run plan.yaml -v
+said "disk.mended: 1.0 MiB of disk 'vda' was not what had been written there"
+same "a mended copy"
+backs_up && fail "mending left a backup"
+
 # the step's own word to end the backup is refused, once: the guard says it again
 cat >"$srv/refuses" <<'END'
 #!/bin/sh
