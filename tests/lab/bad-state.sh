@@ -103,7 +103,7 @@ drover: cannot use state '.other': it holds 'thesis' and was not made by drover
 END
 must "it is left alone" test "$(ls -A .other)" = thesis
 cp -a .drover .whole
-find .drover/objects -type f | while read -r f; do chmod u+w "$f"; printf 'XXXX' | dd of="$f" bs=1 seek=4 conv=notrunc status=none; done
+find .drover/objects -type f | while read -r f; do chmod u+w "$f"; printf 'XXXX' | dd of="$f" bs=1 conv=notrunc status=none; done
 bad 111 "objects that are damaged" "$DROVER" run plan.yaml <<'END'
 drover: cannot use state 'LAB/.drover': damaged object 'LAB/.drover/objects/XX/ID': its compressed data is damaged
   bring the file back from a backup or a clone of this state, or move LAB/.drover aside and start anew: drover probes before it changes anything; `git -C LAB/.drover fsck` says what else is missing

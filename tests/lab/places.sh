@@ -15,7 +15,7 @@ places_inside() {
 	mkdir -p /srv/lvm/data /srv/lvm/bin /srv/pool /srv/other /srv/images
 	echo $((400 * 1048576)) >/srv/lvm/data.size
 	for tool in lvs vgs lvcreate lvextend lvchange lvremove; do
-		ln -s "$here/tests/lib/fake-lvm" /srv/lvm/bin/$tool
+		cp "$here/tests/lib/fake-lvm" /srv/lvm/bin/$tool
 	done
 	mount --bind /srv/lvm/bin /usr/local/sbin
 	command -v libvirtd >/dev/null || return 0
