@@ -3,60 +3,34 @@
  * step's end. As long as a backup runs, what a guest overwrites fills a scratch file.
  */
 #include "modules/lib/checkpoint_priv.h"
+#include "modules/lib/task.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define LET_GO 'g'
 
-_Noreturn static void guard(const struct virt *v, const char *socket, int wait)
+struct guarded { const struct virt *v; const char *socket; };
+
+static void guard(void *arg)
 {
+	const struct guarded *g = arg;
 	char said = 0;
 	ssize_t n;
 
 	prctl(PR_SET_NAME, "drover-guard");
-	/* The step's stream and pipes must end with the step. */
-	if (dup2(wait, 0) < 0)
-		_exit(1);
-	for (int fd = 3; fd < 1024; fd++)
-		close(fd);
-	wait = open("/dev/null", O_RDWR);
-	if (dup2(wait, 1) < 0 || dup2(wait, 2) < 0)
-		_exit(1);
 	while ((n = read(0, &said, 1)) < 0 && errno == EINTR)
 		;
 	if (n != 1 || said != LET_GO)
-		virt_backup_end(v, socket, NULL);
-	_exit(0);
+		virt_backup_end(g->v, g->socket, NULL);
 }
 
 int guard_start(const struct virt *v, const char *socket, struct err *e)
 {
-	int p[2], status = 0;
-	pid_t pid;
+	struct guarded g = { v, socket };
 
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return err_sys(e, "cannot make a pipe");
-	pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, 0);
-		setsid();
-		pid = fork();
-		if (pid == 0)
-			guard(v, socket, p[0]);
-		_exit(pid < 0);
-	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	close(p[0]);
-	if (pid > 0 && status == 0)
-		return p[1];
-	close(p[1]);
-	return err_sys(e, "cannot start a process");
+	return task_fork(guard, &g, true, e);
 }
 
 void guard_end(int *fd)

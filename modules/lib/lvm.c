@@ -6,14 +6,13 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
+#include "modules/lib/task.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define LVM_MS 60000
@@ -63,52 +62,23 @@ int lvm_run(const char *vg, const char *const *argv, struct err *e)
 	return rc;
 }
 
-/* In a session of its own, with nothing of the step's that must end with it. To `tell` goes a
- * '+', or a '-' and what went wrong. */
-_Noreturn static void see_through(const char *vg, const char *const *argv, int tell)
+struct change { const char *vg; const char *const *argv; };
+
+/* Tells a '+', or a '-' and what went wrong. */
+static void see_through(void *arg)
 {
-	struct proc p = { .argv = argv };
-	struct err e = { 0 };
-	char *text;
+	const struct change *c = arg;
+	struct proc p = { .argv = c->argv };
+	AUTO_FREE char *text = NULL;
+	AUTO_ERR e = { 0 };
 
 	prctl(PR_SET_NAME, "drover-lvm");
 	signal(SIGPIPE, SIG_IGN);
-	if (dup2(tell, 0) < 0)
-		_exit(1);
-	for (int fd = 1; fd < 1024; fd++)
-		close(fd);
-	if (open("/dev/null", O_RDWR) != 1 || dup(1) != 2)
-		_exit(1);
 	if (proc_run(&p, &e) < 0)
-		said(&p, vg, &e);
+		said(&p, c->vg, &e);
+	proc_free(&p);
 	text = mem_printf("%c%s", err_is(&e) ? '-' : '+', err_is(&e) ? e.what : "");
-	_exit(io_write_full(0, text, strlen(text)) < 0);
-}
-
-/* Twice forked: nothing that ends the step or its agent ends it. The end to read from. */
-static int start_seeing_through(const char *vg, const char *const *argv, struct err *e)
-{
-	int p[2], status = 0;
-	pid_t pid;
-
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return err_sys(e, "cannot make a pipe");
-	pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, 0);
-		setsid();
-		pid = fork();
-		if (pid == 0)
-			see_through(vg, argv, p[1]);
-		_exit(pid < 0);
-	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	close(p[1]);
-	if (pid > 0 && status == 0)
-		return p[0];
-	close(p[0]);
-	return err_sys(e, "cannot start a process");
+	io_write_full(0, text, strlen(text));
 }
 
 int lvm_change(const char *vg, const char *const *argv, struct err *e)
@@ -116,7 +86,8 @@ int lvm_change(const char *vg, const char *const *argv, struct err *e)
 	char said_so[SAID_MAX + 1] = "";
 	size_t n = 0;
 	ssize_t got;
-	AUTO_FD fd = have(argv[0], vg, e) < 0 ? -1 : start_seeing_through(vg, argv, e);
+	struct change c = { vg, argv };
+	AUTO_FD fd = have(argv[0], vg, e) < 0 ? -1 : task_fork(see_through, &c, false, e);
 
 	if (fd < 0)
 		return -1;

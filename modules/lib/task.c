@@ -56,6 +56,46 @@ static _Noreturn void become(const char *program, const char *const *argv, int o
 	_exit(127);
 }
 
+/* What the step has open must end with the step. */
+static _Noreturn void work_apart(void (*work)(void *arg), void *arg, int end)
+{
+	if (dup2(end, 0) < 0)
+		_exit(1);
+	for (int fd = 1; fd < 1024; fd++)
+		close(fd);
+	if (open("/dev/null", O_RDWR) != 1 || dup(1) != 2)
+		_exit(1);
+	work(arg);
+	_exit(0);
+}
+
+int task_fork(void (*work)(void *arg), void *arg, bool listens, struct err *e)
+{
+	int p[2], status = 0, its, ours;
+	pid_t pid;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, "cannot make a pipe");
+	its = p[listens ? 0 : 1];
+	ours = p[listens ? 1 : 0];
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, 0);
+		setsid();
+		pid = fork();
+		if (pid == 0)
+			work_apart(work, arg, its);
+		_exit(pid < 0);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	close(its);
+	if (pid > 0 && status == 0)
+		return ours;
+	close(ours);
+	return err_sys(e, "cannot start a process");
+}
+
 /* Twice forked: its parent is whoever takes orphans. */
 static void detach(const char *program, const char *const *argv, int out, int netns_fd,
 		   int told)

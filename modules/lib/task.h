@@ -15,6 +15,10 @@
  * in the network namespace netns_fd (-1: ours), its output in the file `log`. 0 once
  * it runs; -1 with e. */
 int task_start(const char *const *argv, const char *log, int netns_fd, struct err *e);
+/* Have work(arg) done by a process that nothing of ours will end or wait for either: in a
+ * session of its own, with one end of a pipe at 0 and nothing else open. It reads there if it
+ * `listens`, else it writes. Our end, to be closed by the caller; -1 with e. */
+int task_fork(void (*work)(void *arg), void *arg, bool listens, struct err *e);
 /* The process that has `marker` as one of its arguments; 0: none. Zombies do not
  * count. */
 pid_t task_find(const char *marker);
