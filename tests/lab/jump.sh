@@ -7,6 +7,8 @@
 lab_enter "$0" "$@"
 . "$(dirname "$0")/../lib/disks.sh"
 . "$(dirname "$0")/../lib/bad.sh"
+cp "$DROVER" "$LAB/drover"	# the tree may lie below /root
+DROVER=$LAB/drover
 mount --bind "$HOME" /root	# OpenSSH and libssh look there
 lab_host far 10.66.0.12
 lab_host jump 10.66.0.13

@@ -58,9 +58,21 @@ lab_needs() {
 	done
 }
 
+# A tree that lies where a host has something of its own stays within its reach.
+_lab_keep_tree() {
+	local top=${lab_lib%/tests/lib}
+	case $top in /root/* | /tmp/*) ;; *) return 0 ;; esac
+	if [ ! -d "$1/tree" ]; then
+		mkdir "$1/tree" && mount --bind "$top" "$1/tree" && mount -o remount,bind,ro "$1/tree"
+		return
+	fi
+	mkdir -p "$top" && mount --bind "$1/tree" "$top"
+}
+
 # _lab_inside NAME: becomes the host's init; runs in its new namespaces.
 _lab_inside() {
 	local dir=$LAB/hosts/$1
+	_lab_keep_tree "$dir"
 	hostname "$1"
 	mount -t tmpfs -o mode=755 run /run
 	mkdir -p /run/sshd /run/lock
@@ -68,6 +80,7 @@ _lab_inside() {
 	mount --bind "$dir/root" /root
 	mount --bind "$dir/ssh" /etc/ssh
 	mount -t tmpfs tmp /tmp
+	_lab_keep_tree "$dir"
 	for d in /var/lib/libvirt /etc/libvirt /var/cache/libvirt /var/log; do
 		[ -d "$d" ] || continue
 		mkdir -p "$dir/bind$d"
@@ -124,7 +137,8 @@ lab_host() {
 	ip -n "$name" link set lo up
 	ip -n "$name" addr add "$ip/24" dev eth0
 	ip -n "$name" link set eth0 up
-	export -f _lab_inside _lab_no_kvm lab_libvirtd
+	export lab_lib
+	export -f _lab_inside _lab_keep_tree _lab_no_kvm lab_libvirtd
 	nsenter --net="/run/netns/$name" unshare --mount --pid --uts --fork --kill-child --propagation private \
 		--mount-proc bash -c '_lab_inside "$1"' lab "$name" &
 	echo $! >"$dir/pid"
