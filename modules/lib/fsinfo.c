@@ -239,3 +239,13 @@ void fsinfo_read(const struct blk *b, struct fsinfo *f)
 		if (probes[i](&v, f))
 			return;
 }
+
+bool fsinfo_dirty(struct disk *d, uint64_t start, uint64_t size)
+{
+	struct blk whole = blk_of(d), b;
+	struct fsinfo f = { 0 };
+
+	if (blk_window(&whole, start, size, &b, NULL) == 0)
+		fsinfo_read(&b, &f);
+	return f.dirty;
+}

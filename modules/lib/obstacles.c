@@ -4,7 +4,6 @@
 #include "modules/lib/obstacles.h"
 
 #include "engine/base/mem.h"
-#include "modules/lib/blkio.h"
 #include "modules/lib/guestfs.h"
 #include "modules/lib/parttab.h"
 
@@ -117,17 +116,6 @@ static void find_left_behind(struct ctx *c, const json_t *machine, const json_t 
 				    "not name", jstr(m, "dir", "?"), jstr(m, "fs", "?"));
 }
 
-static bool is_dirty(struct disk *d, const json_t *part)
-{
-	struct blk whole = blk_of(d), b;
-	struct fsinfo f = { 0 };
-
-	if (blk_window(&whole, (uint64_t)jint(part, "start", 0),
-		       (uint64_t)jint(part, "size", 0), &b, NULL) == 0)
-		fsinfo_read(&b, &f);
-	return f.dirty;
-}
-
 /* An image whose journal was not replayed: its machine runs, or died. */
 static void find_dirty(struct ctx *c, const json_t *machine, struct disk *const *disks)
 {
@@ -136,7 +124,8 @@ static void find_dirty(struct ctx *c, const json_t *machine, struct disk *const 
 
 	json_array_foreach(jget(machine, "disks"), i, disk)
 		json_array_foreach(jget(disk, "partitions"), k, part)
-			if (is_dirty(disks[i], part))
+			if (fsinfo_dirty(disks[i], (uint64_t)jint(part, "start", 0),
+					 (uint64_t)jint(part, "size", 0)))
 				ctx_finding(c, "info", "disk.journal", NULL, "disk '%s', "
 					    "partition %d is in use or was not shut down: what "
 					    "is read from it may be a little older than what its "

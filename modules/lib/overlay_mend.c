@@ -168,17 +168,6 @@ static int mend_one(struct ctx *c, const json_t *disk, const json_t *overlay,
 	return -1;
 }
 
-static bool is_dirty(struct disk *d, const json_t *part)
-{
-	struct blk whole = blk_of(d), b;
-	struct fsinfo f = { 0 };
-
-	if (blk_window(&whole, (uint64_t)jint(part, "start", 0),
-		       (uint64_t)jint(part, "size", 0), &b, NULL) == 0)
-		fsinfo_read(&b, &f);
-	return f.dirty;
-}
-
 static int need_tools(struct ctx *c)
 {
 	static const char *const names[] = { "qemu-storage-daemon", "e2fsck" };
@@ -205,7 +194,8 @@ static int mend_disk(struct ctx *c, const json_t *disk, const json_t *overlay, b
 		return ctx_fail_err(c, &e);
 	json_array_foreach(jget(disk, "partitions"), i, part)
 		if (i < PART_MAX && guestfs_is_ext(part))
-			dirty[i] = is_dirty(d, part);
+			dirty[i] = fsinfo_dirty(d, (uint64_t)jint(part, "start", 0),
+						(uint64_t)jint(part, "size", 0));
 	disk_close(&d, NULL);
 	json_array_foreach(jget(disk, "partitions"), i, part)
 		if (i < PART_MAX && dirty[i] &&

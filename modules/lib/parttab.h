@@ -56,5 +56,7 @@ struct fsinfo {
 
 /* Bytes that cannot be read count as unknown content. */
 void fsinfo_read(const struct blk *b, struct fsinfo *f);
+/* Has what lies there a journal to be replayed? No, of what cannot be read. */
+bool fsinfo_dirty(struct disk *d, uint64_t start, uint64_t size);
 
 #endif

@@ -179,6 +179,22 @@ static void parttab_takes_a_file_system_for_no_table(void **state)
 	assert_false(f.blank);
 }
 
+static void fsinfo_knows_a_journal_that_waits(void **state)
+{
+	struct t *t = *state;
+	uint64_t root = 4096 * 512, size = 20480 * 512;
+	static const uint8_t clean[] = { 0x02 }, waits[] = { 0x06 };	/* INCOMPAT_RECOVER */
+
+	make(t, 32, gpt);
+	poke(t, root + 1024 + 56, "\x53\xef", 2);
+	poke(t, root + 1024 + 96, clean, 1);
+	assert_int_equal(look(t, NULL), 0);
+	assert_false(fsinfo_dirty(t->d, root, size));
+	poke(t, root + 1024 + 96, waits, 1);
+	assert_true(fsinfo_dirty(t->d, root, size));
+	assert_false(fsinfo_dirty(t->d, root, 32 * MIB));	/* beyond the disk */
+}
+
 static void fsinfo_knows_swap_lvm_luks_and_blank(void **state)
 {
 	struct t *t = *state;
@@ -230,6 +246,7 @@ int main(void)
 		T(parttab_reads_logical_partitions),
 		T(parttab_ends_a_chain_that_bites_its_tail),
 		T(parttab_takes_a_file_system_for_no_table),
+		T(fsinfo_knows_a_journal_that_waits),
 		T(fsinfo_knows_swap_lvm_luks_and_blank),
 	};
 
