@@ -85,6 +85,7 @@ enum probe_state {
 extern const char *const probe_state_names[];	/* "absent" "partial" "done" "unknown" */
 
 struct ctx;
+struct pipe;		/* engine/base/pipe.h */
 struct module {
 	const char *name;		/* "convert.disks" */
 	const char *summary;		/* one line, imperative */
@@ -135,9 +136,9 @@ const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, step,
 bool ctx_is_preview(const struct ctx *c);
 /* The agent, whose child this call is: what is temporary ends when it does. */
 pid_t ctx_agent(const struct ctx *c);
-/* The stream to the other end of an ON_BOTH apply or mend; -1 in probe and undo. A
- * blocking, bidirectional byte pipe; end of file when the other end is gone. */
-int ctx_stream(const struct ctx *c);
+/* The stream to the other end of an ON_BOTH apply or mend; NULL in probe and undo. It ends
+ * when the other end is gone. */
+struct pipe *ctx_stream(const struct ctx *c);
 /* Bytes a second that this end may send through the stream, and read from the disks of a
  * source, just now; 0: as many as it can. They change while others begin and end. */
 uint64_t ctx_send_rate(const struct ctx *c);

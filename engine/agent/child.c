@@ -5,6 +5,7 @@
 
 #include "engine/agent/ctx.h"
 #include "engine/base/io.h"
+#include "engine/base/pipe.h"
 #include "engine/base/mem.h"
 #include "engine/wire/frame.h"
 
@@ -108,9 +109,12 @@ static void keep_buffers(void)
 
 static _Noreturn void call(const struct child_spec *spec, pid_t parent)
 {
+	struct pipe stream;
 	struct ctx *c = ctx_new(FD_FRAMES, spec->step, spec->input,
-				spec->stream >= 0 ? FD_STREAM : -1);
+				spec->stream >= 0 ? &stream : NULL);
 
+	if (spec->stream >= 0)
+		pipe_of_socket(&stream, FD_STREAM);
 	c->agent = parent;
 	c->pace = spec->pace;
 	if (spec->stream >= 0)

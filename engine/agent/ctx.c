@@ -40,7 +40,6 @@ static struct ctx *ctx_make(int fd, uint32_t step, const json_t *input, const js
 
 	c->fd = fd;
 	c->step = step;
-	c->stream = -1;
 	c->input = input ? json_incref((json_t *)input) : json_object();
 	c->kept = json_is_object(kept) ? json_copy((json_t *)kept) : json_object();
 	c->changes = json_array();
@@ -51,7 +50,8 @@ static struct ctx *ctx_make(int fd, uint32_t step, const json_t *input, const js
 	return c;
 }
 
-struct ctx *ctx_new(int fd, uint32_t step, const json_t *input, int stream)
+struct ctx *ctx_new(int fd, uint32_t step, const json_t *input,
+		    struct pipe *stream)
 {
 	struct ctx *c = ctx_make(fd, step, input, jget(input, "kept"));
 
@@ -139,7 +139,7 @@ pid_t ctx_agent(const struct ctx *c)
 	return c->agent ? c->agent : getppid();
 }
 
-int ctx_stream(const struct ctx *c)
+struct pipe *ctx_stream(const struct ctx *c)
 {
 	return c->stream;
 }

@@ -20,7 +20,7 @@ struct ctx_bytes;		/* undo material, decoded, in ctx.c */
 
 struct ctx {
 	int fd;			/* frames to and from the agent, blocking */
-	int stream;		/* the other end of a two-ended step, or -1 */
+	struct pipe *stream;	/* to the other end of a two-ended step; borrowed, or NULL */
 	const struct child_pace *pace;	/* NULL: no limit */
 	uint32_t step;		/* our number in frames */
 	pid_t agent;		/* our parent as it forked us; 0: whoever that is */
@@ -42,7 +42,8 @@ struct ctx {
 };
 
 /* `input` may be NULL. Never fails. */
-struct ctx *ctx_new(int fd, uint32_t step, const json_t *input, int stream);
+struct ctx *ctx_new(int fd, uint32_t step, const json_t *input,
+		    struct pipe *stream);
 /* For a call that follows on `c` in the same process: the same given, and what was kept
  * meanwhile; nothing said yet. A stop that came stays. */
 struct ctx *ctx_next(const struct ctx *c);

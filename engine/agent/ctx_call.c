@@ -16,6 +16,11 @@ static int no_such(struct ctx *c, const struct module *m, const char *op)
 	return -1;
 }
 
+static bool needs_stream(const struct module *m, const char *op)
+{
+	return m->place == ON_BOTH && (strcmp(op, "apply") == 0 || strcmp(op, "mend") == 0);
+}
+
 static int run_op(struct ctx *c, const struct module *m, const char *op,
 		  const char **state_name)
 {
@@ -31,6 +36,8 @@ static int run_op(struct ctx *c, const struct module *m, const char *op,
 	}
 	if (epoch_claim(c) < 0)
 		return -1;
+	if (needs_stream(m, op) && !c->stream)
+		return ctx_fail(c, "cannot %s '%s': there is no other end", op, m->name);
 	if (strcmp(op, "apply") == 0)
 		return m->apply ? m->apply(c) : no_such(c, m, op);
 	if (strcmp(op, "undo") == 0)

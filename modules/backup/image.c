@@ -276,7 +276,7 @@ static int receive_all(struct ctx *c, const struct spot *p)
 	AUTO_ERR e = { 0 };
 	AUTO_CHUNKS *store = make_place(p, &e);
 	struct keeping k = { .c = c, .at = p, .store = store, .disks = disks };
-	struct stream s = { .fd = ctx_stream(c), .cancelled = on_cancelled, .arg = &k };
+	struct stream s = { .pipe = ctx_stream(c), .cancelled = on_cancelled, .arg = &k };
 	struct stream_receiver r = { .open = on_open, .close = on_close, .arg = &k };
 	int rc = store ? 1 : -1;
 

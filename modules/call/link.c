@@ -7,14 +7,12 @@
  */
 #include "engine/base/clock.h"
 #include "engine/base/io.h"
+#include "engine/base/pipe.h"
 #include "modules/lib/pace.h"
 #include "modules/module.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #define BLOCK (256u << 10)
 
@@ -50,7 +48,7 @@ static void keep_pace(struct ctx *c, struct pace *p, size_t n)
 	pace_spend(p, n);
 }
 
-static int send_all(struct ctx *c, int fd, uint64_t total)
+static int send_all(struct ctx *c, struct pipe *p, uint64_t total)
 {
 	static uint8_t block[BLOCK];
 	uint64_t began = clock_real.mono_ms(clock_real.arg);
@@ -67,16 +65,16 @@ static int send_all(struct ctx *c, int fd, uint64_t total)
 		memcpy(block, &sent, sizeof(sent));	/* no two blocks are equal */
 		sha256_add(h, block, n);
 		keep_pace(c, &pace, n);
-		if (ctx_cancelled(c) || io_write_full(fd, block, n) < 0) {
+		if (ctx_cancelled(c) || pipe_write_full(p, block, n) < 0) {
 			sha256_end(h, sum);
 			return ctx_fail_sys(c, "cannot send to the other end");
 		}
 		sent += n;
 		ctx_progress(c, sent, total, "bytes", "link");
 	}
-	shutdown(fd, SHUT_WR);
+	pipe_end(p);
 	sha256_end(h, sum);
-	if (io_read_full(fd, theirs, sizeof(theirs)) <= 0)
+	if (pipe_read_full(p, theirs, sizeof(theirs)) <= 0)
 		return ctx_fail(c, "cannot hear from the other end: it is gone");
 	if (memcmp(sum, theirs, sizeof(sum)) != 0)
 		return ctx_fail(c, "the other end received something else");
@@ -85,7 +83,7 @@ static int send_all(struct ctx *c, int fd, uint64_t total)
 	return 0;
 }
 
-static int receive_all(struct ctx *c, int fd, uint64_t total)
+static int receive_all(struct ctx *c, struct pipe *p, uint64_t total)
 {
 	static uint8_t block[BLOCK];
 	uint64_t began = clock_real.mono_ms(clock_real.arg), got = 0;
@@ -94,9 +92,7 @@ static int receive_all(struct ctx *c, int fd, uint64_t total)
 	char hex[SHA256_HEX];
 	ssize_t n;
 
-	while ((n = read(fd, block, sizeof(block))) > 0 || (n < 0 && errno == EINTR)) {
-		if (n < 0)
-			continue;
+	while ((n = pipe_read(p, block, sizeof(block))) > 0) {
 		sha256_add(h, block, (size_t)n);
 		got += (uint64_t)n;
 	}
@@ -106,7 +102,7 @@ static int receive_all(struct ctx *c, int fd, uint64_t total)
 				(unsigned long long)got);
 	io_hex(sum, sizeof(sum), hex);
 	tell(c, got, began, hex);
-	if (io_write_full(fd, sum, sizeof(sum)) < 0)
+	if (pipe_write_full(p, sum, sizeof(sum)) < 0)
 		return ctx_fail_sys(c, "cannot answer the other end");
 	return 0;
 }
@@ -121,12 +117,10 @@ static int probe(struct ctx *c, enum probe_state *state)
 static int apply(struct ctx *c)
 {
 	uint64_t total = (uint64_t)jint(ctx_args(c), "bytes", 16 << 20);
-	int fd = ctx_stream(c);
+	struct pipe *p = ctx_stream(c);
 
-	if (fd < 0)
-		return ctx_fail(c, "cannot measure: there is no other end");
-	return strcmp(ctx_role(c), "source") == 0 ? send_all(c, fd, total) :
-						    receive_all(c, fd, total);
+	return strcmp(ctx_role(c), "source") == 0 ? send_all(c, p, total) :
+						    receive_all(c, p, total);
 }
 
 const struct module module_call_link = {

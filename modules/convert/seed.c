@@ -267,7 +267,7 @@ static void say_filled(struct filling *f, const struct stream_stat *st)
  * before it is written. */
 static int fill_disk(struct filling *f, const struct copy_how *h, struct err *e)
 {
-	struct stream s = { .fd = ctx_stream(f->c), .zip = h->zip, .tick = on_tick,
+	struct stream s = { .pipe = ctx_stream(f->c), .zip = h->zip, .tick = on_tick,
 		.cancelled = on_cancelled, .send_rate = on_rate, .arg = f };
 	struct stream_open o = { .disk = f->disk };
 	struct stream_stat st = { 0 };
@@ -324,7 +324,7 @@ static void fall_back(struct filling *f, struct err *e)
 static int send_all(struct ctx *c, const struct copy_how *h)
 {
 	struct filling f = { .c = c };
-	struct stream s = { .fd = ctx_stream(c) };
+	struct stream s = { .pipe = ctx_stream(c) };
 	AUTO_ERR e = { 0 };
 	const char *name;
 	json_t *row;

@@ -226,7 +226,7 @@ static uint32_t failed(struct sending *s, const char *name, struct err *e)
 uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 			struct err *e)
 {
-	struct stream st = { .fd = ctx_stream(s->c), .zip = s->how->zip, .tick = on_tick,
+	struct stream st = { .pipe = ctx_stream(s->c), .zip = s->how->zip, .tick = on_tick,
 		.cancelled = on_cancelled, .send_rate = on_send_rate,
 		.read_rate = on_read_rate, .arg = s };
 	struct stream_open o = { .disk = name, .chunk = chunk_of(s, name) };

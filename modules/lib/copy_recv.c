@@ -334,7 +334,7 @@ int copy_receive(struct ctx *c, const struct copy_how *h)
 {
 	AUTO_JSON *fact = json_object(), *loose = json_object();
 	struct receiving x = { .c = c, .how = h, .fact = fact, .loose = loose };
-	struct stream s = { .fd = ctx_stream(c), .cancelled = on_cancelled, .arg = &x };
+	struct stream s = { .pipe = ctx_stream(c), .cancelled = on_cancelled, .arg = &x };
 	struct stream_receiver r = { .open = on_open, .close = on_close, .arg = &x };
 	AUTO_LAYOUT l = { 0 };
 	AUTO_ERR e = { 0 };

@@ -225,7 +225,7 @@ int copy_send(struct ctx *c, const struct copy_how *h)
 	AUTO_JSON *report = json_object(), *measured = copy_measured(c, h);
 	struct sending s = { .c = c, .how = h, .total = total_size(c), .held = h->held,
 		.report = report, .passes = json_object_get(measured, "passes") };
-	struct stream st = { .fd = ctx_stream(c) };
+	struct stream st = { .pipe = ctx_stream(c) };
 	AUTO_ERR e = { 0 };
 	uint32_t pass;
 

@@ -7,11 +7,8 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,54 +24,37 @@ struct wire {
 
 _Static_assert(sizeof(struct wire) == RECORD_HEAD, "the record's head");
 
-int record_write(int fd, const struct record *r, const void *a, size_t an,
+int record_write(struct pipe *p, const struct record *r, const void *a, size_t an,
 		 const void *b, size_t bn)
 {
 	struct wire w = { r->type, r->flags, 0, htobe32((uint32_t)(an + bn)),
 		htobe64(r->index), htobe32(r->count), htobe32(r->plain) };
-	struct iovec iov[3] = { { &w, sizeof(w) }, { (void *)a, an }, { (void *)b, bn } };
-	size_t left = sizeof(w) + an + bn;
+	struct iovec v[3] = { { &w, sizeof(w) }, { (void *)a, an }, { (void *)b, bn } };
 
-	while (left > 0) {
-		ssize_t put = writev(fd, iov, 3);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -1;
-		left -= (size_t)put;
-		for (int i = 0; i < 3; i++) {
-			size_t n = (size_t)put < iov[i].iov_len ? (size_t)put : iov[i].iov_len;
-
-			iov[i].iov_base = (char *)iov[i].iov_base + n;
-			iov[i].iov_len -= n;
-			put -= (ssize_t)n;
-		}
-	}
-	return 0;
+	return pipe_writev_full(p, v, 3);
 }
 
-int record_read(int fd, struct record *r)
+int record_read(struct pipe *p, struct record *r)
 {
 	struct wire w;
-	ssize_t n = io_read_full(fd, &w, sizeof(w));
+	int n = pipe_read_full(p, &w, sizeof(w));
 
 	if (n <= 0)
-		return (int)n;
+		return n;
 	*r = (struct record){ w.type, w.flags, be32toh(w.length), be64toh(w.index),
 		be32toh(w.count), be32toh(w.plain) };
 	return 1;
 }
 
-int record_write_json(int fd, enum record_type type, const json_t *j)
+int record_write_json(struct pipe *p, enum record_type type, const json_t *j)
 {
 	AUTO_FREE char *text = json_canonical(j);
 	struct record r = { .type = (uint8_t)type };
 
-	return record_write(fd, &r, text, strlen(text), NULL, 0);
+	return record_write(p, &r, text, strlen(text), NULL, 0);
 }
 
-json_t *record_read_json(int fd, const struct record *r, struct err *e)
+json_t *record_read_json(struct pipe *p, const struct record *r, struct err *e)
 {
 	AUTO_FREE char *text = NULL;
 
@@ -83,16 +63,16 @@ json_t *record_read_json(int fd, const struct record *r, struct err *e)
 		return NULL;
 	}
 	text = mem_alloc(r->length + 1);
-	if (r->length && io_read_full(fd, text, r->length) <= 0) {
+	if (r->length && pipe_read_full(p, text, r->length) <= 0) {
 		err_set(e, ERR_STEP, "the stream ended in the middle of a record");
 		return NULL;
 	}
 	return json_parse(text, r->length, e);
 }
 
-int record_failure(int fd, const struct record *r, struct err *e)
+int record_failure(struct pipe *p, const struct record *r, struct err *e)
 {
-	AUTO_JSON *j = record_read_json(fd, r, e);
+	AUTO_JSON *j = record_read_json(p, r, e);
 
 	if (!j)
 		return -1;
@@ -102,7 +82,7 @@ int record_failure(int fd, const struct record *r, struct err *e)
 	return -1;
 }
 
-void record_fail(int fd, const struct err *e)
+void record_fail(struct pipe *p, const struct err *e)
 {
 	const char *text = e->what ? e->what : "stopped";
 	AUTO_JSON *j = json_object();
@@ -110,26 +90,26 @@ void record_fail(int fd, const struct err *e)
 	jset(j, "text", jtext(text, strlen(text)));
 	if (e->hint)
 		jset(j, "hint", jtext(e->hint, strlen(e->hint)));
-	record_write_json(fd, REC_FAIL, j);
+	record_write_json(p, REC_FAIL, j);
 }
 
 void stream_fail(const struct stream *s, const struct err *e)
 {
 	signal(SIGPIPE, SIG_IGN);
-	record_fail(s->fd, e);
-	record_linger(s->fd);
+	record_fail(s->pipe, e);
+	record_linger(s->pipe);
 }
 
-void record_linger(int fd)
+void record_linger(struct pipe *p)
 {
 	uint64_t until = record_now_ns() + LINGER_NS;
 	char junk[65536];
 
-	shutdown(fd, SHUT_WR);	/* also lets go of whoever waits in writing */
+	pipe_end(p);	/* also lets go of whoever waits in writing */
 	while (record_now_ns() < until) {
-		int n = record_wait(fd);
+		int n = record_wait(p);
 
-		if (n < 0 || (n > 0 && read(fd, junk, sizeof(junk)) <= 0))
+		if (n < 0 || (n > 0 && pipe_read(p, junk, sizeof(junk)) <= 0))
 			return;
 	}
 }
@@ -147,19 +127,12 @@ int stream_bye(const struct stream *s, struct err *e)
 {
 	struct record r = { .type = REC_BYE };
 
-	return record_write(s->fd, &r, NULL, 0, NULL, 0) < 0 ? record_broke(e) : 0;
+	return record_write(s->pipe, &r, NULL, 0, NULL, 0) < 0 ? record_broke(e) : 0;
 }
 
-int record_wait(int fd)
+int record_wait(struct pipe *p)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int n = poll(&p, 1, TICK_MS);
-
-	if (n < 0)
-		return errno == EINTR ? 0 : -1;
-	if (n == 0)
-		return 0;
-	return p.revents & (POLLIN | POLLHUP) ? 1 : -1;
+	return pipe_wait(p, TICK_MS);
 }
 
 unsigned record_threads(void)

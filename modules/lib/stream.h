@@ -32,6 +32,7 @@
 #include "engine/base/err.h"
 #include "engine/base/io.h"
 #include "engine/base/json.h"
+#include "engine/base/pipe.h"
 #include "modules/lib/disk.h"
 #include "modules/lib/map.h"
 #include "modules/lib/track.h"
@@ -61,7 +62,7 @@ struct stream_stat {
 };
 
 struct stream {
-	int fd;			/* blocking, both ways; not closed */
+	struct pipe *pipe;	/* to the other end; borrowed */
 	enum stream_zip zip;
 	/* Called by the caller's own thread some times a second. */
 	void (*tick)(void *arg, const struct stream_stat *st);

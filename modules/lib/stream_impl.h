@@ -29,22 +29,22 @@ struct record {
 };
 
 /* -1 with errno; EPIPE when the other end is gone. */
-int record_write(int fd, const struct record *r, const void *a, size_t an,
+int record_write(struct pipe *p, const struct record *r, const void *a, size_t an,
 		 const void *b, size_t bn);
 /* 1, 0 at end of file, -1 with errno. */
-int record_read(int fd, struct record *r);
+int record_read(struct pipe *p, struct record *r);
 /* A JSON payload: written with type; read with a bound. */
-int record_write_json(int fd, enum record_type type, const json_t *j);
-json_t *record_read_json(int fd, const struct record *r, struct err *e);
+int record_write_json(struct pipe *p, enum record_type type, const json_t *j);
+json_t *record_read_json(struct pipe *p, const struct record *r, struct err *e);
 /* Read a FAIL's payload into e; ERR_STOPPED: the cause lies at the other end, which
  * tells it itself. Always -1. */
-int record_failure(int fd, const struct record *r, struct err *e);
+int record_failure(struct pipe *p, const struct record *r, struct err *e);
 /* 1: readable, 0: TICK_MS went by, -1: hang-up without data, or error. */
-int record_wait(int fd);
-void record_fail(int fd, const struct err *e);
+int record_wait(struct pipe *p);
+void record_fail(struct pipe *p, const struct err *e);
 /* After the last record: end our side, drop what still comes, for 2 s at most, so
  * that a close does not overtake what was written. */
-void record_linger(int fd);
+void record_linger(struct pipe *p);
 /* The pipe broke: the other end, or what lies between, knows why. Always -1. */
 int record_broke(struct err *e);
 unsigned record_threads(void);

@@ -28,7 +28,7 @@ static int answer_want(struct receiver *x, const struct record *r, struct err *e
 		if (!x->k->have(x->k, r->index + i, d + (size_t)i * SHA256_LEN))
 			memset(d + (size_t)i * SHA256_LEN, 0, SHA256_LEN);
 	pthread_mutex_lock(&x->writing);
-	rc = record_write(x->s->fd, &have, d, (size_t)r->count * SHA256_LEN, NULL, 0);
+	rc = record_write(x->s->pipe, &have, d, (size_t)r->count * SHA256_LEN, NULL, 0);
 	pthread_mutex_unlock(&x->writing);
 	return rc < 0 ? record_broke(e) : 0;
 }
@@ -69,8 +69,8 @@ static int queue_job(struct receiver *x, const struct record *r, struct err *e)
 	j->r = *r;
 	if (r->type == REC_DATA) {
 		j->payload = disk_buffer(r->length - SHA256_LEN);
-		if (io_read_full(x->s->fd, j->digest, SHA256_LEN) <= 0 ||
-		    io_read_full(x->s->fd, j->payload, r->length - SHA256_LEN) <= 0) {
+		if (pipe_read_full(x->s->pipe, j->digest, SHA256_LEN) <= 0 ||
+		    pipe_read_full(x->s->pipe, j->payload, r->length - SHA256_LEN) <= 0) {
 			receiver_job_free(j);
 			return record_broke(e);
 		}
@@ -86,7 +86,7 @@ static int queue_job(struct receiver *x, const struct record *r, struct err *e)
 /* All is there: write it, sync it, compare the roots, say so. */
 static int on_done(struct receiver *x, const struct record *r, struct err *e)
 {
-	AUTO_JSON *j = record_read_json(x->s->fd, r, e);
+	AUTO_JSON *j = record_read_json(x->s->pipe, r, e);
 	char hex[SHA256_HEX];
 	bool failed;
 
@@ -112,7 +112,7 @@ static int on_record(struct receiver *x, struct err *e)
 {
 	struct record r;
 
-	if (record_read(x->s->fd, &r) <= 0)
+	if (record_read(x->s->pipe, &r) <= 0)
 		return record_broke(e);
 	switch (r.type) {
 	case REC_WANT:
@@ -123,7 +123,7 @@ static int on_record(struct receiver *x, struct err *e)
 	case REC_DONE:
 		return on_done(x, &r, e);
 	case REC_FAIL:
-		return record_failure(x->s->fd, &r, e);
+		return record_failure(x->s->pipe, &r, e);
 	default:
 		return err_set(e, ERR_STEP, "the other end sent a record of unknown kind %u",
 			       r.type);
@@ -134,7 +134,7 @@ static int listen_to(struct receiver *x, struct err *e)
 {
 	for (;;) {
 		struct stream_stat st;
-		int n = record_wait(x->s->fd), rc = 0;
+		int n = record_wait(x->s->pipe), rc = 0;
 		bool failed;
 
 		pthread_mutex_lock(&x->lock);
@@ -209,7 +209,7 @@ static int answer_open(struct receiver *x, struct err *e)
 	jset_int(j, "pass", x->k->pass);
 	jset_bool(j, "same", x->k->same);
 	x->st.pass = x->k->pass;
-	return record_write_json(x->s->fd, REC_READY, j) < 0 ?
+	return record_write_json(x->s->pipe, REC_READY, j) < 0 ?
 		record_broke(e) : 0;
 }
 
@@ -238,7 +238,7 @@ static int send_root(struct receiver *x, struct err *e)
 
 	io_hex(x->st.root, SHA256_LEN, hex);
 	jset_str(j, "root", hex);
-	return record_write_json(x->s->fd, REC_DONE, j) < 0 ?
+	return record_write_json(x->s->pipe, REC_DONE, j) < 0 ?
 		record_broke(e) : 0;
 }
 
@@ -269,13 +269,13 @@ static int next_offer(const struct stream *s, struct record *r, struct err *e)
 {
 	int n;
 
-	while ((n = record_wait(s->fd)) == 0)
+	while ((n = record_wait(s->pipe)) == 0)
 		if (s->cancelled && s->cancelled(s->arg))
 			return err_set(e, ERR_STOPPED, "stopped");
-	if (n < 0 || record_read(s->fd, r) <= 0)
+	if (n < 0 || record_read(s->pipe, r) <= 0)
 		return record_broke(e);
 	if (r->type == REC_FAIL)
-		return record_failure(s->fd, r, e);
+		return record_failure(s->pipe, r, e);
 	if (r->type != REC_OPEN && r->type != REC_BYE)
 		return err_set(e, ERR_STEP, "the other end sent a record of unknown kind %u",
 			       r->type);
@@ -297,7 +297,7 @@ int stream_recv(const struct stream *s, const struct stream_receiver *r, struct 
 	pthread_mutex_init(&x.lock, NULL);
 	pthread_cond_init(&x.cond, NULL);
 	x.last = &x.first;
-	hello = record_read_json(s->fd, &rec, e);
+	hello = record_read_json(s->pipe, &rec, e);
 	rc = hello ? one_pass(&x, r, hello, e) : -1;
 	if (rc < 0)
 		stream_fail(s, e);

@@ -41,7 +41,7 @@ int sender_record(struct sender *x, const struct record *r, const void *a, size_
 	int rc;
 
 	pthread_mutex_lock(&x->writing);
-	rc = record_write(x->s->fd, r, a, an, b, bn);
+	rc = record_write(x->s->pipe, r, a, an, b, bn);
 	pthread_mutex_unlock(&x->writing);
 	if (rc < 0) {
 		pthread_mutex_lock(&x->lock);
@@ -80,7 +80,7 @@ static int on_have(struct sender *x, const struct record *r, struct err *e)
 		return err_set(e, ERR_STEP, "the other end sent digests that were not "
 			       "asked for");
 	/* Nobody looks at this slot: it was last used BATCHES batches ago. */
-	if (io_read_full(x->s->fd, x->have[b % BATCHES], r->length) <= 0)
+	if (pipe_read_full(x->s->pipe, x->have[b % BATCHES], r->length) <= 0)
 		return record_broke(e);
 	pthread_mutex_lock(&x->lock);
 	x->have_loaded++;
@@ -91,7 +91,7 @@ static int on_have(struct sender *x, const struct record *r, struct err *e)
 
 static int on_done(struct sender *x, const struct record *r, struct err *e)
 {
-	AUTO_JSON *j = record_read_json(x->s->fd, r, e);
+	AUTO_JSON *j = record_read_json(x->s->pipe, r, e);
 	char hex[SHA256_HEX];
 
 	if (!j)
@@ -107,7 +107,7 @@ static int on_done(struct sender *x, const struct record *r, struct err *e)
 static int on_record(struct sender *x, struct err *e)
 {
 	struct record r;
-	int n = record_read(x->s->fd, &r);
+	int n = record_read(x->s->pipe, &r);
 
 	if (n <= 0)
 		return record_broke(e);
@@ -123,7 +123,7 @@ static int on_record(struct sender *x, struct err *e)
 	case REC_DONE:
 		return on_done(x, &r, e);
 	case REC_FAIL:
-		return record_failure(x->s->fd, &r, e);
+		return record_failure(x->s->pipe, &r, e);
 	default:
 		return err_set(e, ERR_STEP, "the other end sent a record of unknown kind %u",
 			       r.type);
@@ -144,7 +144,7 @@ static void tick(struct sender *x)
 static int listen_to(struct sender *x, struct err *e)
 {
 	for (;;) {
-		int n = record_wait(x->s->fd), rc = 0;
+		int n = record_wait(x->s->pipe), rc = 0;
 		bool failed;
 
 		tick(x);
@@ -178,17 +178,17 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 		io_hex(o->changes->base, SHA256_LEN, base);
 		jset_str(j, "base", base);
 	}
-	if (record_write_json(x->s->fd, REC_OPEN, j) < 0)
+	if (record_write_json(x->s->pipe, REC_OPEN, j) < 0)
 		return record_broke(e);
-	while ((n = record_wait(x->s->fd)) == 0)
+	while ((n = record_wait(x->s->pipe)) == 0)
 		if (x->s->cancelled && x->s->cancelled(x->s->arg))
 			return err_set(e, ERR_STOPPED, "stopped");
-	n = record_read(x->s->fd, &r);
+	n = record_read(x->s->pipe, &r);
 	if (n <= 0)
 		return record_broke(e);
 	if (r.type == REC_FAIL)
-		return record_failure(x->s->fd, &r, e);
-	if (r.type != REC_READY || !(answer = record_read_json(x->s->fd, &r, e)))
+		return record_failure(x->s->pipe, &r, e);
+	if (r.type != REC_READY || !(answer = record_read_json(x->s->pipe, &r, e)))
 		return err_set(e, ERR_STEP, "the other end did not say that it is ready");
 	x->credit = (uint64_t)jint(answer, "window", 0);
 	x->known = jbool(answer, "known", false);
@@ -218,10 +218,10 @@ static void give_up(struct sender *x, struct err *e)
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += FAIL_WAIT_S;
 	if (!cut && pthread_mutex_clocklock(&x->writing, CLOCK_MONOTONIC, &until) == 0) {
-		record_fail(x->s->fd, e);
+		record_fail(x->s->pipe, e);
 		pthread_mutex_unlock(&x->writing);
 	}
-	record_linger(x->s->fd);
+	record_linger(x->s->pipe);
 }
 
 static int run_workers(struct sender *x, struct err *e)
@@ -257,7 +257,6 @@ int stream_send(const struct stream *s, struct disk *d, const struct stream_open
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
-	io_widen(s->fd);
 	x.chunks = (d->size + o->chunk - 1) / o->chunk;
 	tree_zero_digest(o->chunk, x.zero[0]);
 	tree_zero_digest((size_t)(d->size % o->chunk), x.zero[1]);

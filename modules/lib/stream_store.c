@@ -91,7 +91,7 @@ static void finished(struct receiver *x, const struct job *j)
 	pthread_mutex_unlock(&x->lock);
 	pthread_mutex_lock(&x->writing);
 	/* A broken pipe is noticed where it is read. */
-	record_write(x->s->fd, &credit, NULL, 0, NULL, 0);
+	record_write(x->s->pipe, &credit, NULL, 0, NULL, 0);
 	pthread_mutex_unlock(&x->writing);
 }
 

@@ -262,7 +262,7 @@ static void chunks_of_an_odd_size_are_refused(void **s)
 	struct rig *r = *s;
 
 	json_object_set_new(r->args, "chunk", json_integer(100000));
-	cv_assert_error(cv_at(r, "target", "convert.disks", "apply"), "cannot copy in chunks of 100000 "
+	cv_assert_error(cv_both(r, "convert.disks", NULL), "cannot copy in chunks of 100000 "
 		     "bytes: it is no multiple of 4096 that is allowed", "from 64KiB to 4MiB");
 }
 

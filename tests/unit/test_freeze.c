@@ -255,7 +255,7 @@ static void freeze_ends_at_its_deadline_and_says_so(void **state)
 	jset_int(jget(w->input, "args"), "hold", 600000);
 	r = call(w, "apply");
 	assert_true(jbool(r, "ok", false));
-	c = ctx_new(-1, 1, w->input, -1);
+	c = ctx_new(-1, 1, w->input, NULL);
 	freeze_attach(c, &f);
 	assert_non_null(f);
 	assert_int_equal(freeze_extend(c, f, 200), 0);	/* from now: it counts while we look */
@@ -295,7 +295,7 @@ static _Noreturn void first_process(struct world *w)
 	struct ctx *c;
 	AUTO_JSON *r = call(w, "apply");
 
-	c = ctx_new(-1, 1, w->input, -1);
+	c = ctx_new(-1, 1, w->input, NULL);
 	if (getpid() != 1 || !jbool(r, "ok", false))
 		_exit(3);
 	freeze_attach(c, &f);
@@ -567,7 +567,7 @@ static void nothing_is_frozen_for_an_agent_that_is_dead(void **state)
 
 	if (!can_run)
 		skip();
-	c = ctx_new(-1, 1, w->input, -1);
+	c = ctx_new(-1, 1, w->input, NULL);
 	c->agent = 1;		/* not our parent: that one has died */
 	assert_int_equal(freeze_begin(c, ctx_fact(c, "machine"), 60000, &f), -1);
 	assert_string_equal(c->text, "cannot freeze: the agent is gone");

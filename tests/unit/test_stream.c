@@ -243,9 +243,11 @@ hang_up:
 static void *send_end(void *arg)
 {
 	struct rig *r = arg;
-	struct stream s = { .fd = r->send_fd, .zip = r->zip, .read_rate = r->read_rate };
+	struct pipe p;
+	struct stream s = { .pipe = &p, .zip = r->zip, .read_rate = r->read_rate };
 	struct stream_open o = { .disk = "root", .chunk = CHUNK };
 
+	pipe_of_socket(&p, r->send_fd);
 	r->send_rc = stream_send(&s, &r->ram.d, &o, &r->st, &r->send_err);
 	if (r->send_rc == 0)
 		r->send_rc = stream_bye(&s, &r->send_err);
@@ -270,7 +272,10 @@ static void run(struct rig *r)
 	r->pot.data = r->pot.zero = 0;
 	assert_int_equal(pthread_create(&t[0], NULL, proxy, r), 0);
 	assert_int_equal(pthread_create(&t[1], NULL, send_end, r), 0);
-	struct stream s = { .fd = r->recv_fd };
+	struct pipe p;
+	struct stream s = { .pipe = &p };
+
+	pipe_of_socket(&p, r->recv_fd);
 	while ((r->recv_rc = stream_recv(&s, &how, &r->recv_err)) == 1)
 		;
 	close(r->recv_fd);
@@ -511,20 +516,23 @@ static void assert_refused(struct rig *r, const struct bad_record *b)
 	json_t *open = json_pack("{s:s,s:I,s:i}", "disk", "root", "size", (json_int_t)SIZE,
 				 "chunk", CHUNK);
 	AUTO_ERR e = { 0 };
+	struct pipe p[2];
 	int fd[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
-	assert_int_equal(record_write_json(fd[0], REC_OPEN, open), 0);
+	pipe_of_socket(&p[0], fd[0]);
+	pipe_of_socket(&p[1], fd[1]);
+	assert_int_equal(record_write_json(&p[0], REC_OPEN, open), 0);
 	{
 		AUTO_FREE char *junk = mem_alloc(65536);
 		struct record rec = b->r;
 
 		/* The head as it is, and enough bytes behind it. */
-		assert_int_equal(record_write(fd[0], &rec, junk,
+		assert_int_equal(record_write(&p[0], &rec, junk,
 					      rec.length < 65536 ? rec.length : 65536, NULL, 0), 0);
 	}
 	shutdown(fd[0], SHUT_WR);
-	struct stream s = { .fd = fd[1] };
+	struct stream s = { .pipe = &p[1] };
 	assert_int_equal(stream_recv(&s, &how, &e), -1);
 	assert_string_equal(e.what, b->says);
 	json_decref(open);
