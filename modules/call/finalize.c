@@ -9,6 +9,7 @@
 #include "modules/lib/disk.h"
 #include "modules/lib/imgkind.h"
 #include "modules/lib/layout.h"
+#include "modules/lib/proof.h"
 #include "modules/lib/qmp.h"
 #include "modules/lib/serve.h"
 #include "modules/lib/vm.h"
@@ -209,6 +210,8 @@ static int drop_files(struct ctx *c, const json_t *def)
 		int begun = layout_of_begun(ctx_machine(c), jstr(disk, "name", ""), &d, &e);
 
 		if (begun < 0)
+			return ctx_fail_err(c, &e);
+		if (begun && proof_mark_drop(&d, &e) < 0)
 			return ctx_fail_err(c, &e);
 		if (begun && ((unlink(d.map) < 0 && errno != ENOENT) ||
 			      (unlink(d.record) < 0 && errno != ENOENT)))

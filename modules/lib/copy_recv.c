@@ -2,6 +2,7 @@
  * copy_recv - passes of a machine's disks: the target's end.
  */
 #include "modules/lib/copy.h"
+#include "modules/lib/proof.h"
 
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
@@ -428,7 +429,7 @@ static int remove_disk(struct ctx *c, const char *name, struct err *e)
 
 	if (begun <= 0)
 		return begun;
-	if (base_remove(c, name, &at, written(&at), e) < 0)
+	if (base_remove(c, name, &at, written(&at), e) < 0 || proof_mark_drop(&at, e) < 0)
 		return -1;
 	if (unlink(at.map) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return err_sys(e, "cannot remove '%s'", at.map);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define RECORD ".place"
+#define READBACK ".readback"
 #define MARKER ".drover"
 #define MARKER_NEW ".drover.new"	/* of a claim that was cut off: as good as nothing */
 
@@ -235,7 +236,8 @@ static int look_up(const json_t *machine, const char *disk, bool begun,
 	d->said = what_is_said(machine, row);
 	d->map = mem_printf("%s/%s.map", l.dir, disk);
 	d->overlay = mem_printf("%s/%s.qcow2", l.dir, disk);
-	d->record = mem_printf("%s/%s%s", l.dir, disk, RECORD);
+	d->record = mem_printf("%s/%s" RECORD, l.dir, disk);
+	d->readback = mem_printf("%s/%s" READBACK, l.dir, disk);
 	rc = by_record(d, e);
 	if (rc == 0 && (!begun || access(d->map, F_OK) == 0))
 		rc = by_plan(machine, &l, disk, row, d, e) < 0 ? -1 : 1;
@@ -258,8 +260,8 @@ int layout_of_begun(const json_t *machine, const char *disk,
 
 void layout_disk_free(struct layout_disk *d)
 {
-	char **const owned[] = { &d->base, &d->map, &d->overlay, &d->record, &d->vg,
-				 &d->volume, &d->pool, &d->boot, &d->device };
+	char **const owned[] = { &d->base, &d->map, &d->overlay, &d->record, &d->readback,
+				 &d->vg, &d->volume, &d->pool, &d->boot, &d->device };
 
 	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
 		mem_free_ptr(owned[i]);
@@ -373,11 +375,11 @@ int layout_claim(const struct layout *l, const json_t *machine,
 	return 0;
 }
 
-/* Cut off before it had its name: of a marker, a record, a map. */
+/* Cut off before it had its name: of a marker, a record, a map, a mark. */
 static bool is_half(const char *name)
 {
 	return strcmp(name, MARKER_NEW) == 0 || ends_in(name, RECORD ".new") ||
-		ends_in(name, ".map" MAP_HALF);
+		ends_in(name, ".map" MAP_HALF) || ends_in(name, READBACK ".new");
 }
 
 /* Nothing is left but the marker, and what has no name yet: that goes first. */

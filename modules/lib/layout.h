@@ -6,6 +6,7 @@
  *     <disk>.base.raw|qcow2            the copied passes; nothing else writes here
  *     <disk>.map                       digests of its chunks (map.h)
  *     <disk>.place                     where its base is, and what the plan said then
+ *     <disk>.readback                  how far a read-back came that was cut off
  *     <disk>.qcow2                     the overlay that the target will serve from
  *
  * A row of target.disks may put the base elsewhere, map and overlay stay:
@@ -44,6 +45,7 @@ struct layout_disk {
 	char *map;
 	char *overlay;
 	char *record;		/* <disk>.place */
+	char *readback;		/* <disk>.readback */
 	char *vg, *volume;	/* AT_VOLUME: group and name; else NULL */
 	char *device;		/* AT_DEVICE, recorded: which one (disk_device()), or NULL */
 	char *pool;		/* the libvirt pool that it came from, or NULL */

@@ -29,9 +29,7 @@ struct proving_disk {
 
 /* ---- which copy it is ------------------------------------------------------------- */
 
-/* Which copy it is, and what its generation was: random, so no part of the record that
- * is compared. NULL: nobody knows that generation. Owned. */
-static char *copy_name(struct map *m, uint32_t generation)
+char *proof_copy_name(struct map *m, uint32_t generation)
 {
 	char birth[2 * MAP_BIRTH + 1];
 	struct map_born b;
@@ -45,7 +43,7 @@ static char *copy_name(struct map *m, uint32_t generation)
 
 bool proof_same_copy(const json_t *said, struct map *m)
 {
-	AUTO_FREE char *is = copy_name(m, (uint32_t)jint(said, "generation", 0));
+	AUTO_FREE char *is = proof_copy_name(m, (uint32_t)jint(said, "generation", 0));
 
 	return is && strcmp(jstr(said, "copy", ""), is) == 0;
 }
@@ -90,7 +88,7 @@ static json_t *told(const struct proving_disk *p)
 /* What differs from run to run. */
 static json_t *told_loosely(const struct proving_disk *p)
 {
-	AUTO_FREE char *copy = copy_name(p->x.m, p->s.generation);
+	AUTO_FREE char *copy = proof_copy_name(p->x.m, p->s.generation);
 	json_t *o = json_object();
 	char at[21];
 
@@ -137,7 +135,8 @@ static int read_back(struct ctx *c, struct proving_disk *p, struct proven *out, 
 	if (proof_read(c, &p->x, e) < 0)
 		return -1;
 	if (p->x.bads > 0)
-		return proof_damaged(c, p->how, &p->x, p->at.map, e);
+		return proof_mark_drop(&p->at, e) < 0 ? -1 :
+			proof_damaged(c, p->how, &p->x, p->at.map, e);
 	text_size(p->x.read, size);
 	text_size(p->x.mended, again);
 	ctx_log(c, "%s: %s read back and equal, digest %.12s", p->x.name, size, p->hex);
@@ -164,7 +163,7 @@ static int prove_disk(struct ctx *c, const char *name, const json_t *before,
 	if (!d)
 		return -1;
 	map_state(m, &p->s);
-	p->x = (struct proving){ .d = d, .m = m, .name = name,
+	p->x = (struct proving){ .d = d, .m = m, .name = name, .at = &p->at, .proof = p->how->out,
 		.rate = (uint64_t)jint(ctx_args(c), "rate", 0),
 		.proven = proof_same_copy(before, m) ? (uint32_t)jint(before, "generation", 0) : 0 };
 	rc = may_prove(p, e);
@@ -205,6 +204,23 @@ static void stand_back(void)
 	syscall(SYS_ioprio_set, 1 /* this process */, 0, 3 << 13 /* when nobody else wants to */);
 }
 
+/* All is told: whoever asks again has it read again. */
+static int forget_marks(struct ctx *c)
+{
+	const char *name;
+	json_t *spec;
+
+	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec) {
+		AUTO_LAYOUT_DISK at = { 0 };
+		AUTO_ERR e = { 0 };
+
+		if (layout_copies(spec) && (layout_of_disk(ctx_machine(c), name, &at, &e) < 0 ||
+					    proof_mark_drop(&at, &e) < 0))
+			return ctx_fail_err(c, &e);
+	}
+	return 0;
+}
+
 int proof_run(struct ctx *c, const struct proof_how *h)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
@@ -232,10 +248,29 @@ int proof_run(struct ctx *c, const struct proof_how *h)
 	}
 	if (err_is(&first))
 		return h->serving ? ctx_fail_err(c, &first) : ctx_fail_damaged(c, &first);
+	if (forget_marks(c) < 0)
+		return -1;
 	if (h->evidence)
 		leave_evidence(c, out);
 	ctx_set_fact(c, h->out, json_incref(out), json_incref(loose));
 	return 0;
+}
+
+/* What one that was cut off left to be read. */
+static uint64_t rest(const struct copy_there *t, const struct proof_mark *mark)
+{
+	uint64_t behind = mark->next * t->chunk;
+
+	return behind < t->size ? t->size - behind : 0;
+}
+
+static void say_rest(struct ctx *c, const char *name, const struct copy_there *t,
+		     const struct proof_mark *mark)
+{
+	char size[24];
+
+	text_size(t->size - rest(t, mark), size);
+	ctx_change(c, '+', "%s read back further: its first %s are proven already", name, size);
 }
 
 /* Is what was proven still what the map says? 1, 0; -1 with e. */
@@ -243,6 +278,7 @@ static int still_holds(struct ctx *c, const struct proof_how *h, const char *nam
 		       const json_t *was, const json_t *before, struct err *e)
 {
 	AUTO_LAYOUT_DISK at = { 0 };
+	struct proof_mark mark = { 0 };
 	AUTO_MAP *m = NULL;
 	struct copy_there t;
 	bool holds;
@@ -253,17 +289,21 @@ static int still_holds(struct ctx *c, const struct proof_how *h, const char *nam
 	holds = was && m && t.state.complete && proof_same_copy(was, m) &&
 		(uint32_t)jint(was, "generation", 0) == t.state.generation;
 	before = before && m && proof_same_copy(before, m) ? before : NULL;
+	if (!holds && m && t.state.complete)
+		proof_mark_find(&at, m, h->out, (uint32_t)jint(before, "generation", 0), &mark);
 	if (holds)
 		ctx_change(c, '=', "%s proven, digest %.12s", name, jstr(was, "digest", ""));
 	else if (!t.map)
 		copy_say_later(c, name, "read back whole");
+	else if (mark.next > 0)
+		say_rest(c, name, &t, &mark);
 	else if (before)
 		ctx_change(c, '+', "%s read back what was written since it was proven", name);
 	else
 		ctx_change(c, '+', "%s read back whole from %s%s", name, at.base,
 			   h->serving ? ", beneath the target that serves" : "");
 	if (!holds && !before)
-		ctx_cost(c, t.size, 0, 0, 0);
+		ctx_cost(c, rest(&t, &mark), 0, 0, 0);
 	return holds;
 }
 

@@ -9,6 +9,10 @@
  * A chunk that is not what was sent is dropped from the map where `mend` says so, and the
  * call fails as "damaged": the step that brought it over sends it again (`mend` of
  * modules/module.h), and the proof is asked once more.
+ *
+ * One that is cut off, by whatever, goes on where it was: at most 64 MiB or two seconds of
+ * reading are done twice (proof_mark.c). Once all disks are proven, or one is found damaged,
+ * nothing is remembered: whoever asks anew has it read anew.
  */
 #ifndef DROVER_PROOF_H
 #define DROVER_PROOF_H
@@ -36,5 +40,7 @@ int proof_run(struct ctx *c, const struct proof_how *h);
 /* probe: done when fact `out` holds for what the maps say now; the changes say
  * what would be read. */
 int proof_probe(struct ctx *c, const struct proof_how *h, enum probe_state *state);
+/* The copy goes: nothing is left of a proof that was cut off. -1 with e. */
+int proof_mark_drop(const struct layout_disk *at, struct err *e);
 
 #endif

@@ -5,14 +5,15 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/text.h"
 #include "modules/lib/badsectors.h"
 #include "modules/lib/tree.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define THREADS 2
 #define TICK_US 10000
 #define NAP_US 100000		/* so soon a stop is noticed */
 
@@ -21,6 +22,7 @@ static void note(struct proving *x, const struct damage *d)
 	pthread_mutex_lock(&x->lock);
 	x->bad = mem_grow(x->bad, x->bads, &x->bad_cap, sizeof(*x->bad));
 	x->bad[x->bads++] = *d;
+	x->first_bad = d->index < x->first_bad ? d->index : x->first_bad;
 	x->stop = x->stop || x->bads >= DAMAGE_MAX;
 	pthread_mutex_unlock(&x->lock);
 }
@@ -95,21 +97,27 @@ static int prove_chunk(struct proving *x, uint64_t index, void *buf, struct err 
 	return 0;
 }
 
+/* One of those that read. */
+struct reader { struct proving *x; unsigned i; };
+
 static void *work(void *arg)
 {
-	struct proving *x = arg;
+	const struct reader *r = arg;
+	struct proving *x = r->x;
 	AUTO_FREE void *buf = disk_buffer(map_id(x->m)->chunk);
 	AUTO_ERR e = { 0 };
 
 	pthread_mutex_lock(&x->lock);
 	while (!x->stop && x->next < map_chunks(x->m)) {
-		uint64_t index = x->next++;
+		uint64_t index = x->taken[r->i] = x->next++;
 		int rc;
 
 		pthread_mutex_unlock(&x->lock);
 		rc = prove_chunk(x, index, buf, &e);
 		pthread_mutex_lock(&x->lock);
 		x->done += map_chunk_len(x->m, index);
+		if (rc == 0)	/* else it is never behind us */
+			x->taken[r->i] = UINT64_MAX;
 		if (rc < 0 && !x->stop)
 			err_move(&x->err, &e);
 		x->stop = x->stop || rc < 0;
@@ -126,32 +134,89 @@ static int by_index(const void *a, const void *b)
 	return p->index < q->index ? -1 : p->index > q->index;
 }
 
-int proof_read(struct ctx *c, struct proving *x, struct err *e)
+/* All before it was read and is right. With the lock held. */
+static struct proof_mark so_far(const struct proving *x)
 {
-	pthread_t t[THREADS];
-	unsigned working = THREADS;
+	struct proof_mark k = { x->next, x->read, x->mended, x->mark.since };
 
-	pthread_mutex_init(&x->lock, NULL);
-	tree_zero_digest(map_id(x->m)->chunk, x->zero);
-	x->working = THREADS;
-	for (int i = 0; i < THREADS; i++)
-		if (pthread_create(&t[i], NULL, work, x) != 0)
-			abort();	/* no thread is like no memory */
+	for (unsigned i = 0; i < PROOF_THREADS; i++)
+		k.next = x->taken[i] < k.next ? x->taken[i] : k.next;
+	k.next = x->first_bad < k.next ? x->first_bad : k.next;
+	return k;
+}
+
+static void put_mark(struct ctx *c, struct proving *x, const struct proof_mark *now)
+{
+	if (proof_mark_put(x, now) < 0)
+		ctx_log(c, "%s: how far it was read back cannot be noted (%s): one that is cut off "
+			"starts over", x->name, strerror(errno));
+}
+
+/* Until all have ended. */
+static void look_on(struct ctx *c, struct proving *x)
+{
+	unsigned working = PROOF_THREADS;
+
 	while (working > 0) {
+		struct proof_mark now;
+		bool cut_off;
 		uint64_t done;
 
-		usleep(working < THREADS ? TICK_US / 10 : TICK_US);
+		usleep(working < PROOF_THREADS ? TICK_US / 10 : TICK_US);
 		pthread_mutex_lock(&x->lock);
 		working = x->working;
 		done = x->done;
+		now = so_far(x);
 		if (ctx_cancelled(c) && !err_is(&x->err)) {
 			x->stop = true;
 			err_set(&x->err, ERR_STOPPED, "stopped");
 		}
+		cut_off = working == 0 && err_is(&x->err);
 		pthread_mutex_unlock(&x->lock);
+		if (cut_off || proof_mark_due(x, &now))
+			put_mark(c, x, &now);
 		ctx_progress(c, done, map_id(x->m)->size, "bytes", x->name);
 	}
-	for (int i = 0; i < THREADS; i++)
+}
+
+static void go_on(struct ctx *c, struct proving *x)
+{
+	char size[24], at[21];
+
+	proof_mark_begin(x);
+	x->next = x->mark.next;
+	x->read = x->mark.read;
+	x->mended = x->mark.mended;
+	x->done = x->next * map_id(x->m)->chunk;
+	if (x->next == map_chunks(x->m))
+		x->done = map_id(x->m)->size;
+	x->first_bad = UINT64_MAX;
+	for (unsigned i = 0; i < PROOF_THREADS; i++)
+		x->taken[i] = UINT64_MAX;
+	if (x->next == 0)
+		return;
+	text_size(x->done, size);
+	clock_iso(x->mark.since, at);
+	ctx_log(c, "%s: its first %s are proven since this was begun at %s: goes on from there",
+		x->name, size, at);
+}
+
+int proof_read(struct ctx *c, struct proving *x, struct err *e)
+{
+	struct reader r[PROOF_THREADS];
+	pthread_t t[PROOF_THREADS];
+
+	pthread_mutex_init(&x->lock, NULL);
+	tree_zero_digest(map_id(x->m)->chunk, x->zero);
+	go_on(c, x);
+	x->working = PROOF_THREADS;
+	for (unsigned i = 0; i < PROOF_THREADS; i++) {
+		r[i] = (struct reader){ x, i };
+		if (pthread_create(&t[i], NULL, work, &r[i]) != 0)
+			abort();	/* no thread is like no memory */
+	}
+	look_on(c, x);
+	for (unsigned i = 0; i < PROOF_THREADS; i++)
 		pthread_join(t[i], NULL);
 	if (x->bads > 0)
 		qsort(x->bad, x->bads, sizeof(*x->bad), by_index);

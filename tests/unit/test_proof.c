@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_proof - damage is found, told, and mended.
  */
-#include "engine/base/proc.h"
-#include "modules/lib/map.h"
+#include "engine/agent/ctx.h"
+#include "engine/base/mem.h"
+#include "modules/lib/disk_over.h"
+#include "modules/lib/proof_impl.h"
 #include "tests/unit/convertrig.h"
 #include "tests/unit/modtest.h"
 
@@ -10,7 +12,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- the proof --------------------------------------------------------------------------- */
@@ -164,6 +168,149 @@ static void a_readback_reads_all_and_leaves_what_it_finds(void **s)
 	assert_string_equal(jstr(r->facts, "readback.root.digest", "a"),
 			    jstr(r->facts, "final.root.digest", "b"));
 	cv_assert_state(r, "target", "cutover.readback", "done");
+}
+
+/* ---- a reading that was cut off ------------------------------------------------------- */
+
+/* A base whose reader dies: what lies from `until` on is not had. */
+struct dying { struct disk_over over; uint64_t until; };
+
+static int dies(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
+{
+	if (at >= ((struct dying *)d)->until)
+		return err_set(e, ERR_STEP, "the reader died");
+	return disk_over_read(d, buf, n, at, e);
+}
+
+/* The read-back of a disk of 1 MiB chunks, cut off at the chunk `until`. */
+static void cut_off_at(struct rig *r, uint64_t until)
+{
+	static const struct disk_ops ops = { .read = dies, .extent = disk_over_extent,
+					     .close = disk_over_close };
+	AUTO_JSON *in = cv_input(r, "target");
+	AUTO_LAYOUT_DISK at = { 0 };
+	AUTO_ERR e = { 0 };
+	struct dying *d = mem_alloc(sizeof(*d));
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct ctx *c = ctx_new(fd, 1, in, -1);
+	AUTO_MAP *m = map_open(r->map, false, &e);
+	struct proving x = { .d = &d->over.d, .m = m, .name = "root", .at = &at,
+			     .proof = "readback" };
+
+	d->until = until * MIB;
+	disk_over_init(&d->over, &ops, disk_open_image(r->base, r->format, DISK_DIRECT, &e));
+	assert_int_equal(layout_of_disk(ctx_machine(c), "root", &at, &e), 0);
+	assert_int_equal(proof_read(c, &x, &e), -1);
+	assert_string_equal(e.what, "the reader died");
+	proof_read_free(&x);
+	disk_close(&x.d, NULL);
+	ctx_free(c);
+	close(fd);
+}
+
+/* As a storage does that lies: nothing says that it was written to. */
+static void put_unseen(const char *path, uint64_t at)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	cv_put(path, at, "!", 1);
+	const struct timespec times[] = { st.st_atim, st.st_mtim };
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void cut_over(struct rig *r)
+{
+	cv_do_both(r, "convert.disks");
+	cv_do_at(r, "target", "validate.disks", "apply");
+	cv_do_both(r, "cutover.pass");
+	cv_do_at(r, "target", "cutover.proof", "apply");
+}
+
+static void assert_read_anew(struct rig *r)
+{
+	json_t *out = cv_at(r, "target", "cutover.readback", "apply");
+
+	assert_damage(r, out, "failed", "written by pass 1 at T, proven at T)");
+}
+
+/* The byte at 5 MiB is behind it, that at 6 MiB is not. */
+static void a_readback_goes_on_where_it_was_cut_off(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *mark = mem_printf("%s/erp/root.readback", r->target);
+	AUTO_JSON *said = NULL;
+
+	cut_over(r);
+	cut_off_at(r, 6);
+	said = cv_at(r, "target", "cutover.readback", "probe");
+	assert_string_equal(jstr(json_array_get(jget(said, "changes"), 0), "text", ""),
+			    "root read back further: its first 6.0 MiB are proven already");
+	assert_int_equal(jint(said, "cost.read", 0), SIZE - 6 * MIB);
+	put_unseen(r->base, 5 * MIB + 1000);
+	cv_do_at(r, "target", "cutover.readback", "apply");
+	assert_string_equal(jstr(r->facts, "readback.root.digest", "a"),
+			    jstr(r->facts, "final.root.digest", "b"));
+	assert_int_equal(access(mark, F_OK), -1);
+	/* It is over: whoever asks again has all of it read. */
+	json_object_del(r->facts, "readback");
+	assert_read_anew(r);
+}
+
+static void what_was_not_read_yet_is_read_by_the_one_that_goes_on(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *out = NULL;
+
+	cut_over(r);
+	cut_off_at(r, 6);
+	put_unseen(r->base, 6 * MIB);
+	out = cv_at(r, "target", "cutover.readback", "apply");
+	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 6291456, length 1048576"));
+}
+
+static void a_base_that_was_written_to_is_read_anew(void **s)
+{
+	struct rig *r = *s;
+
+	cut_over(r);
+	cut_off_at(r, 6);
+	cv_put(r->base, 5 * MIB + 1000, "!", 1);
+	assert_read_anew(r);
+}
+
+static void a_copy_of_another_pass_is_read_anew(void **s)
+{
+	struct rig *r = *s;
+
+	cut_over(r);
+	cut_off_at(r, 6);
+	cv_do_both(r, "cutover.pass");
+	put_unseen(r->base, 5 * MIB + 1000);
+	assert_read_anew(r);
+}
+
+static void a_note_that_rotted_is_not_believed(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *mark = mem_printf("%s/erp/root.readback", r->target);
+
+	cut_over(r);
+	cut_off_at(r, 6);
+	cv_put(mark, 8 + SHA256_LEN, "\x08", 1);	/* it claims a chunk more */
+	put_unseen(r->base, 5 * MIB + 1000);
+	assert_read_anew(r);
+}
+
+static void a_copy_that_goes_takes_the_note_along(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = mem_printf("%s/erp", r->target);
+
+	cut_over(r);
+	cut_off_at(r, 6);
+	cv_do_at(r, "target", "convert.disks", "undo");
+	assert_int_equal(access(place, F_OK), -1);
 }
 
 /* ---- a map that is not to be believed ------------------------------------------------- */
@@ -334,6 +481,12 @@ int main(void)
 		RAW(the_last_pass_is_mended_to_the_digest_that_was_recorded),
 		RAW(a_mending_that_was_cut_off_is_gone_on_with),
 		RAW(a_readback_reads_all_and_leaves_what_it_finds),
+		RAW(a_readback_goes_on_where_it_was_cut_off),
+		RAW(what_was_not_read_yet_is_read_by_the_one_that_goes_on),
+		RAW(a_base_that_was_written_to_is_read_anew),
+		RAW(a_copy_of_another_pass_is_read_anew),
+		RAW(a_note_that_rotted_is_not_believed),
+		RAW(a_copy_that_goes_takes_the_note_along),
 		RAW(a_truncated_map_is_filled_again),
 		RAW(a_stale_map_proves_nothing),
 		RAW(a_stale_base_is_mended),
