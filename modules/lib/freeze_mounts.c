@@ -85,6 +85,7 @@ static bool slaves_on_disks(const struct disks *d, dev_t dev, int left, int *lev
 	return found;
 }
 
+/* Levels are counted by the loops below. */
 static bool loop_on_disks(const struct disks *d, dev_t dev, int left, int *level)
 {
 	AUTO_FREE char *file = sysfs(dev, "loop/backing_file");
@@ -106,8 +107,10 @@ static bool on_disks(const struct disks *d, dev_t dev, int left, int *level)
 
 	if (left == 0 || dev == 0)
 		return false;
-	if (is_disk(d, dev, 0))
+	if (is_disk(d, dev, 0)) {
+		loop_on_disks(d, dev, left, level);	/* one disk in a file on another */
 		return true;
+	}
 	part = sysfs(dev, "partition");
 	parent = part ? sysfs(dev, "../dev") : NULL;
 	return (parent && on_disks(d, parse_dev(parent), left - 1, level)) ||

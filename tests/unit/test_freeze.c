@@ -8,6 +8,7 @@
 #include "engine/base/proc.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/freeze_priv.h"
+#include "tests/unit/freezerig.h"
 #include "tests/unit/modtest.h"
 
 #include <stdarg.h>
@@ -28,182 +29,32 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static bool can_run;
-
-struct world {
-	char dir[64];
-	char *loop[2];		/* /dev/loopN */
-	char *mount[2];		/* dir/a, dir/a/b */
-	json_t *input;
-};
-
-static int run(const char *const *argv, struct str *out)
-{
-	struct proc p = { .argv = argv, .timeout_ms = 60000 };
-	int rc = proc_run(&p, NULL);
-
-	if (out) {
-		*out = p.out;
-		p.out = (struct str){0};
-	}
-	proc_free(&p);
-	return rc;
-}
-
-static void make_disk(struct world *w, int i, const char *where)
-{
-	AUTO_FREE char *file = mem_printf("%s/disk%d", w->dir, i);
-	const char *const mkfs[] = { "mkfs.ext4", "-q", "-O", "^has_journal", file, NULL };
-	const char *const setup[] = { "losetup", "-f", "--show", file, NULL };
-	AUTO_STR out = {0};
-	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	assert_int_equal(ftruncate(fd, 8 << 20), 0);
-	close(fd);
-	assert_int_equal(run(mkfs, NULL), 0);
-	assert_int_equal(run(setup, &out), 0);
-	out.s[strcspn(out.s, "\n")] = '\0';
-	w->loop[i] = mem_strdup(out.s);
-	w->mount[i] = mem_printf("%s/%s", w->dir, where);
-	assert_int_equal(io_mkdirs(w->mount[i], 0700), 0);
-	assert_int_equal(mount(w->loop[i], w->mount[i], "ext4", 0, NULL), 0);
-}
-
-static json_t *fact_disk(const char *name, const char *path)
-{
-	return json_pack("{s:s,s:s,s:s}", "name", name, "path", path, "kind", "block");
-}
-
-static int setup(void **state)
-{
-	struct world *w = mem_alloc(sizeof(*w));
-
-	*state = w;
-	snprintf(w->dir, sizeof(w->dir), "/tmp/drover-test.XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	if (!can_run)
-		return 0;
-	make_disk(w, 0, "a");
-	make_disk(w, 1, "a/b");
-	w->input = json_pack("{s:{s:i}, s:{s:s,s:{s:s,s:s}}, s:{s:{s:[o,o]}}, s:{s:b}}",
-			     "args", "hold", 60000, "machine", "name", "m", "source", "host",
-			     "a", "kind", "block", "facts", "machine", "disks",
-			     fact_disk("root", w->loop[0]), fact_disk("data", w->loop[1]),
-			     "run", "preview", 0);
-	assert_non_null(w->input);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	for (int i = 1; i >= 0; i--) {
-		const char *const detach[] = { "losetup", "-d", w->loop[i], NULL };
-
-		if (!w->loop[i])
-			continue;
-		umount2(w->mount[i], MNT_DETACH);
-		run(detach, NULL);
-		free(w->loop[i]);
-		free(w->mount[i]);
-	}
-	io_remove_tree(w->dir);
-	json_decref(w->input);
-	free(w);
-	return 0;
-}
-
-/* A second freeze is refused where there is one; else it is taken back at once. */
-static bool frozen(const char *dir)
-{
-	AUTO_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	if (ioctl(fd, FIFREEZE, 0) < 0) {
-		assert_int_equal(errno, EBUSY);
-		return true;
-	}
-	assert_int_equal(ioctl(fd, FITHAW, 0), 0);
-	return false;
-}
-
-/* A write waits as long as the file system is frozen: no clock is needed. */
-static void wait_for_thaw(const char *dir)
-{
-	AUTO_FREE char *path = mem_printf("%s/written", dir);
-
-	alarm(60);
-	assert_int_equal(io_write_file(AT_FDCWD, path, "x", 1, 0600), 0);
-	alarm(0);
-}
-
-/* What the ledger holds after these events: the last entry, or NULL. Borrowed. */
-static const json_t *entry_of(const json_t *events)
-{
-	const json_t *event, *entry = NULL;
-	size_t i;
-
-	json_array_foreach(events, i, event)
-		if (!strcmp(jstr(event, "e", ""), "ledger"))
-			entry = strcmp(jstr(event, "op", ""), "add") ? NULL : event;
-	return entry;
-}
-
-static json_t *call(struct world *w, const char *op)
-{
-	json_t *events = NULL;
-	json_t *r = modtest_call("cutover.quiesce", op, w->input, &events);
-
-	modtest_keep(w->input, events);
-	if (!strcmp(op, "apply") || !strcmp(op, "undo"))
-		jset(w->input, "ledger", json_deep_copy(entry_of(events)));
-	json_decref(events);
-	return r;
-}
-
-static void must(struct world *w, const char *op)
-{
-	AUTO_JSON *r = call(w, op);
-
-	if (!jbool(r, "ok", false))
-		fail_msg("%s: %s", op, jstr(r, "error.text", "?"));
-}
-
-static void state_is(struct world *w, const char *want)
-{
-	AUTO_JSON *r = call(w, "probe");
-
-	assert_true(jbool(r, "ok", false));
-	assert_string_equal(jstr(r, "state", ""), want);
-}
-
 static void freeze_holds_all_file_systems_until_undo(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	state_is(w, "absent");
-	must(w, "apply");
-	assert_true(frozen(w->mount[0]));
-	assert_true(frozen(w->mount[1]));
-	state_is(w, "done");
-	must(w, "apply");	/* a retry takes the same freeze on */
-	must(w, "undo");
-	assert_false(frozen(w->mount[0]));
-	assert_false(frozen(w->mount[1]));
-	state_is(w, "absent");
-	must(w, "undo");
+	fz_state_is(w, "absent");
+	fz_must(w, "apply");
+	assert_true(fz_frozen(w->mount[0]));
+	assert_true(fz_frozen(w->mount[1]));
+	fz_state_is(w, "done");
+	fz_must(w, "apply");	/* a retry takes the same freeze on */
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[1]));
+	fz_state_is(w, "absent");
+	fz_must(w, "undo");
 }
 
 static void freeze_lists_the_deepest_first(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	AUTO_JSON *list = NULL;
 	AUTO_FREE char *first = NULL, *last = NULL;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
 	list = freeze_list(jget(w->input, "facts.machine"));
 	first = mem_printf("%s (ext4)", w->mount[1]);
@@ -215,17 +66,17 @@ static void freeze_lists_the_deepest_first(void **state)
 
 static void freeze_is_let_go_when_the_agent_is_killed(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	int up[2];
 	char ok = 0;
 	pid_t agent;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
 	assert_int_equal(pipe(up), 0);
 	agent = fork();
 	if (agent == 0) {	/* whose child the step is */
-		AUTO_JSON *r = call(w, "apply");
+		AUTO_JSON *r = fz_call(w, "apply");
 
 		ok = jbool(r, "ok", false);
 		io_write_full(up[1], &ok, 1);
@@ -234,66 +85,66 @@ static void freeze_is_let_go_when_the_agent_is_killed(void **state)
 	}
 	assert_int_equal(io_read_full(up[0], &ok, 1), 1);
 	assert_int_equal(ok, 1);
-	assert_true(frozen(w->mount[0]));
+	assert_true(fz_frozen(w->mount[0]));
 	kill(agent, SIGKILL);
 	waitpid(agent, NULL, 0);
-	wait_for_thaw(w->mount[0]);
-	wait_for_thaw(w->mount[1]);
+	fz_wait_for_thaw(w->mount[0]);
+	fz_wait_for_thaw(w->mount[1]);
 	close(up[0]);
 	close(up[1]);
 }
 
 static void freeze_ends_at_its_deadline_and_says_so(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	struct ctx *c;
 	struct freeze *f = NULL;
 	AUTO_JSON *r = NULL;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
 	jset_int(jget(w->input, "args"), "hold", 600000);
-	r = call(w, "apply");
+	r = fz_call(w, "apply");
 	assert_true(jbool(r, "ok", false));
 	c = ctx_new(-1, 1, w->input, NULL);
 	freeze_attach(c, &f);
 	assert_non_null(f);
 	assert_int_equal(freeze_extend(c, f, 200), 0);	/* from now: it counts while we look */
-	wait_for_thaw(w->mount[1]);
-	wait_for_thaw(w->mount[0]);
+	fz_wait_for_thaw(w->mount[1]);
+	fz_wait_for_thaw(w->mount[0]);
 	assert_int_equal(freeze_end(c, f), -1);
 	assert_string_equal(c->text, "the freeze had ended before it was let go: what was "
 			    "read since then is not one instant");
 	ctx_free(c);
-	state_is(w, "absent");
+	fz_state_is(w, "absent");
 }
 
 static void freeze_takes_all_or_nothing(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	AUTO_JSON *r = NULL;
 	AUTO_FREE char *text = NULL;
 	AUTO_FD fd = -1;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
 	fd = open(w->mount[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(ioctl(fd, FIFREEZE, 0), 0);
-	r = call(w, "apply");
+	r = fz_call(w, "apply");
 	text = mem_printf("cannot freeze '%s': somebody froze it already", w->mount[0]);
 	assert_false(jbool(r, "ok", true));
 	assert_string_equal(jstr(r, "error.text", ""), text);
 	assert_int_equal(ioctl(fd, FITHAW, 0), 0);
-	assert_false(frozen(w->mount[1]));
+	assert_false(fz_frozen(w->mount[1]));
 }
 
 /* In a PID namespace reboot(2) ends that namespace alone: its first process dies of
  * SIGINT, which is what Linux does there for RB_POWER_OFF. */
-static _Noreturn void first_process(struct world *w)
+static _Noreturn void first_process(struct fz_world *w)
 {
 	struct freeze *f = NULL;
 	struct ctx *c;
-	AUTO_JSON *r = call(w, "apply");
+	AUTO_JSON *r = fz_call(w, "apply");
 
 	c = ctx_new(-1, 1, w->input, NULL);
 	if (getpid() != 1 || !jbool(r, "ok", false))
@@ -306,11 +157,11 @@ static _Noreturn void first_process(struct world *w)
 
 static void freeze_can_cut_the_power(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	int st = 0;
 	pid_t pid;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
 	pid = fork();
 	if (pid == 0) {
@@ -333,58 +184,113 @@ static void freeze_can_cut_the_power(void **state)
 	}
 }
 
-/* ---- when somebody kills what holds it ------------------------------------------------ */
+/* ---- what the watchdog is made of ------------------------------------------------------ */
 
-static bool holds(const char *pid, const char *dir)
+/* The number behind `key` in a file of /proc/PID; -1: it has none. */
+static long proc_number(pid_t pid, const char *file, const char *key)
 {
-	AUTO_FREE char *path = mem_printf("/proc/%s/fd", pid);
-	DIR *fds = atoi(pid) > 0 && atoi(pid) != getpid() ? opendir(path) : NULL;
-	struct dirent *entry;
-	bool yes = false;
+	AUTO_FREE char *path = mem_printf("/proc/%d/%s", (int)pid, file);
+	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 65536, NULL);
+	const char *at = text ? strstr(text, key) : NULL;
 
-	while (fds && !yes && (entry = readdir(fds))) {
-		char to[256] = "";
+	return at ? strtol(at + strlen(key), NULL, 10) : -1;
+}
 
-		yes = readlinkat(dirfd(fds), entry->d_name, to, sizeof(to) - 1) > 0 &&
-		      !strcmp(to, dir);
-	}
-	if (fds)
-		closedir(fds);
+/* Root of a container may not. */
+static bool may_be_spared(void)
+{
+	AUTO_FD fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	bool yes = write(fd, "-1000", 5) == 5;
+
+	assert_true(!yes || write(fd, "0", 1) == 1);
 	return yes;
 }
 
-static pid_t parent_of(pid_t pid)
+static void watchdog_and_keeper_stay_in_memory_and_are_spared(void **state)
 {
-	AUTO_FREE char *path = mem_printf("/proc/%d/stat", (int)pid);
-	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 4096, NULL);
-	const char *after = text ? strrchr(text, ')') : NULL;
+	struct fz_world *w = *state;
+	bool spared = may_be_spared();
+	pid_t pair[2];
 
-	return after ? (pid_t)strtol(after + 4, NULL, 10) : 0;
+	if (!w->input)
+		skip();
+	fz_must(w, "apply");
+	fz_find_pair(w, &pair[0], &pair[1]);	/* by the mounts that both have open */
+	for (int i = 0; i < 2; i++) {
+#ifndef __SANITIZE_ADDRESS__	/* its shadow cannot be locked, so nothing is */
+		assert_true(proc_number(pair[i], "status", "RssAnon:") > 0);
+		assert_true(proc_number(pair[i], "status", "VmLck:") >=
+			    proc_number(pair[i], "status", "RssAnon:"));
+#endif
+		if (spared)
+			assert_int_equal(proc_number(pair[i], "oom_score_adj", ""), -1000);
+	}
+	fz_must(w, "undo");
 }
 
-/* Keeper and watchdog, once both are there. */
-static void find_pair(const struct world *w, pid_t *keeper, pid_t *dog)
-{
-	*keeper = *dog = 0;
-	alarm(60);
-	while (!*dog) {
-		pid_t found[2] = { 0, 0 };
-		DIR *proc = opendir("/proc");
-		struct dirent *entry;
-		int n = 0;
+/* ---- what is frozen ---------------------------------------------------------------------- */
 
-		while ((entry = readdir(proc)))
-			if (holds(entry->d_name, w->mount[0]) && n++ < 2)
-				found[n - 1] = (pid_t)atoi(entry->d_name);
-		closedir(proc);
-		for (int i = 0; n == 2 && i < 2; i++)
-			if (parent_of(found[i]) == found[!i]) {
-				*keeper = found[!i];
-				*dog = found[i];
-			}
-	}
+/* The inner one writes through the outer one: it would wait for ever were it frozen after that
+ * one, or thawed before it. */
+static void a_file_system_in_a_file_of_another_is_frozen_first_and_thawed_last(void **state)
+{
+	struct fz_world *w = *state;
+
+	if (!w->input)
+		skip();
+	alarm(60);
+	fz_must(w, "apply");
+	assert_true(fz_frozen(w->mount[0]));
+	assert_true(fz_frozen(w->mount[1]));
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[1]));
 	alarm(0);
 }
+
+static bool may_write(const char *dir)
+{
+	AUTO_FREE char *path = mem_printf("%s/page", dir);
+	AUTO_FD fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0 || errno == EROFS);
+	return fd >= 0;
+}
+
+/* So is an ESP. */
+static void what_cannot_freeze_is_read_only_until_the_thaw(void **state)
+{
+	struct fz_world *w = *state;
+
+	if (!w->input)
+		skip();
+	fz_must(w, "apply");
+	assert_true(fz_frozen(w->mount[0]));
+	assert_false(may_write(w->mount[1]));
+	fz_state_is(w, "done");
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+	assert_true(may_write(w->mount[1]));
+}
+
+/* Whose writer keeps it from that is synced, and no obstacle. */
+static void what_cannot_freeze_and_is_written_to_is_synced(void **state)
+{
+	struct fz_world *w = *state;
+	AUTO_FREE char *path = w->input ? mem_printf("%s/log", w->mount[1]) : NULL;
+	AUTO_FD fd = path ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+	if (!w->input)
+		skip();
+	assert_int_equal(io_write_full(fd, "x", 1), 0);
+	fz_must(w, "apply");
+	assert_true(fz_frozen(w->mount[0]));
+	assert_int_equal(io_write_full(fd, "y", 1), 0);
+	fz_must(w, "undo");
+	assert_true(may_write(w->mount[1]));
+}
+
+/* ---- when somebody kills what holds it ------------------------------------------------ */
 
 /* A zombie is dead: who reaps it is not our affair. */
 static bool is_dead(pid_t pid)
@@ -404,11 +310,11 @@ static void wait_for_death(pid_t pid)
 	alarm(0);
 }
 
-static void kill_both(const struct world *w)
+static void kill_both(const struct fz_world *w)
 {
 	pid_t keeper, dog;
 
-	find_pair(w, &keeper, &dog);
+	fz_find_pair(w, &keeper, &dog);
 	kill(keeper, SIGSTOP);
 	kill(dog, SIGSTOP);
 	kill(keeper, SIGKILL);
@@ -419,74 +325,74 @@ static void kill_both(const struct world *w)
 
 static void a_killed_watchdog_has_a_successor(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	pid_t keeper, dog, other, next;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	must(w, "apply");
-	find_pair(w, &keeper, &dog);
+	fz_must(w, "apply");
+	fz_find_pair(w, &keeper, &dog);
 	kill(dog, SIGKILL);
 	do
-		find_pair(w, &other, &next);
+		fz_find_pair(w, &other, &next);
 	while (next == dog);
 	assert_int_equal(other, keeper);
-	state_is(w, "done");
-	assert_true(frozen(w->mount[0]));
-	must(w, "undo");
-	assert_false(frozen(w->mount[0]));
-	assert_false(frozen(w->mount[1]));
+	fz_state_is(w, "done");
+	assert_true(fz_frozen(w->mount[0]));
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[1]));
 }
 
 static void a_watchdog_whose_keeper_is_killed_keeps_a_successor_itself(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	pid_t keeper, dog, other, next;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	must(w, "apply");
-	find_pair(w, &keeper, &dog);
+	fz_must(w, "apply");
+	fz_find_pair(w, &keeper, &dog);
 	kill(keeper, SIGKILL);
 	do
-		find_pair(w, &other, &next);
+		fz_find_pair(w, &other, &next);
 	while (other != dog);
 	kill(dog, SIGKILL);
 	do
-		find_pair(w, &other, &keeper);
+		fz_find_pair(w, &other, &keeper);
 	while (other != next && keeper != next);
-	state_is(w, "done");
-	must(w, "undo");
-	assert_false(frozen(w->mount[0]));
+	fz_state_is(w, "done");
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
 }
 
 static void a_freeze_that_nobody_holds_is_let_go_by_undo(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	must(w, "apply");
+	fz_must(w, "apply");
 	assert_non_null(jget(w->input, "ledger"));
 	kill_both(w);
-	assert_true(frozen(w->mount[0]));
-	assert_true(frozen(w->mount[1]));
-	state_is(w, "absent");
-	must(w, "undo");
-	assert_false(frozen(w->mount[0]));
-	assert_false(frozen(w->mount[1]));
+	assert_true(fz_frozen(w->mount[0]));
+	assert_true(fz_frozen(w->mount[1]));
+	fz_state_is(w, "absent");
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[1]));
 	assert_true(json_is_null(jget(w->input, "ledger")) || !jget(w->input, "ledger"));
 }
 
 static void a_freeze_that_nobody_holds_is_let_go_by_cleanup(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	AUTO_JSON *input = NULL, *r = NULL;
 	json_t *entry;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	must(w, "apply");
+	fz_must(w, "apply");
 	entry = jget(w->input, "ledger");
 	assert_string_equal(jstr(entry, "kind", ""), "freeze");
 	assert_false(jbool(entry, "lasting", false));
@@ -495,87 +401,89 @@ static void a_freeze_that_nobody_holds_is_let_go_by_cleanup(void **state)
 			  jstr(entry, "name", ""), "detail", jget(entry, "detail"));
 	r = modtest_call("call.cleanup", "apply", input, NULL);
 	assert_true(jbool(r, "ok", false));
-	assert_false(frozen(w->mount[0]));
-	assert_false(frozen(w->mount[1]));
+	assert_false(fz_frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[1]));
 }
 
 static void what_somebody_else_thawed_is_not_held(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	AUTO_FD fd = -1;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	must(w, "apply");
+	fz_must(w, "apply");
 	fd = open(w->mount[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(ioctl(fd, FITHAW, 0), 0);
-	state_is(w, "absent");
-	must(w, "apply");	/* a new instant */
-	assert_true(frozen(w->mount[1]));
-	state_is(w, "done");
-	must(w, "undo");
-	assert_false(frozen(w->mount[0]));
-	assert_false(frozen(w->mount[1]));
+	fz_state_is(w, "absent");
+	fz_must(w, "apply");	/* a new instant */
+	assert_true(fz_frozen(w->mount[1]));
+	fz_state_is(w, "done");
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[1]));
 }
 
 /* While the source is switched off nobody can ask it: only the clock counts. */
 static void a_sealed_freeze_outlives_its_agent(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	pid_t agent, keeper, dog;
 	int st = 0;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	must(w, "apply");	/* for its name */
-	must(w, "undo");
+	fz_must(w, "apply");	/* for its name */
+	fz_must(w, "undo");
 	agent = fork();
 	if (agent == 0) {
-		AUTO_JSON *a = call(w, "apply"), *h = call(w, "hold");
+		AUTO_JSON *a = fz_call(w, "apply"), *h = fz_call(w, "hold");
 
 		_exit(jbool(a, "ok", false) && jbool(h, "ok", false) &&
 		      jint(h, "volatile.held_ms", 0) == 900000 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(agent, &st, 0), agent);
 	assert_int_equal(WEXITSTATUS(st), 0);
-	find_pair(w, &keeper, &dog);
-	state_is(w, "done");	/* asked by the next agent */
-	assert_true(frozen(w->mount[0]));
-	must(w, "undo");
-	assert_false(frozen(w->mount[0]));
+	fz_find_pair(w, &keeper, &dog);
+	fz_state_is(w, "done");	/* asked by the next agent */
+	assert_true(fz_frozen(w->mount[0]));
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
 }
 
 static void a_freeze_that_is_over_cannot_be_made_to_last(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	AUTO_JSON *r = NULL;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
-	must(w, "apply");
-	must(w, "undo");
-	r = call(w, "hold");
+	fz_must(w, "apply");
+	fz_must(w, "undo");
+	r = fz_call(w, "hold");
 	assert_false(jbool(r, "ok", true));
 	assert_string_equal(jstr(r, "error.text", ""), "the freeze is over");
 }
 
 static void nothing_is_frozen_for_an_agent_that_is_dead(void **state)
 {
-	struct world *w = *state;
+	struct fz_world *w = *state;
 	struct freeze *f = NULL;
 	struct ctx *c;
 
-	if (!can_run)
+	if (!fz_can_run)
 		skip();
 	c = ctx_new(-1, 1, w->input, NULL);
 	c->agent = 1;		/* not our parent: that one has died */
 	assert_int_equal(freeze_begin(c, ctx_fact(c, "machine"), 60000, &f), -1);
 	assert_string_equal(c->text, "cannot freeze: the agent is gone");
-	assert_false(frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[0]));
 	ctx_free(c);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, fz_set_up, fz_tear_down)
+#define NESTED(f) cmocka_unit_test_setup_teardown(f, fz_set_up_nested, fz_tear_down)
+#define UNFROZEN(f) cmocka_unit_test_setup_teardown(f, fz_set_up_unfrozen, fz_tear_down)
 
 /* ---- the last means ------------------------------------------------------------------ */
 
@@ -670,13 +578,15 @@ int main(void)
 		T(a_sealed_freeze_outlives_its_agent),
 		T(a_freeze_that_is_over_cannot_be_made_to_last),
 		T(nothing_is_frozen_for_an_agent_that_is_dead),
+		T(watchdog_and_keeper_stay_in_memory_and_are_spared),
+		NESTED(a_file_system_in_a_file_of_another_is_frozen_first_and_thawed_last),
+		UNFROZEN(what_cannot_freeze_is_read_only_until_the_thaw),
+		UNFROZEN(what_cannot_freeze_and_is_written_to_is_synced),
 		cmocka_unit_test(what_does_not_thaw_is_let_go_by_the_kernel_once),
 		cmocka_unit_test(what_was_thawed_already_needs_no_last_means),
 		cmocka_unit_test(without_a_trigger_there_is_no_last_means),
 	};
-	AUTO_FREE char *losetup = proc_which("losetup"), *mkfs = proc_which("mkfs.ext4");
 
-	can_run = geteuid() == 0 && losetup && mkfs && unshare(CLONE_NEWNS) == 0 &&
-		  mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	fz_look();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
