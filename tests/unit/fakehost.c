@@ -476,8 +476,10 @@ static void fake_pace(struct host *h, struct call *c)
 {
 	struct fake_world *w = ((struct fake_host *)h->impl)->f->w;
 
-	if (c->impl && c->relay && w->pace_count < (int)ARRAY_LEN(w->paces))
-		w->paces[w->pace_count++] = c->pace.send;
+	if (!c->impl || !c->relay || w->pace_count == (int)ARRAY_LEN(w->paces))
+		return;
+	w->reads[w->pace_count] = c->pace.read;
+	w->paces[w->pace_count++] = c->pace.send;
 }
 
 static void fake_start(struct host *h, struct call *c)

@@ -62,6 +62,7 @@ struct fake_world {
 	bool mute[8];			/* so too: it answers no call */
 	bool keyed[8];			/* a new connection gets no further than its key */
 	uint64_t paces[32];		/* told to sending ends, in order */
+	uint64_t reads[32];		/* and how fast they may read */
 	int pace_count;
 	char broken[200];		/* the first invariant that was broken */
 };

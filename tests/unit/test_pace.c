@@ -317,13 +317,58 @@ static void a_link_between_two_hosts_has_a_rate_of_its_own(void **state)
 
 static void without_a_limit_nobody_is_held_back(void **state)
 {
-	/* hours that never come while the pretend clock runs from midnight */
+	/* hours that never come while the pretend clock runs from 02:40 */
 	struct fake *f = two_streams("[ { rate: 1MiB/s, from: \"12:00\", to: \"12:01\" } ]");
 
 	(void)state;
 	assert_true(f->w->pace_count >= 2);
 	for (int i = 0; i < f->w->pace_count; i++)
 		assert_int_equal(f->w->paces[i], 0);
+	fake_free(f);
+}
+
+static void a_rate_changes_with_the_hour(void **state)
+{
+	/* the pretend clock runs from 02:40, and the copies for minutes */
+	static const struct fake_rule rules[] = {
+		{ .module = "convert.disks", .role = "source", .var = "b.disk", .to = 2,
+		  .slow_ms = 150000 },
+		{ .module = "convert.more", .role = "source", .var = "b.more", .to = 2,
+		  .slow_ms = 150000 },
+		{ .module = NULL },
+	};
+	struct fake *f = two_streams_of(rules, "[ { rate: 10MiB/s, to: \"02:41\" }, "
+					"{ rate: 100MiB/s, from: \"02:41\", to: \"02:42\" } ]");
+	const struct fake_world *w = f->w;
+	int before = told_between(f, 5u << 20, 10u << 20);
+
+	(void)state;
+	assert_int_equal(told_between(f, 50u << 20, 50u << 20), 2);	/* both, in the second minute */
+	assert_true(before >= 2);
+	for (int i = 0; i < w->pace_count; i++) {
+		uint64_t at = w->paces[i];
+
+		assert_true(i < before ? at == 5u << 20 || at == 10u << 20 :
+			    i < before + 2 ? at == 50u << 20 : at == 0);
+	}
+	assert_true(w->pace_count >= before + 4);	/* from the third on nothing holds */
+	fake_free(f);
+}
+
+static void what_a_serving_source_is_read_by_is_shared(void **state)
+{
+	struct fake *f = two_streams("1MiB/s, read: 8MiB/s");
+	const struct fake_world *w = f->w;
+	int halves = 0;
+
+	(void)state;
+	assert_true(w->pace_count > 0);
+	for (int i = 0; i < w->pace_count; i++) {
+		assert_true(w->reads[i] == 8u << 20 || w->reads[i] == 4u << 20);
+		halves += w->reads[i] == 4u << 20;
+	}
+	assert_true(halves >= 2);
+	assert_int_equal(w->reads[w->pace_count - 1], 8u << 20);
 	fake_free(f);
 }
 
@@ -360,6 +405,8 @@ int main(void)
 		cmocka_unit_test(what_a_stream_wants_is_learnt_from_what_it_takes),
 		cmocka_unit_test(what_one_leaves_the_other_takes),
 		cmocka_unit_test(a_link_between_two_hosts_has_a_rate_of_its_own),
+		cmocka_unit_test(a_rate_changes_with_the_hour),
+		cmocka_unit_test(what_a_serving_source_is_read_by_is_shared),
 		cmocka_unit_test(pairs_that_did_not_meet_are_tried_again_later),
 		cmocka_unit_test(shares_follow_when_streams_begin_and_end),
 		cmocka_unit_test(without_a_limit_nobody_is_held_back),
