@@ -192,7 +192,7 @@ static void cut_off_at(struct rig *r, uint64_t until)
 	AUTO_ERR e = { 0 };
 	struct dying *d = mem_alloc(sizeof(*d));
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct ctx *c = ctx_new(fd, 1, in, -1);
+	struct ctx *c = ctx_new(fd, 1, in, NULL);
 	AUTO_MAP *m = map_open(r->map, false, &e);
 	struct proving x = { .d = &d->over.d, .m = m, .name = "root", .at = &at,
 			     .proof = "readback" };
