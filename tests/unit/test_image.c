@@ -210,6 +210,35 @@ static void images_that_name_other_files_are_refused(void **s)
 	}
 }
 
+static bool is_confined(struct here *h)
+{
+	AUTO_DISK *d = NULL;
+
+	assert_int_equal(img_create(h->path, "qcow2", MIB, NULL), 0);
+	d = disk_open_image(h->path, "qcow2", 0, NULL);
+	assert_non_null(d);
+	return strncmp(d->sandbox, "bwrap", 5) == 0;
+}
+
+/* Were a reference overlooked: the server sees no file but the image, where bwrap works. */
+static void a_server_reaches_no_file_but_its_image(void **s)
+{
+	struct here *h = *s;
+
+	if (!is_confined(h))
+		skip();
+	AUTO_FREE char *base = mem_printf("%s/base", h->dir);
+	AUTO_FREE char *gone = mem_printf("Could not open '%s': No such file or directory", base);
+	const char *backed[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F",
+		"qcow2", h->path, NULL };
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(rename(h->path, base), 0);
+	here_run(backed);
+	assert_null(qemunbd_open(h->path, "qcow2", 0, &e));	/* nobody looked at its header */
+	assert_non_null(strstr(e.what, gone));
+}
+
 /* Every byte of the header, turned: never a crash, never a reference let through. */
 static void no_flipped_header_lets_a_reference_through(void **s)
 {
@@ -412,6 +441,7 @@ int main(void)
 		T(an_image_in_use_is_told),
 		T(the_server_of_a_killed_step_ends_and_lets_go_of_the_image),
 		T(images_that_name_other_files_are_refused),
+		T(a_server_reaches_no_file_but_its_image),
 		T(no_flipped_header_lets_a_reference_through),
 		T(an_nbd_server_that_lies_is_left),
 	};
