@@ -4,6 +4,7 @@
 #include "engine/agent/stream.h"
 
 #include "engine/agent/serve.h"
+#include "engine/base/fdpass.h"
 #include "engine/base/io.h"
 
 #include <errno.h>
@@ -66,17 +67,9 @@ static void pending_free(struct pending *p)
 /* Receive the greeting; the descriptor, or -1. */
 static int receive(int conn, struct pass_greeting *g)
 {
-	union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } ctl;
-	struct iovec iov = { g, sizeof(*g) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = ctl.buf, .msg_controllen = sizeof(ctl.buf) };
-	ssize_t n = recvmsg(conn, &msg, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-	int fd = -1;
+	int fd;
+	ssize_t n = fdpass_recv(conn, g, sizeof(*g), &fd);
 
-	if (n >= 0 && h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS &&
-	    h->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(h), sizeof(fd));
 	if (n != (ssize_t)sizeof(*g))
 		mem_close_fd(&fd);
 	return n == (ssize_t)sizeof(*g) ? fd : -1;

@@ -3,6 +3,7 @@
  */
 #include "engine/wire/pass.h"
 
+#include "engine/base/fdpass.h"
 #include "engine/base/mem.h"
 
 #include <errno.h>
@@ -24,12 +25,7 @@ socklen_t pass_address(struct sockaddr_un *sun, const char *name)
 int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
 		struct err *e)
 {
-	union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } ctl = { { 0 } };
 	struct pass_greeting g = { .step = step };
-	struct iovec iov = { &g, sizeof(g) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = ctl.buf, .msg_controllen = sizeof(ctl.buf) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
 	struct sockaddr_un sun;
 	socklen_t len = pass_address(&sun, name);
 	int conn = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -38,11 +34,7 @@ int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
 		errno = EINVAL;
 	else if (conn >= 0 && connect(conn, (struct sockaddr *)&sun, len) == 0) {
 		memcpy(g.secret, secret, STREAM_SECRET);
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(h), &fd, sizeof(fd));
-		if (sendmsg(conn, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(g))
+		if (fdpass_send(conn, &g, sizeof(g), fd) == (ssize_t)sizeof(g))
 			return conn;
 	}
 	err_sys(e, "cannot pass a stream to the agent");
