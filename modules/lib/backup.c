@@ -186,7 +186,7 @@ struct sink *backup_sink(const struct backup_target *t, struct err *e)
 {
 	struct writer *w = mem_alloc(sizeof(*w));
 
-	w->k = (struct sink){ .have = w_have, .data = w_data, .zero = w_zero,
+	w->k = (struct sink){ .have = w_have, .data = w_data, .zero = w_zero, .frames = true,
 		.commit = w_commit, .finish = w_finish, .known = true, .pass = 1 };
 	w->store = t->store;
 	if (open_map(w, t, e) == 0)

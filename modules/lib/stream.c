@@ -3,6 +3,7 @@
  */
 #include "modules/lib/stream_impl.h"
 
+#include "engine/base/fdpass.h"
 #include "engine/base/mem.h"
 
 #include <endian.h>
@@ -24,11 +25,22 @@ struct wire {
 
 _Static_assert(sizeof(struct wire) == RECORD_HEAD, "the record's head");
 
+static struct wire to_wire(const struct record *r, size_t payload)
+{
+	return (struct wire){ r->type, r->flags, 0, htobe32((uint32_t)payload),
+		htobe64(r->index), htobe32(r->count), htobe32(r->plain) };
+}
+
+static struct record of_wire(const struct wire *w)
+{
+	return (struct record){ w->type, w->flags, be32toh(w->length), be64toh(w->index),
+		be32toh(w->count), be32toh(w->plain) };
+}
+
 int record_write(struct pipe *p, const struct record *r, const void *a, size_t an,
 		 const void *b, size_t bn)
 {
-	struct wire w = { r->type, r->flags, 0, htobe32((uint32_t)(an + bn)),
-		htobe64(r->index), htobe32(r->count), htobe32(r->plain) };
+	struct wire w = to_wire(r, an + bn);
 	struct iovec v[3] = { { &w, sizeof(w) }, { (void *)a, an }, { (void *)b, bn } };
 
 	return pipe_writev_full(p, v, 3);
@@ -41,8 +53,38 @@ int record_read(struct pipe *p, struct record *r)
 
 	if (n <= 0)
 		return n;
-	*r = (struct record){ w.type, w.flags, be32toh(w.length), be64toh(w.index),
-		be32toh(w.count), be32toh(w.plain) };
+	*r = of_wire(&w);
+	return 1;
+}
+
+int record_write_fd(struct pipe *p, const struct record *r, int fd)
+{
+	struct wire w = to_wire(r, 0);
+	ssize_t put = pipe_is_socket(p) ? fdpass_send(p->fd, &w, sizeof(w), fd) : 0;
+
+	if (put < 0)
+		return -1;
+	return pipe_write_full(p, (char *)&w + put, sizeof(w) - (size_t)put);
+}
+
+int record_read_fd(struct pipe *p, struct record *r, int *fd)
+{
+	struct wire w;
+	ssize_t got;
+	int n;
+
+	*fd = -1;
+	if (!pipe_is_socket(p))
+		return record_read(p, r);
+	got = fdpass_recv(p->fd, &w, sizeof(w), fd);
+	if (got <= 0)
+		return (int)got;
+	n = got < (ssize_t)sizeof(w) ? pipe_read_full(p, (char *)&w + got, sizeof(w) - (size_t)got) : 1;
+	if (n <= 0) {
+		mem_close_fd(fd);
+		return -1;
+	}
+	*r = of_wire(&w);
 	return 1;
 }
 

@@ -6,13 +6,16 @@
  *
  *   sender                              receiver
  *     OPEN  {disk, size, chunk, base} -->
- *     <-- READY {window, known, pass, same}   or FAIL
+ *     <-- READY {window, known, pass, same, slots}   or FAIL
+ *     <-- SLOTS count                     (if `slots`) memory, its descriptor beside it
  *     WANT  index, count            -->   (only if `known`: it has digests already)
  *     <-- HAVE  index, count, digests     zeros: not known
  *     DATA  index, plain length     -->   digest of the plain data, then the data;
- *                                         flag ZIP: as one zstd frame
+ *                                         flag ZIP: as one zstd frame; flag SLOT: the
+ *                                         digest, then the slot that the data lies in
  *     ZERO  index, count            -->   these chunks are zeros
- *     <-- CREDIT count                    so many bytes were taken from the window
+ *     <-- CREDIT count                    so many bytes were taken from the window;
+ *                                         flag SLOT: slot `index` is free again
  *     DONE  {root}                  -->   the root that the source's data has
  *     <-- DONE {root}                     synced; the same root from the map
  *     ... OPEN of the next disk, or BYE
@@ -24,7 +27,14 @@
  *
  * A chunk that is equal to what the receiver has is not sent. Not more than the
  * window is ever under way: DATA costs its length and RECORD_COST, ZERO
- * RECORD_COST. The receiver checks every digest before it writes.
+ * RECORD_COST. The receiver checks every digest before it writes, but for data in a slot:
+ *
+ * Where nothing but a socket is between two processes of one machine, the receiver's memory
+ * (stream_slots.h) gets to the sender, which reads each chunk into a slot of it, digests
+ * what is in the slot and lets go of it until it is credited. No transport carried those
+ * bytes: the digest is taken as it is. What memory itself breaks the proof finds, which reads
+ * the target back. Through anything else the descriptor does not come, and DATA carries
+ * its bytes.
  */
 #ifndef DROVER_STREAM_H
 #define DROVER_STREAM_H
@@ -115,6 +125,7 @@ struct sink {
 	/* The pass is whole; its root. */
 	int (*finish)(struct sink *k, uint8_t root[SHA256_LEN], struct err *e);
 	bool known;		/* ask for what it has */
+	bool frames;		/* it keeps what came as a frame, so data is to come as one */
 	uint32_t pass;		/* which pass this is */
 	bool same;		/* it has the copy that was offered as base */
 };

@@ -5,6 +5,7 @@
 #define DROVER_STREAM_IMPL_H
 
 #include "modules/lib/stream.h"
+#include "modules/lib/stream_slots.h"
 
 #define RECORD_COST 4096u	/* what a record costs beside its payload */
 #define RECORD_HEAD 24u
@@ -13,12 +14,14 @@
 #define ZERO_MAX 65536u		/* chunks in one ZERO */
 #define TICK_MS 200
 #define ZIP_FLAG 1u
+#define SLOT_FLAG 2u
+#define SLOT_LEN 4u		/* bytes that name a slot, behind the digest */
 #define ZIP_LEVEL 1
 #define THREADS_MAX 4
 
 enum record_type {
 	REC_OPEN = 1, REC_READY, REC_WANT, REC_HAVE, REC_DATA, REC_ZERO, REC_CREDIT,
-	REC_DONE, REC_FAIL, REC_BYE,
+	REC_DONE, REC_FAIL, REC_BYE, REC_SLOTS,
 };
 
 struct record {
@@ -33,6 +36,10 @@ int record_write(struct pipe *p, const struct record *r, const void *a, size_t a
 		 const void *b, size_t bn);
 /* 1, 0 at end of file, -1 with errno. */
 int record_read(struct pipe *p, struct record *r);
+/* The same of a record without payload, with a descriptor beside it where the pipe is a
+ * socket that takes one; reading, *fd is -1 where none came, else the caller's. */
+int record_write_fd(struct pipe *p, const struct record *r, int fd);
+int record_read_fd(struct pipe *p, struct record *r, int *fd);
 /* A JSON payload: written with type; read with a bound. */
 int record_write_json(struct pipe *p, enum record_type type, const json_t *j);
 json_t *record_read_json(struct pipe *p, const struct record *r, struct err *e);

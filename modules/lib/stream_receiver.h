@@ -13,6 +13,7 @@
 struct job {
 	struct record r;
 	uint8_t *payload;	/* aligned data; DATA only */
+	uint32_t slot;		/* where that is, or NO_SLOT: it is the job's own */
 	uint8_t digest[SHA256_LEN];
 	struct job *next;
 };
@@ -23,8 +24,9 @@ struct receiver {
 	uint64_t size, chunks;
 	uint32_t chunk;
 	uint8_t zero[2][SHA256_LEN];
+	struct slots *slots;	/* that were offered to the sender, or NULL */
 	pthread_mutex_t writing;	/* held while a record is written */
-	pthread_mutex_t lock;		/* guards all below */
+	pthread_mutex_t lock;		/* guards all below, and whose a slot is */
 	pthread_cond_t cond;
 	struct job *first, **last;	/* waiting for a worker */
 	unsigned busy;			/* jobs in a worker's hands */
@@ -43,6 +45,7 @@ struct receiver {
 /* End everything; the first reason stays. e may be NULL. */
 void receiver_stop(struct receiver *x, struct err *e);
 uint32_t receiver_chunk_len(const struct receiver *x, uint64_t index);
+uint32_t receiver_data_len(const struct record *r);	/* of DATA, as it came */
 uint64_t receiver_cost(const struct record *r);	/* of the window */
 void receiver_job_free(struct job *j);
 /* Threads; arg is the receiver. Workers unpack, check and write; one syncs. */

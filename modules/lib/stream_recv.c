@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "modules/lib/tree.h"
 
+#include <endian.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,10 @@ static int check_job(struct receiver *x, const struct record *r, struct err *e)
 	bool data = r->type == REC_DATA, ok;
 
 	ok = r->count >= 1 && r->index < x->chunks && r->count <= x->chunks - r->index;
-	if (ok && data)
+	if (ok && data && r->flags & SLOT_FLAG)
+		ok = x->slots && r->count == 1 && r->plain == receiver_chunk_len(x, r->index) &&
+			r->flags == SLOT_FLAG && r->length == SHA256_LEN + SLOT_LEN;
+	else if (ok && data)
 		ok = r->count == 1 && r->plain == receiver_chunk_len(x, r->index) &&
 			r->length > SHA256_LEN && r->length <= max &&
 			(r->flags & ZIP_FLAG || r->length - SHA256_LEN == r->plain);
@@ -51,6 +55,37 @@ static int check_job(struct receiver *x, const struct record *r, struct err *e)
 	if (receiver_cost(r) > x->window)
 		return err_set(e, ERR_STEP, "the other end sent more than it may");
 	return 0;
+}
+
+/* DATA that lies in a slot, which must be the sender's. */
+static int find_slot(struct receiver *x, struct job *j, struct err *e)
+{
+	uint32_t slot;
+	bool ok;
+
+	if (pipe_read_full(x->s->pipe, &slot, SLOT_LEN) <= 0)
+		return record_broke(e);
+	slot = be32toh(slot);
+	pthread_mutex_lock(&x->lock);
+	ok = slots_take_this(x->slots, slot);
+	pthread_mutex_unlock(&x->lock);
+	if (!ok)
+		return err_set(e, ERR_STEP, "the other end sent a malformed record");
+	j->slot = slot;
+	j->payload = slots_at(x->slots, slot);
+	return 0;
+}
+
+static int read_data(struct receiver *x, struct job *j, struct err *e)
+{
+	uint32_t n = receiver_data_len(&j->r);
+
+	if (pipe_read_full(x->s->pipe, j->digest, SHA256_LEN) <= 0)
+		return record_broke(e);
+	if (j->r.flags & SLOT_FLAG)
+		return find_slot(x, j, e);
+	j->payload = disk_buffer(n);
+	return pipe_read_full(x->s->pipe, j->payload, n) <= 0 ? record_broke(e) : 0;
 }
 
 static int queue_job(struct receiver *x, const struct record *r, struct err *e)
@@ -67,13 +102,10 @@ static int queue_job(struct receiver *x, const struct record *r, struct err *e)
 		return -1;
 	j = mem_alloc(sizeof(*j));
 	j->r = *r;
-	if (r->type == REC_DATA) {
-		j->payload = disk_buffer(r->length - SHA256_LEN);
-		if (pipe_read_full(x->s->pipe, j->digest, SHA256_LEN) <= 0 ||
-		    pipe_read_full(x->s->pipe, j->payload, r->length - SHA256_LEN) <= 0) {
-			receiver_job_free(j);
-			return record_broke(e);
-		}
+	j->slot = NO_SLOT;
+	if (r->type == REC_DATA && read_data(x, j, e) < 0) {
+		receiver_job_free(j);
+		return -1;
 	}
 	pthread_mutex_lock(&x->lock);
 	*x->last = j;
@@ -200,6 +232,14 @@ static int receive(struct receiver *x, struct err *e)
 	return rc;
 }
 
+/* They are the sender's to fill, if the descriptor gets there. */
+static int offer_slots(const struct receiver *x)
+{
+	struct record r = { .type = REC_SLOTS, .count = x->slots->count };
+
+	return record_write_fd(x->s->pipe, &r, x->slots->fd);
+}
+
 static int answer_open(struct receiver *x, struct err *e)
 {
 	AUTO_JSON *j = json_object();
@@ -209,8 +249,13 @@ static int answer_open(struct receiver *x, struct err *e)
 	jset_int(j, "pass", x->k->pass);
 	jset_bool(j, "same", x->k->same);
 	x->st.pass = x->k->pass;
-	return record_write_json(x->s->pipe, REC_READY, j) < 0 ?
-		record_broke(e) : 0;
+	if (!x->k->frames && pipe_is_socket(x->s->pipe))
+		x->slots = slots_new(x->chunk, STREAM_WINDOW / x->chunk + 2 * THREADS_MAX);
+	jset_bool(j, "slots", x->slots != NULL);
+	if (record_write_json(x->s->pipe, REC_READY, j) < 0 ||
+	    (x->slots && offer_slots(x) < 0))
+		return record_broke(e);
+	return 0;
 }
 
 static int take_offer(struct receiver *x, const json_t *j, struct stream_offer *o,
@@ -301,6 +346,7 @@ int stream_recv(const struct stream *s, const struct stream_receiver *r, struct 
 	rc = hello ? one_pass(&x, r, hello, e) : -1;
 	if (rc < 0)
 		stream_fail(s, e);
+	slots_free(x.slots);
 	err_clear(&x.err);
 	return rc < 0 ? -1 : 1;
 }

@@ -103,6 +103,18 @@ static int on_done(struct sender *x, const struct record *r, struct err *e)
 	return 1;
 }
 
+static int on_credit(struct sender *x, const struct record *r, struct err *e)
+{
+	bool ok;
+
+	pthread_mutex_lock(&x->lock);
+	ok = !(r->flags & SLOT_FLAG) || (x->slots && slots_give_back(x->slots, r->index));
+	x->credit += r->count;
+	pthread_cond_broadcast(&x->cond);
+	pthread_mutex_unlock(&x->lock);
+	return ok ? 0 : err_set(e, ERR_STEP, "the other end gave back what it was not given");
+}
+
 /* 1: the receiver is done; 0: go on; -1 with e. */
 static int on_record(struct sender *x, struct err *e)
 {
@@ -113,11 +125,7 @@ static int on_record(struct sender *x, struct err *e)
 		return record_broke(e);
 	switch (r.type) {
 	case REC_CREDIT:
-		pthread_mutex_lock(&x->lock);
-		x->credit += r.count;
-		pthread_cond_broadcast(&x->cond);
-		pthread_mutex_unlock(&x->lock);
-		return 0;
+		return on_credit(x, &r, e);
 	case REC_HAVE:
 		return on_have(x, &r, e);
 	case REC_DONE:
@@ -164,6 +172,24 @@ static int listen_to(struct sender *x, struct err *e)
 
 /* ---- a pass -------------------------------------------------------------- */
 
+/* The receiver's memory. Where something lies between, its descriptor does not come. */
+static int take_slots(struct sender *x, struct err *e)
+{
+	struct record r;
+	int fd;
+
+	if (record_read_fd(x->s->pipe, &r, &fd) <= 0)
+		return record_broke(e);
+	if (r.type != REC_SLOTS || r.length || r.count < 2 * THREADS_MAX) {
+		mem_close_fd(&fd);
+		return err_set(e, ERR_STEP, "the other end offers memory that cannot be used");
+	}
+	if (fd < 0)
+		return 0;
+	x->slots = slots_of(fd, x->chunk, r.count, e);
+	return x->slots ? 0 : -1;
+}
+
 static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 {
 	AUTO_JSON *j = json_object(), *answer = NULL;
@@ -199,7 +225,7 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 	if (x->credit < x->chunk + RECORD_COST)
 		return err_set(e, ERR_STEP, "the other end offers a window of %llu bytes",
 			       (unsigned long long)x->credit);
-	return 0;
+	return jbool(answer, "slots", false) ? take_slots(x, e) : 0;
 }
 
 /* Our own reason goes first, and to the other end too, if the pipe takes it. */
@@ -270,6 +296,7 @@ int stream_send(const struct stream *s, struct disk *d, const struct stream_open
 		rc = run_workers(&x, e);
 	for (unsigned i = 0; i < BATCHES; i++)
 		mem_free_ptr(&x.have[i]);
+	slots_free(x.slots);
 	tree_free(&x.tree);
 	err_clear(&x.err);
 	x.st.ms = (record_now_ns() - begin) / 1000000;

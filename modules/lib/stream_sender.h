@@ -24,8 +24,9 @@ struct sender {
 	uint8_t zero[2][SHA256_LEN];	/* of a whole chunk, of the last one */
 	bool known;			/* the receiver has digests */
 	const struct track_changes *changes;	/* all that need be read; NULL: everything */
+	struct slots *slots;		/* where chunks are read to and not sent; or NULL */
 	pthread_mutex_t writing;	/* held while a record is written */
-	pthread_mutex_t lock;		/* guards all below */
+	pthread_mutex_t lock;		/* guards all below, and whose a slot is */
 	pthread_cond_t cond;
 	uint64_t next;			/* the chunk to take */
 	uint64_t run_end;		/* in bytes: what is known of the extents */
@@ -55,8 +56,9 @@ struct item {
 
 struct worker {
 	struct sender *x;
-	uint8_t *buf;			/* chunk, aligned */
-	uint8_t *zip;			/* ZSTD_compressBound(chunk) */
+	uint8_t *buf;			/* chunk, aligned; its own, or ... */
+	uint32_t slot;			/* ... this slot, until it is sent: then NULL */
+	uint8_t *zip;			/* ZSTD_compressBound(chunk); NULL with slots */
 	size_t zip_cap;
 	ZSTD_CCtx *cctx;
 	unsigned rest;			/* chunks not to try to compress */

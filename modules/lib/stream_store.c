@@ -32,9 +32,14 @@ uint32_t receiver_chunk_len(const struct receiver *x, uint64_t index)
 	return left < x->chunk ? (uint32_t)left : x->chunk;
 }
 
+uint32_t receiver_data_len(const struct record *r)
+{
+	return r->flags & SLOT_FLAG ? r->plain : r->length - SHA256_LEN;
+}
+
 uint64_t receiver_cost(const struct record *r)
 {
-	return RECORD_COST + (r->type == REC_DATA ? r->length - SHA256_LEN : 0);
+	return RECORD_COST + (r->type == REC_DATA ? receiver_data_len(r) : 0);
 }
 
 /* ---- one record ---------------------------------------------------------- */
@@ -51,6 +56,20 @@ static int unpack(struct receiver *x, const struct job *j, void *plain, ZSTD_DCt
 	return 0;
 }
 
+/* Of what travelled: what lies in a slot is the very bytes that were digested. */
+static int check_digest(struct receiver *x, const struct job *j, const struct stream_chunk *c,
+			struct err *e)
+{
+	uint8_t digest[SHA256_LEN];
+
+	sha256_of(c->plain, c->plain_len, digest);
+	if (memcmp(digest, j->digest, SHA256_LEN) == 0)
+		return 0;
+	return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu, length %u: its "
+		       "digest does not fit", (unsigned long long)(j->r.index * x->chunk),
+		       c->plain_len);
+}
+
 static int do_data(struct receiver *x, const struct job *j, void *buf, ZSTD_DCtx *z,
 		   struct err *e)
 {
@@ -59,15 +78,11 @@ static int do_data(struct receiver *x, const struct job *j, void *buf, ZSTD_DCtx
 		.plain = zip ? buf : j->payload, .plain_len = receiver_chunk_len(x, j->r.index),
 		.frame = zip ? j->payload : NULL,
 		.frame_len = zip ? j->r.length - SHA256_LEN : 0 };
-	uint8_t digest[SHA256_LEN];
 
 	if (zip && unpack(x, j, buf, z, e) < 0)
 		return -1;
-	sha256_of(c.plain, c.plain_len, digest);
-	if (memcmp(digest, j->digest, SHA256_LEN) != 0)
-		return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu, length "
-			       "%u: its digest does not fit",
-			       (unsigned long long)(j->r.index * x->chunk), c.plain_len);
+	if (j->slot == NO_SLOT && check_digest(x, j, &c, e) < 0)
+		return -1;
 	return x->k->data(x->k, &c, e);
 }
 
@@ -84,9 +99,14 @@ static void finished(struct receiver *x, const struct job *j)
 	x->done[x->dones++] = u;
 	x->done_bytes += data ? last : RECORD_COST;
 	*(data ? &x->st.data : &x->st.zero) += (u.count - 1) * x->chunk + last;
-	x->st.wire += RECORD_HEAD + j->r.length;
+	x->st.wire += RECORD_HEAD + (data ? SHA256_LEN + receiver_data_len(&j->r) : 0);
 	x->st.scanned = (u.index + u.count - 1) * x->chunk + last;
 	x->window += credit.count;
+	if (j->slot != NO_SLOT) {
+		credit.flags = SLOT_FLAG;
+		credit.index = j->slot;
+		slots_give_back(x->slots, j->slot);
+	}
 	pthread_cond_broadcast(&x->cond);
 	pthread_mutex_unlock(&x->lock);
 	pthread_mutex_lock(&x->writing);
@@ -115,7 +135,8 @@ static struct job *take_job(struct receiver *x)
 
 void receiver_job_free(struct job *j)
 {
-	free(j->payload);
+	if (j->slot == NO_SLOT)
+		free(j->payload);
 	free(j);
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/base/mem.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,7 +108,7 @@ static int level_now(struct sender *x)
 /* The chunk as a frame; 0: it stays plain. */
 static size_t compress(struct worker *w, size_t len)
 {
-	int level = level_now(w->x);
+	int level = w->x->slots ? 0 : level_now(w->x);
 	size_t n;
 
 	if (level == 0)
@@ -135,10 +136,19 @@ static int send_data(struct worker *w, const struct item *it, const uint8_t *dig
 	uint64_t cost = RECORD_HEAD + SHA256_LEN + n, began = record_now_ns();
 	struct record r = { .type = REC_DATA, .flags = zipped ? ZIP_FLAG : 0,
 		.index = it->index, .count = 1, .plain = len };
+	const void *data = zipped ? w->zip : w->buf;
+	uint32_t slot = htobe32(w->slot);
 
 	if (keep_pace(x, &x->sending, x->s->send_rate, cost) < 0 ||
-	    take_credit(x, n + RECORD_COST) < 0 ||
-	    sender_record(x, &r, digest, SHA256_LEN, zipped ? w->zip : w->buf, n) < 0)
+	    take_credit(x, n + RECORD_COST) < 0)
+		return -1;
+	if (x->slots) {		/* the receiver's, from here on */
+		r.flags = SLOT_FLAG;
+		data = &slot;
+		n = SLOT_LEN;
+		w->buf = NULL;
+	}
+	if (sender_record(x, &r, digest, SHA256_LEN, data, n) < 0)
 		return -1;
 	pthread_mutex_lock(&x->lock);
 	zip_note(&x->zip, record_now_ns(), len, cost, record_now_ns() - began);
@@ -150,6 +160,24 @@ static int send_data(struct worker *w, const struct item *it, const uint8_t *dig
 static bool all_zero(const uint8_t *p, size_t n)
 {
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+/* Where a chunk is read to. A slot is kept until what is in it is sent. */
+static int have_room(struct worker *w)
+{
+	struct sender *x = w->x;
+
+	if (w->buf)
+		return 0;
+	w->slot = NO_SLOT;
+	pthread_mutex_lock(&x->lock);
+	while (!x->stop && (w->slot = slots_take(x->slots)) == NO_SLOT)
+		pthread_cond_wait(&x->cond, &x->lock);
+	pthread_mutex_unlock(&x->lock);
+	if (w->slot == NO_SLOT)
+		return -1;
+	w->buf = slots_at(x->slots, w->slot);
+	return 0;
 }
 
 static int do_item(struct worker *w, const struct item *it)
@@ -167,7 +195,7 @@ static int do_item(struct worker *w, const struct item *it)
 		return 0;
 	}
 	if (!it->hole) {
-		if (keep_pace(x, &x->reading, x->s->read_rate, len) < 0)
+		if (have_room(w) < 0 || keep_pace(x, &x->reading, x->s->read_rate, len) < 0)
 			return -1;
 		if (x->d->ops->read(x->d, w->buf, len, it->index * x->chunk, &e) < 0) {
 			sender_stop(x, &e);
@@ -225,6 +253,8 @@ void *sender_work(void *arg)
 void worker_init(struct worker *w, struct sender *x)
 {
 	w->x = x;
+	if (x->slots)
+		return;
 	w->buf = disk_buffer(x->chunk);
 	w->zip_cap = ZSTD_compressBound(x->chunk);
 	w->zip = mem_alloc(w->zip_cap);
@@ -233,7 +263,8 @@ void worker_init(struct worker *w, struct sender *x)
 
 void worker_free(struct worker *w)
 {
-	free(w->buf);
+	if (!w->x->slots)
+		free(w->buf);
 	mem_free_ptr(&w->zip);
 	ZSTD_freeCCtx(w->cctx);
 }
