@@ -122,6 +122,17 @@ json_t *input_machine(const struct run *r, const struct mach *m)
 
 /* ---- the input ---------------------------------------------------------------------- */
 
+/* The codes of what the plan accepts of this machine now. */
+static json_t *accepted(const struct run *r, const struct mach *m)
+{
+	json_t *codes = json_array();
+
+	for (uint32_t i = 0; i < r->plan->accept_count; i++)
+		if (finding_waived(r, m, r->plan->accept[i].finding, NULL))
+			jadd(codes, json_string(r->plan->accept[i].finding));
+	return codes;
+}
+
 json_t *input_run(const struct run *r, const char *step)
 {
 	json_t *o = json_object();
@@ -240,6 +251,7 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	sha256_hex(asked ? asked : "", asked ? strlen(asked) : 0, hash);
 	jset_str(run, "asked", hash);	/* of references, never of secrets */
 	jset_str(run, "serves", meta_serves(o->r, o->m));
+	jset(run, "accepted", accepted(o->r, o->m));
 	jset(in, "run", run);
 	return in;
 }

@@ -133,6 +133,12 @@ static const char *written_since(const json_t *before, const json_t *now)
 	return NULL;
 }
 
+/* The source stands still since the last pass: what it recorded is gone with its hold. */
+static bool was_read(const struct ctx *c)
+{
+	return strcmp(jstr(ctx_run(c), "serves", "source"), "source") != 0 && ctx_fact(c, "pass");
+}
+
 /* Once the machine is off its disks may be out of sight: then the target says. */
 static int probe_source(struct ctx *c, enum probe_state *state)
 {
@@ -143,8 +149,8 @@ static int probe_source(struct ctx *c, enum probe_state *state)
 	*state = written ? STATE_ABSENT : STATE_DONE;
 	if (written)
 		ctx_change(c, '~', "%s was written to since the last pass: once more", written);
-	/* Nobody is served: when all was read, how it would be found is not asked. */
-	if (json_object_size(before) == 0 || !json_equal(before, now))
+	/* When all was read, how it would be found is not asked. */
+	if (written || !was_read(c))
 		copy_probe_changes(c, CHANGES_KNOWN);
 	return 0;
 }
@@ -204,11 +210,23 @@ static int mend_still(struct ctx *c, const struct copy_how *h)
 	return send_still(c, h);
 }
 
+static bool is_accepted(const struct ctx *c, const char *code)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(jget(ctx_run(c), "accepted"), i, one)
+		if (json_is_string(one) && strcmp(json_string_value(one), code) == 0)
+			return true;
+	return false;
+}
+
 static int apply(struct ctx *c)
 {
 	/* It may yet go back: the tracker stays for the next attempt. */
 	struct copy_how h = { .fact = "pass", .passes = 1, .held = true, .goes_on = true,
-		.changes = CHANGES_KNOWN, .track_ms = TRACK_LAST_MS };
+		.changes = CHANGES_KNOWN, .track_ms = TRACK_LAST_MS,
+		.known = !is_accepted(c, COPY_WHOLE) };
 
 	if (copy_args(c, &h) < 0)
 		return -1;

@@ -36,6 +36,7 @@ struct copy_how {
 	bool seed;		/* receive: it comes from a backup, as pass 0 */
 	bool held;		/* the source stands still: by another step, until the end */
 	bool snapshots;		/* logical volumes are read from snapshots of LVM */
+	bool known;		/* of a disk that was followed not all is read: rather it fails */
 	enum copy_changes changes;
 	bool anchor;		/* what comes is a backup: passes may go back to it */
 	uint64_t track_ms;	/* a tracker ends when nobody asked it for so long */
@@ -87,6 +88,13 @@ int copy_receive(struct ctx *c, const struct copy_how *h);
 bool copy_seeded(const struct ctx *c, const char *disk);
 /* The disk as assess.machine saw it; NULL when it did not. */
 const json_t *copy_seen(const struct ctx *c, const char *disk);
+/* What is said of a last pass that would have to read all of a disk that was followed; a
+ * format with the disk's name and the reason. Code, text, remedy. */
+#define COPY_WHOLE "pass.whole"
+#define COPY_WHOLE_TEXT "the last pass would read all of disk '%s' while nobody is served: %s"
+#define COPY_WHOLE_HINT "drover sync PLAN reads it while the source serves; cut over after that"
+/* Was what is written to this disk followed, whether or not it still is? At the source. */
+bool copy_followed(struct ctx *c, const char *disk, const json_t *spec);
 /* probe at the source: a line for each disk, how its later passes find what changed. */
 void copy_probe_changes(struct ctx *c, enum copy_changes how);
 /* probe at the source: are the disks there, what will be read. */

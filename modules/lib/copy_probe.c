@@ -262,14 +262,11 @@ static const char *why_no_trace(const char *path, const json_t *spec)
 		"it is an image of a format" : track_why_not(path);
 }
 
-/* Of a disk that was followed: it is not any more. While the source serves that can be mended. */
+/* Of a disk that was followed: it is not any more. A blocker also where the source stands
+ * still already: then it is brought back. */
 static void say_whole(struct ctx *c, const char *name, const char *why)
 {
-	bool serves = strcmp(jstr(ctx_run(c), "serves", "source"), "source") == 0;
-
-	ctx_finding_now(c, serves ? "blocker" : "warning", "pass.whole", "drover sync PLAN reads it "
-			"while the source serves; cut over after that", "the last pass would read all "
-			"of disk '%s' while nobody is served: %s", name, why);
+	ctx_finding_now(c, "blocker", COPY_WHOLE, COPY_WHOLE_HINT, COPY_WHOLE_TEXT, name, why);
 }
 
 static bool was_traced(struct ctx *c, const char *name)
@@ -281,6 +278,17 @@ static bool was_traced(struct ctx *c, const char *name)
 		if (json_is_string(one) && strcmp(json_string_value(one), name) == 0)
 			return true;
 	return false;
+}
+
+bool copy_followed(struct ctx *c, const char *name, const json_t *spec)
+{
+	AUTO_SNAPSHOTS *volumes = snapshot_view(c);
+	enum snapshot_way volume = snapshot_of(volumes, name, NULL);
+	AUTO_VIEW *domain = snapshot_knows(volumes, name) ? NULL : checkpoint_view(c);
+	enum checkpoint_way bitmap = checkpoint_of(domain, name, spec, NULL);
+
+	return volume == SNAPSHOT_LOST || volume == SNAPSHOT_FOLLOWS ||
+		bitmap == CHECKPOINT_LOST || bitmap == CHECKPOINT_FOLLOWS || was_traced(c, name);
 }
 
 /* Where the source is a domain: true when its bitmaps tell, which is said; else *why not. */

@@ -462,6 +462,64 @@ static void what_is_in_the_way_of_a_cutover_keeps_it_from_beginning(void **state
 	migration_free(g);
 }
 
+static struct fake_rule *losing;
+
+static void lose_what_was_followed(struct fake *f, const char *module, const char *op)
+{
+	(void)op;
+	if (!strcmp(module, "cutover.pass") && !fake_get(f, "a.serving"))
+		losing->finding = "pass.whole";
+}
+
+/* Its downtime would be the reading of all: nobody asked for that. */
+static void what_is_lost_after_the_source_was_stopped_brings_it_back(void **state)
+{
+	struct migration *g = migration_passing();
+
+	(void)state;
+	losing = migration_rule(g, "cutover.pass");
+	g->f->on_call = lose_what_was_followed;
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
+	assert_string_equal(g->err.what, "blocker pass.whole: it stands in the way");
+	assert_int_equal(fake_applies(g->f, "cutover.pass"), 0);
+	assert_went_back(g);
+	g->f->on_call = NULL;
+	losing->finding = NULL;
+	migration_ends(g, RUN_CUTOVER, 0);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+	migration_free(g);
+}
+
+/* Calls are told what the plan accepts, for what they notice only in the doing. */
+static bool told;
+
+static void see_accepted(struct fake *f, const char *module, const char *op)
+{
+	const json_t *list = jget(f->input, "run.accepted");
+
+	lose_what_was_followed(f, module, op);
+	told = told || (!strcmp(module, "cutover.pass") && !strcmp(op, "apply") &&
+			!strcmp(json_string_value(json_array_get(list, 0)), "pass.whole"));
+}
+
+static void what_the_plan_accepts_is_read_whole_while_nobody_serves(void **state)
+{
+	struct migration *g = migration_passing();
+	struct plan_accept accept = { "pass.whole", "erp", NULL, "a night's downtime" };
+
+	(void)state;
+	told = false;
+	g->p.plan->accept = &accept;
+	g->p.plan->accept_count = 1;
+	losing = migration_rule(g, "cutover.pass");
+	g->f->on_call = see_accepted;
+	migration_ends(g, RUN_CUTOVER, 0);
+	assert_true(told);
+	assert_int_equal(fake_get(g->f, "b.serving"), 1);
+	g->p.plan->accept_count = 0;
+	migration_free(g);
+}
+
 static void what_is_so_just_now_is_no_part_of_what_a_rollback_compares(void **state)
 {
 	struct migration *g = *state;
@@ -597,6 +655,8 @@ int main(void)
 		WHOLE(a_source_whose_key_still_answers_is_not_off),
 		WHOLE(nobody_is_asked_for_once_the_target_may_serve),
 		cmocka_unit_test(what_is_in_the_way_of_a_cutover_keeps_it_from_beginning),
+		cmocka_unit_test(what_is_lost_after_the_source_was_stopped_brings_it_back),
+		cmocka_unit_test(what_the_plan_accepts_is_read_whole_while_nobody_serves),
 		WHOLE(what_is_so_just_now_is_no_part_of_what_a_rollback_compares),
 		cmocka_unit_test(a_pass_of_an_earlier_instant_is_made_anew),
 		cmocka_unit_test(a_pass_of_a_source_that_is_still_held_stands),

@@ -40,6 +40,7 @@ struct rig {
 	char lineage[33];	/* of this rig alone: a tracker's name is the host's */
 	char *tracker;		/* its name, once the ledger has it */
 	json_t *facts, *args;
+	bool strict;		/* its plan does not accept a last pass that reads all */
 	const char *by;		/* how the last pass of the source found what changed */
 	int64_t read;		/* what it read */
 	char *said;		/* its log */
@@ -157,7 +158,7 @@ static int tear_down(void **state)
 static json_t *input(struct rig *r, const char *role)
 {
 	return json_pack("{s:o,s:o,s:{},s:s,s:{s:s,s:{s:s,s:s,s:{s:{s:s,s:s,s:b}}},"
-			 "s:{s:s,s:s,s:s,s:b,s:{}}},s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b}}",
+			 "s:{s:s,s:s,s:s,s:b,s:{}}},s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b,s:[s]}}",
 			 "args", json_deep_copy(r->args), "facts", json_deep_copy(r->facts), "kept", "role", role,
 			 "machine", "name", "erp",
 			 "source", "host", "a", "kind", "block", "disks",
@@ -166,7 +167,7 @@ static json_t *input(struct rig *r, const char *role)
 			 "disks",
 			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
 			 "lineage", r->lineage, "step", "convert.disks",
-			 "preview", 0);
+			 "preview", 0, "accepted", r->strict ? "another" : "pass.whole");
 }
 
 static void take_events(struct rig *r, const json_t *events)
@@ -464,9 +465,42 @@ static void a_cutover_is_refused_while_a_lost_tracker_can_be_replaced(void **s)
 	assert_whole(r, "source", "", "");
 	kill(tracker_pid(r), SIGKILL);
 	assert_whole(r, "source", "blocker", "its tracker is gone");
-	assert_whole(r, "nobody", "warning", "its tracker is gone");
+	assert_whole(r, "nobody", "blocker", "its tracker is gone");
+	json_object_set_new(r->facts, "pass", json_object());	/* it was read since it stands still */
+	assert_whole(r, "nobody", "", "");
+	json_object_del(r->facts, "pass");
 	copy(r, "call.sync");
 	assert_whole(r, "source", "", "");
+}
+
+/* The probe before it saw nothing; what it would read is its downtime. */
+static void a_tracker_lost_at_the_last_moment_ends_the_last_pass_before_it_reads(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	kill(tracker_pid(r), SIGKILL);
+	r->strict = true;
+	struct modtest_end end[2] = { { .module = "cutover.pass", .in = input(r, "source") },
+				      { .module = "cutover.pass", .in = input(r, "target") } };
+
+	modtest_both(end);
+	assert_string_equal(jstr(end[0].out, "error.text", ""), "the last pass would read all of disk "
+			    "'root' while nobody is served: no tracker follows it");
+	assert_string_equal(jstr(end[0].out, "error.hint", ""), "drover sync PLAN reads it while the "
+			    "source serves; cut over after that; or accept it in the plan: accept: "
+			    "[{finding: pass.whole, until: DATE, reason: WHY}]");
+	for (int i = 0; i < 2; i++) {
+		assert_false(jbool(end[i].out, "ok", true));
+		json_decref(end[i].in);
+		json_decref(end[i].out);
+		json_decref(end[i].events);
+	}
+	copy(r, "call.sync");
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
 }
 
 static void undo_and_cleanup_leave_nothing_of_it(void **s)
@@ -561,6 +595,7 @@ int main(void)
 		T(who_cannot_tell_whether_events_were_lost_trusts_none),
 		T(a_killed_tracker_means_that_all_is_read),
 		T(a_cutover_is_refused_while_a_lost_tracker_can_be_replaced),
+		T(a_tracker_lost_at_the_last_moment_ends_the_last_pass_before_it_reads),
 		T(undo_and_cleanup_leave_nothing_of_it),
 		T(a_target_that_holds_another_copy_is_compared_whole),
 		T(the_preview_says_how_and_why),
