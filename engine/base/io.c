@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A chunk of 1 MiB waits whole in a socket, and the next one behind it: with the system's own
+ * 208 KiB, who sends and who receives take turns five times a chunk. */
 #define WIDE (2 << 20)
 
 ssize_t io_read_full(int fd, void *buf, size_t n)
