@@ -4,6 +4,7 @@
 #include "tests/unit/modtest.h"
 
 #include "engine/agent/child.h"
+#include "engine/base/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -142,4 +143,15 @@ void modtest_state(json_t *input, const char *module, const char *want)
 	if (!jbool(r, "ok", false))
 		fail_msg("%s probe: %s", module, jstr(r, "error.text", "?"));
 	assert_string_equal(jstr(r, "state", ""), want);
+}
+
+json_t *modtest_sh(const char *fmt, ...)
+{
+	AUTO_FREE char *script = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	script = mem_vprintf(fmt, ap);
+	va_end(ap);
+	return json_pack("[s,s,s]", "sh", "-c", script);
 }

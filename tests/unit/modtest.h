@@ -34,5 +34,7 @@ void modtest_keep(json_t *input, const json_t *events);
 void modtest_must(json_t *input, const char *module, const char *op);
 void modtest_fails(json_t *input, const char *module, const char *op, const char *text);
 void modtest_state(json_t *input, const char *module, const char *want);
+/* The argv of a shell that runs this; the caller's. */
+json_t *modtest_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

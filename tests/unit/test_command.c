@@ -44,18 +44,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static json_t *sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static json_t *sh(const char *fmt, ...)
-{
-	AUTO_FREE char *script = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	script = mem_vprintf(fmt, ap);
-	va_end(ap);
-	return json_pack("[s,s,s]", "sh", "-c", script);
-}
-
 static void power_is(const struct world *w, const char *want)
 {
 	AUTO_FREE char *now = io_read_file(AT_FDCWD, w->power, 64, NULL);
@@ -73,9 +61,9 @@ static void command_asks_its_probe_and_can_be_undone(void **state)
 {
 	struct world *w = *state;
 
-	set_args(w, json_pack("{s:o,s:o,s:o}", "argv", sh("echo off > %s", w->power), "probe",
-			      sh("grep -q off %s", w->power), "undo",
-			      sh("echo on > %s", w->power)));
+	set_args(w, json_pack("{s:o,s:o,s:o}", "argv", modtest_sh("echo off > %s", w->power), "probe",
+			      modtest_sh("grep -q off %s", w->power), "undo",
+			      modtest_sh("echo on > %s", w->power)));
 	modtest_state(w->input, "any.command", "absent");
 	modtest_must(w->input, "any.command", "apply");
 	power_is(w, "off\n");
@@ -100,8 +88,8 @@ static void command_is_probed_in_the_call_that_ran_it(void **state)
 	struct world *w = *state;
 	AUTO_JSON *r = NULL, *alone = NULL, *twice = NULL;
 
-	set_args(w, json_pack("{s:o,s:o}", "argv", sh("echo off > %s", w->power), "probe",
-			      sh("grep -q off %s", w->power)));
+	set_args(w, json_pack("{s:o,s:o}", "argv", modtest_sh("echo off > %s", w->power), "probe",
+			      modtest_sh("grep -q off %s", w->power)));
 	alone = modtest_call("any.command", "apply", w->input, NULL);
 	assert_null(json_object_get(alone, "after"));
 	jset_str(w->input, "then", "probe");
@@ -119,7 +107,7 @@ static void what_cannot_be_probed_at_once_is_left_to_the_engine(void **state)
 	struct world *w = *state;
 	AUTO_JSON *r = NULL;
 
-	set_args(w, json_pack("{s:[s],s:o}", "argv", "true", "probe", sh("exit 2")));
+	set_args(w, json_pack("{s:[s],s:o}", "argv", "true", "probe", modtest_sh("exit 2")));
 	jset_str(w->input, "then", "probe");
 	r = modtest_call("any.command", "apply", w->input, NULL);
 	assert_true(jbool(r, "ok", false));
@@ -130,11 +118,11 @@ static void command_that_fails_says_how(void **state)
 {
 	struct world *w = *state;
 
-	set_args(w, json_pack("{s:o}", "argv", sh("echo broken >&2; exit 3")));
+	set_args(w, json_pack("{s:o}", "argv", modtest_sh("echo broken >&2; exit 3")));
 	modtest_fails(w->input, "any.command", "apply", "'sh -c 'echo broken >&2; exit 3'' exited with "
 		      "status 3: broken");
 	modtest_state(w->input, "any.command", "absent");
-	set_args(w, json_pack("{s:[s], s:o}", "argv", "true", "probe", sh("exit 2")));
+	set_args(w, json_pack("{s:[s], s:o}", "argv", "true", "probe", modtest_sh("exit 2")));
 	modtest_fails(w->input, "any.command", "probe", "'sh -c 'exit 2'' exited with status 2");
 	set_args(w, json_pack("{s:[s]}", "argv", "no-such-program"));
 	modtest_fails(w->input, "any.command", "apply",

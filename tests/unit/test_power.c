@@ -29,18 +29,6 @@ struct world {
 	json_t *input;
 };
 
-static json_t *sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static json_t *sh(const char *fmt, ...)
-{
-	AUTO_FREE char *script = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	script = mem_vprintf(fmt, ap);
-	va_end(ap);
-	return json_pack("[s,s,s]", "sh", "-c", script);
-}
-
 static void write_power(const struct world *w, const char *word)
 {
 	assert_int_equal(io_write_file(AT_FDCWD, w->power, word, strlen(word), 0600), 0);
@@ -66,8 +54,8 @@ static int setup(void **state)
 	w->input = json_pack(
 		"{s:{}, s:{s:s, s:{s:s,s:s,s:{s:{s:o,s:o,s:o}}}}, s:{}, s:{s:b}}", "args",
 		"machine", "name", "m", "source", "host", "a", "kind", "image", "power",
-		"command", "off", sh("echo off > %s", w->power), "on",
-		sh("echo on > %s", w->power), "status", sh("cat %s", w->power), "facts",
+		"command", "off", modtest_sh("echo off > %s", w->power), "on",
+		modtest_sh("echo on > %s", w->power), "status", modtest_sh("cat %s", w->power), "facts",
 		"run", "preview", 0);
 	assert_non_null(w->input);
 	*state = w;
@@ -130,11 +118,11 @@ static void off_takes_silence_for_no_proof(void **state)
 {
 	struct world *w = *state;
 
-	jset(command_of(w), "status", sh("echo nobody answers >&2; exit 1"));
+	jset(command_of(w), "status", modtest_sh("echo nobody answers >&2; exit 1"));
 	modtest_fails(w->input, "cutover.off", "probe",
 		      "cannot tell whether 'm' is on: 'sh -c 'echo nobody "
 		      "answers >&2; exit 1'' exited with status 1: nobody answers");
-	jset(command_of(w), "status", sh("true"));
+	jset(command_of(w), "status", modtest_sh("true"));
 	modtest_fails(w->input, "cutover.off", "probe",
 		      "cannot tell whether 'm' is on: "
 		      "source.power.command.status printed neither `on` nor `off`");
@@ -144,7 +132,7 @@ static void off_fails_when_the_order_fails_and_the_machine_stays_on(void **state
 {
 	struct world *w = *state;
 
-	jset(command_of(w), "off", sh("exit 7"));
+	jset(command_of(w), "off", modtest_sh("exit 7"));
 	modtest_fails(w->input, "cutover.off", "apply", "cannot prove that 'm' is off: 'sh -c 'exit 7'' "
 		      "exited with status 7");
 	power_is(w, "on");
@@ -214,12 +202,12 @@ static void off_hands_a_secret_to_its_programs_on_stdin(void **state)
 	json_t *command = command_of(w);
 
 	jset_str(command, "stdin", "pass 4711");
-	jset(command, "off", sh("read -r p; [ \"$p\" = 'pass 4711' ] && echo off > %s", w->power));
-	jset(command, "status", sh("read -r p; [ \"$p\" = 'pass 4711' ] && cat %s", w->power));
+	jset(command, "off", modtest_sh("read -r p; [ \"$p\" = 'pass 4711' ] && echo off > %s", w->power));
+	jset(command, "status", modtest_sh("read -r p; [ \"$p\" = 'pass 4711' ] && cat %s", w->power));
 	modtest_must(w->input, "cutover.off", "apply");
 	power_is(w, "off");
 	modtest_state(w->input, "cutover.off", "done");
-	jset(command, "status", sh("cat %s", w->power));	/* it may leave it unread */
+	jset(command, "status", modtest_sh("cat %s", w->power));	/* it may leave it unread */
 	modtest_state(w->input, "cutover.off", "done");
 	jset_str(command, "stdin", "secret:ipmi");		/* nobody filled it in */
 	modtest_fails(w->input, "cutover.off", "probe",
@@ -543,7 +531,7 @@ static void power_ends_what_it_runs_when_it_is_stopped(void **state)
 {
 	struct world *w = *state;
 
-	jset(command_of(w), "status", sh(STOPS_ITS_CALL));
+	jset(command_of(w), "status", modtest_sh(STOPS_ITS_CALL));
 	is_stopped(w, "cutover.off", "probe");
 }
 
