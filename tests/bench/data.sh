@@ -158,3 +158,4 @@ case " $only " in *" huge "*)
 	echo "a disk of 15 TiB: an agent needs $mib MiB (wanted: at most 64), its map $(awk -v m="$map" 'BEGIN { printf "%.1f", m / (15 * 1048576) }') bytes per chunk (at most 40)"
 	rm -f "$from/huge.raw" ;;
 esac
+measured

@@ -34,6 +34,8 @@ rss_mib() {	# largest resident set of CMD..., in MiB
 		}
 		printf "%.0f\n", $max / 1024;' "$@"
 }
+# What a bench says last: run takes one that does not for one that stopped on the way.
+measured() { echo "$(basename "$0" .sh): measured"; }
 BENCH=$(mktemp -d /var/tmp/drover-bench.XXXXXX)
 export BENCH
 trap 'rm -rf "$BENCH"' EXIT

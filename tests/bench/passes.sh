@@ -97,3 +97,4 @@ case " $only " in *" trace "*)
 	}
 	compare "disks: { root: { path: $dev } }" trace ;;
 esac
+measured

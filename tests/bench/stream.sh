@@ -59,3 +59,4 @@ for what in ${ONLY:-guest random text}; do
 	rm "$to/disk.raw"
 	echo "$what: direct to zstd | ssh $(ratio "$direct" "$zstd"), relay to it $(ratio "$relay" "$zstd"), direct to cp $(ratio "$direct" "$M_WALL")"
 done
+measured
