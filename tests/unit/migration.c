@@ -251,3 +251,10 @@ void migration_has(const char *said, const char *part)
 	if (!said || !strstr(said, part))
 		fail_msg("'%s' is not in '%s'", part, said ? said : "(null)");
 }
+
+void migration_went_back(struct migration *g)
+{
+	assert_int_equal(fake_get(g->f, "a.serving"), 1);
+	assert_int_equal(fake_get(g->f, "b.serving"), 0);
+	assert_string_equal(migration_meta(g, "serves"), "source");
+}

@@ -39,6 +39,8 @@ int migration_run(struct migration *g, enum run_kind kind);
 /* The same; the test fails unless it ends with this status, and nothing that was pretended
  * was done in a way that breaks it. */
 void migration_ends(struct migration *g, enum run_kind kind, int status);
+/* The source serves, as before the cutover. */
+void migration_went_back(struct migration *g);
 /* The test fails unless `part` is in the text. */
 void migration_has(const char *said, const char *part);
 /* A rule, to be changed before a run. */
