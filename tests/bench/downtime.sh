@@ -20,23 +20,10 @@ RUNS=${RUNS:-3}
 . "$(dirname "$0")/lib.sh"
 SIZES=${SIZES:-4 8 16}
 
-libvirt_inside() {
-	ip link add br0 type bridge
-	ip addr flush dev eth0
-	ip link set eth0 master br0
-	ip addr add "$([ "$1" = a ] && echo 10.66.0.11 || echo 10.66.0.12)/24" dev br0
-	ip link set br0 up
-	lab_libvirtd
-}
-export -f libvirt_inside
-export LAB_INSIDE=libvirt_inside
-lab_host a 10.66.0.11
-lab_host b 10.66.0.12
+lab_libvirt_pair
 for host in a b; do
-	wait_for 300 lab_on $host virsh -q uri || fail "no libvirtd at $host"
 	lab_on $host virsh event --event lifecycle --loop --timestamp >"$BENCH/events.$host" 2>&1 &
 done
-ip addr add 10.77.0.1/24 dev lab0
 srv=$LAB/hosts/a/srv
 cd "$LAB" || exit 1
 
@@ -85,10 +72,7 @@ machines:
     validate: [ boot: { skip: true } ]
     cutover: [ quiesce: { mode: pause } ]
 END
-guest() {
-	ssh -i "$srv/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 \
-		-o LogLevel=ERROR root@10.77.0.10 "$@"
-}
+guest() { lab_guest "$srv/guest-key" "$@"; }
 # It writes from its boot on.
 writer() {
 	guest 'cat >/usr/local/sbin/writer && chmod 755 /usr/local/sbin/writer' <<-'END'

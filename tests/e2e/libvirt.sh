@@ -10,29 +10,13 @@ lab_needs virsh libvirtd qemu-system-x86_64 mmdebstrap
 lab_enter "$0" "$@"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 
-# Runs as each host starts: a bridge to the lab's network, the daemon. QEMU runs as a user of its
-# own, as it does on every real host.
-libvirt_inside() {
-	ip link add br0 type bridge
-	ip addr flush dev eth0
-	ip link set eth0 master br0
-	ip addr add "$([ "$1" = a ] && echo 10.66.0.11 || echo 10.66.0.12)/24" dev br0
-	ip link set br0 up
-	lab_libvirtd
-}
-export -f libvirt_inside
-export LAB_INSIDE=libvirt_inside
-lab_host a 10.66.0.11
-lab_host b 10.66.0.12
-for host in a b; do
-	wait_for 300 lab_on $host virsh -q uri || fail "no libvirtd at $host"
-done
+# QEMU runs as a user of its own, as it does on every real host.
+lab_libvirt_pair
 uuids=$(for host in a b; do lab_on $host virsh capabilities | grep -o '<uuid>.*</uuid>'; done | sort -u | wc -l)
 [ "$uuids" = 2 ] || fail "both hosts have one libvirtd"
 
 # ---- the machine where it is ---------------------------------------------------------
 
-ip addr add 10.77.0.1/24 dev lab0
 DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$LAB/hosts/a/srv/old.raw" 4G || fail "no guest"
 (cd "$LAB/hosts/a/srv" && qemu-img convert -f raw -O qcow2 old.raw old.qcow2 && rm old.raw) || fail "no image"
 cat >"$LAB/hosts/a/srv/old.xml" <<'END'
@@ -79,10 +63,7 @@ lab_on b sh -c 'echo "<domain type=\"qemu\"><name>ledger</name><memory>1024</mem
 
 state() { lab_on "$1" virsh -q domstate "$2" 2>/dev/null | head -n 1; }
 autostart() { lab_on "$1" virsh -q dominfo "$2" | sed -n 's/^Autostart: *//p'; }
-ssh_guest() {
-	ssh -i "$LAB/hosts/a/srv/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-		-o LogLevel=ERROR root@10.77.0.10 "$@"
-}
+ssh_guest() { lab_guest "$LAB/hosts/a/srv/guest-key" "$@"; }
 client() { "$here/tests/lib/client" "$@"; }
 
 cat >"$LAB/plan.yaml" <<END

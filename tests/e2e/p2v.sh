@@ -91,7 +91,7 @@ begin() {	# begin VERB: in the background, with its output in out
 	run=$!
 }
 over() { got=0; wait $run || got=$?; cat "$LAB/out"; [ $got = 0 ] || fail "status $got instead of 0"; }
-on_db1() { ssh -i "$LAB/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@10.77.0.10 "$@"; }
+on_db1() { lab_guest "$LAB/guest-key" "$@"; }
 
 # the first pass: the connection is lost with the link
 begin run

@@ -12,10 +12,7 @@ ip addr add 10.77.0.1/24 dev lab0
 DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$LAB/old.raw" 4G || fail "no guest"
 "$here/examples/guest/power" on "$LAB/old.raw" lab0
 client() { "$here/tests/lib/client" "$@"; }
-on_guest() {
-	ssh -i "$LAB/guest-key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
-		root@10.77.0.10 "$@"
-}
+on_guest() { lab_guest "$LAB/guest-key" "$@"; }
 wait_for 1200 client count 10.77.0.10 || fail "the guest does not come up"
 wait_for 600 on_guest true || fail "its sshd does not come up"
 export COLUMNS=1000

@@ -12,6 +12,9 @@
 # lab_needs TOOL...     skips the script where one of them is not installed; before lab_enter.
 # lab_libvirtd [LINE...]   in what LAB_INSIDE names, which runs in each host as it starts: a libvirtd of its own, whose QEMUs
 #                       need nothing that a namespace does not have; the lines go in its qemu.conf. lab_on NAME virsh talks to it.
+# lab_libvirt_pair      hosts a (10.66.0.11) and b (10.66.0.12), each with a libvirtd of its own, whose guests reach each other and us
+#                       (10.77.0.1) over a bridge br0.
+# lab_guest KEY CMD...  run CMD in the guest at 10.77.0.10, whatever host runs it.
 # gate NAME FILE KIB    root@$GATE (in a plan with `stream: relay`) leads to NAME's sshd through a gate (tests/lib/gate) that shuts
 #                       once FILE holds KIB: what is then under way stays so, at any speed.
 #                       gate_shut: true once it is; gate_open: everything passes again.
@@ -109,6 +112,35 @@ lab_libvirtd() {
 	rm -rf /etc/libvirt/qemu/networks /etc/libvirt/storage
 	_lab_no_kvm
 	libvirtd --daemon --pid-file /run/libvirtd.pid
+}
+
+_lab_libvirt_bridged() {
+	local ip
+	ip=$(ip -o -4 addr show dev eth0 | awk '{ print $4 }')
+	ip link add br0 type bridge
+	ip addr flush dev eth0
+	ip link set eth0 master br0
+	ip addr add "$ip" dev br0
+	ip link set br0 up
+	lab_libvirtd
+}
+
+lab_libvirt_pair() {
+	local host
+	export -f _lab_libvirt_bridged
+	LAB_INSIDE=_lab_libvirt_bridged lab_host a 10.66.0.11
+	LAB_INSIDE=_lab_libvirt_bridged lab_host b 10.66.0.12
+	for host in a b; do
+		wait_for 300 lab_on $host virsh -q uri || fail "no libvirtd at $host"
+	done
+	ip addr add 10.77.0.1/24 dev lab0
+}
+
+lab_guest() {
+	local key=$1
+	shift
+	ssh -i "$key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=60 \
+		root@10.77.0.10 "$@"
 }
 
 lab_host() {
