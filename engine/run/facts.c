@@ -128,11 +128,11 @@ void findings_forget(struct mach *m, const char *step)
 	json_decref(take_findings(m, step));
 }
 
-bool findings_absorb(struct run *r, struct mach *m, const char *step,
-		     const json_t *result)
+/* What the step found, as a machine keeps it; new. */
+static json_t *rows_of(const struct run *r, const struct mach *m, const char *step,
+		       const json_t *result)
 {
-	AUTO_JSON *old = take_findings(m, step), *now = json_array();
-	json_t *f;
+	json_t *rows = json_array(), *f;
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "findings"), i, f) {
@@ -150,10 +150,27 @@ bool findings_absorb(struct run *r, struct mach *m, const char *step,
 		jset_bool(mine, "waived", waived);
 		if (waived)
 			jset_str(mine, "reason", reason);
-		jadd(now, mine);
+		jadd(rows, mine);
 	}
+	return rows;
+}
+
+bool findings_absorb(struct run *r, struct mach *m, const char *step,
+		     const json_t *result)
+{
+	AUTO_JSON *old = take_findings(m, step), *now = rows_of(r, m, step, result);
+
 	json_array_extend(m->findings, now);
 	return !json_equal(old, now);
+}
+
+static void report_row(struct run *r, const struct mach *m, const json_t *row)
+{
+	json_t *o = json_copy((json_t *)row);
+
+	jset_str(o, "machine", m->name);
+	report(r, "finding", o);
+	count_add(r, jbool(row, "waived", false) ? "waived" : jstr(row, "severity", "unknown"), 1);
 }
 
 void findings_report(struct run *r, struct mach *m, const char *step)
@@ -161,17 +178,32 @@ void findings_report(struct run *r, struct mach *m, const char *step)
 	json_t *f;
 	size_t i;
 
-	json_array_foreach(m->findings, i, f) {
-		if (strcmp(jstr(f, "step", ""), step))
-			continue;
-		json_t *o = json_copy(f);
-		jset_str(o, "machine", m->name);
-		report(r, "finding", o);
-		if (!jbool(f, "waived", false))
-			count_add(r, jstr(f, "severity", "unknown"), 1);
-		else
-			count_add(r, "waived", 1);
-	}
+	json_array_foreach(m->findings, i, f)
+		if (!strcmp(jstr(f, "step", ""), step))
+			report_row(r, m, f);
+}
+
+static bool has_row(const json_t *rows, const json_t *row)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(rows, i, one)
+		if (json_equal(one, row))
+			return true;
+	return false;
+}
+
+json_t *findings_tell(struct run *r, struct mach *m, const char *key, const json_t *result,
+		      const json_t *known)
+{
+	json_t *rows = rows_of(r, m, key, result), *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (!has_row(known, row))
+			report_row(r, m, row);
+	return rows;
 }
 
 const json_t *findings_blocker(const struct mach *m, const char *step)

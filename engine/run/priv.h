@@ -256,6 +256,10 @@ bool findings_absorb(struct run *r, struct mach *m, const char *step_key,
 /* The step is asked anew: what it found is not held against it. */
 void findings_forget(struct mach *m, const char *step_key);
 void findings_report(struct run *r, struct mach *m, const char *step_key);
+/* Report what was found by something that is no step of the plan and has no record: but for
+ * the rows of `known`, told before. The rows, new. */
+json_t *findings_tell(struct run *r, struct mach *m, const char *key, const json_t *result,
+		      const json_t *known);
 /* The first finding of severity blocker that is not waived, of `step_key` or (NULL)
  * of any; borrowed or NULL. */
 const json_t *findings_blocker(const struct mach *m, const char *step_key);

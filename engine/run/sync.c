@@ -27,6 +27,7 @@ struct sync {
 	int attempt;
 	uint64_t began_ms;		/* this pass */
 	json_t *names;			/* facts to record; owned */
+	json_t *found, *found_before;	/* what this pass found, and the one before; owned */
 	char *summary;			/* of this pass; owned or NULL */
 	bool waiting;			/* for its turn */
 	uint64_t rests_until;		/* between two passes; 0: it does not rest */
@@ -72,6 +73,8 @@ static void let_go(struct herd *h)
 
 		h->all = s->next;
 		json_decref(s->names);
+		json_decref(s->found);
+		json_decref(s->found_before);
 		free(s->summary);
 		free(s);
 	}
@@ -232,6 +235,14 @@ static void fail(struct sync *s, const json_t *result)
 
 static void go(void *arg);
 
+/* What was told of the pass before is not told again. */
+static void tell_findings(struct sync *s, const json_t *result)
+{
+	AUTO_JSON *rows = findings_tell(s->herd->r, s->m, KEY, result, s->found_before);
+
+	json_array_extend(s->found, rows);
+}
+
 static void on_applied(struct op *o, const json_t *result, void *arg)
 {
 	struct sync *s = arg;
@@ -239,6 +250,7 @@ static void on_applied(struct op *o, const json_t *result, void *arg)
 	AUTO_JSON *names = NULL;
 
 	(void)o;
+	tell_findings(s, result);
 	if (!result_ok(result)) {
 		/* What came to harm is dropped from the map: the next pass sends it again. */
 		bool again = result_cut(result) || !strcmp(result_kind(result), "damaged");
@@ -296,6 +308,9 @@ static void pass_begin(struct sync *s)
 	s->attempt = 1;
 	s->began_ms = loop_now(r->loop);
 	json_array_clear(s->names);
+	json_decref(s->found_before);
+	s->found_before = s->found;
+	s->found = json_array();
 	rec_init(&c, r, s->m);
 	note(s, &c, "intent");
 	rec_send(&c, "intent", NULL, NULL, intent_durable, s);
@@ -321,6 +336,7 @@ void sync_begin(struct run *r)
 			continue;
 		s = mem_alloc(sizeof(*s));
 		*s = (struct sync){ .herd = h, .m = &r->machines[i], .names = json_array(),
+				    .found = json_array(), .found_before = json_array(),
 				    .waiting = true, .next = h->all };
 		h->all = s;
 		h->left++;

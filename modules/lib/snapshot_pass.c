@@ -240,7 +240,6 @@ static bool is_whole(const json_t *row)
 	return uuid && snap_whole(uuid, NULL);
 }
 
-/* Only a step of the plan has findings; a further pass has its log. */
 static void tell_lost(struct snapshot_pass *p, const char *disk)
 {
 	static const char text[] = "its snapshot ran full while it was read; the rest was read "

@@ -77,4 +77,8 @@ tail -c +2113537 sound.raw >>want.raw
 cmp want.raw "$LAB/hosts/b/srv/out/erp/root.base.raw" || fail "the copies differ elsewhere"
 expect 0 "$DROVER" show plan.yaml HEAD evidence/convert.disks/root.bad-sectors.text
 said '^byte 2097152, length 16384$'
+
+# a further pass that reads it says so on its screen, too
+expect 0 "$DROVER" sync plan.yaml
+said 'warning  erp      disk.bad_sectors: 16.0 KiB of disk .root. cannot be read, from byte 2097152: zeros were copied'
 bad_end

@@ -124,6 +124,17 @@ static json_t *then_probe(struct fake_call *k)
 	return jget(k->c->input, "then") && !k->rule->ran ? probe_result(k) : NULL;
 }
 
+/* NULL: nothing; else new. */
+static json_t *noticed(const struct fake_call *k)
+{
+	const struct fake_rule *r = k->rule;
+
+	if (!r->notices || (r->role && strcmp(r->role, role_of(k))))
+		return NULL;
+	return json_pack("[{s:s, s:s, s:s}]", "severity", "warning", "code", r->notices, "text",
+			 "it was noticed");
+}
+
 /* A sending end, as long as it is at it: some of what it could send, by its share. */
 static bool sends(struct fake_call *k)
 {
@@ -216,7 +227,8 @@ static void step_apply(struct fake_call *k)
 			r->still ?
 			json_pack("{s:b, s:{s:s, s:i}}", "ok", 1, "volatile", "still", r->still,
 				  "still_ms", 0) :
-			json_pack("{s:b, s:o*}", "ok", 1, "after", then_probe(k)));
+			json_pack("{s:b, s:o*, s:o*}", "ok", 1, "after", then_probe(k), "findings",
+				  noticed(k)));
 	}
 }
 

@@ -30,6 +30,7 @@ struct fake_rule {
 	const char *known_after;	/* says unknown until this var is turned */
 	const char *finding;	/* a blocker of this code, always */
 	bool finding_now;	/* ... that is of the moment */
+	const char *notices;	/* a warning of this code, told by apply at `role` */
 	const char *ledger;	/* a temporary thing of this name, while it runs */
 	const char *leaves;	/* the kind of that thing, when it stays behind */
 	bool live;		/* fact machine says that the source runs from its own disk */

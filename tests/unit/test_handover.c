@@ -125,6 +125,25 @@ static void only_passes_without_end_offer_their_state(void **state)
 	migration_free(g);
 }
 
+/* As a run does: on the screen, and once for as long as it is so. */
+static void passes_tell_what_they_find_and_say_it_once(void **state)
+{
+	struct migration *g = copied();
+	struct fake_rule *sync = migration_rule(g, "call.sync");
+	int before = fake_events(g->f, "finding", NULL, NULL);
+
+	(void)state;
+	sync->notices = "snapshot.full";
+	sync->role = "source";
+	sync->slow_ms = 5000;
+	assert_int_equal(passes_until(g, "running", 3, ask), 3);
+	assert_int_equal(fake_events(g->f, "finding", "code", "snapshot.full"), 1);
+	assert_int_equal(fake_events(g->f, "finding", NULL, NULL), before + 1);
+	/* what a pass noticed is no part of the record */
+	assert_int_equal(migration_run(g, RUN_CUTOVER), 0);
+	migration_free(g);
+}
+
 /* ---- who waits ---------------------------------------------------------------------- */
 
 enum holder { HOLDS, LETS_GO, DIES, DEAF };
@@ -334,6 +353,7 @@ int main(void)
 		cmocka_unit_test(passes_end_with_the_one_under_way_when_the_state_is_wanted),
 		cmocka_unit_test(a_rest_between_passes_is_cut_short),
 		cmocka_unit_test(only_passes_without_end_offer_their_state),
+		cmocka_unit_test(passes_tell_what_they_find_and_say_it_once),
 		T(a_holder_that_is_asked_lets_go),
 		T(a_holder_that_dies_is_not_waited_for),
 		T(a_holder_that_does_not_answer_keeps_it),
