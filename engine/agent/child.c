@@ -20,9 +20,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FD_FRAMES 3
-#define FD_STREAM 4
-
 static void close_from(int first)
 {
 #ifdef SYS_close_range
@@ -49,15 +46,15 @@ static int arrange_fds(int frames, int stream)
 		return -1;
 	dup2(null, 0);
 	dup2(2, 1);
-	dup2(f, FD_FRAMES);
+	dup2(f, CHILD_FRAMES);
 	if (s >= 0) {
-		dup2(s, FD_STREAM);
-		fcntl(FD_STREAM, F_SETFL, fcntl(FD_STREAM, F_GETFL) & ~O_NONBLOCK);
+		dup2(s, CHILD_STREAM);
+		fcntl(CHILD_STREAM, F_SETFL, fcntl(CHILD_STREAM, F_GETFL) & ~O_NONBLOCK);
 	}
-	close_from(s >= 0 ? FD_STREAM + 1 : FD_FRAMES + 1);
-	fcntl(FD_FRAMES, F_SETFD, FD_CLOEXEC);
+	close_from(s >= 0 ? CHILD_STREAM + 1 : CHILD_FRAMES + 1);
+	fcntl(CHILD_FRAMES, F_SETFD, FD_CLOEXEC);
 	if (s >= 0)
-		fcntl(FD_STREAM, F_SETFD, FD_CLOEXEC);
+		fcntl(CHILD_STREAM, F_SETFD, FD_CLOEXEC);
 	return 0;
 }
 
@@ -67,12 +64,12 @@ static void stop_reading(int sig)
 
 	ctx_on_term(sig);
 	/* a read that waits for the other end returns now */
-	shutdown(FD_STREAM, SHUT_RDWR);
+	shutdown(CHILD_STREAM, SHUT_RDWR);
 	errno = saved;
 }
 
 /* Last of all: a stop that came before it waits, blocked, until there is a step to stop
- * and FD_STREAM is its own. */
+ * and CHILD_STREAM is its own. */
 static void arrange_signals(bool stream)
 {
 	struct sigaction act = { .sa_handler = stream ? stop_reading : ctx_on_term };
@@ -89,7 +86,7 @@ static void arrange_signals(bool stream)
 }
 
 /* A group of its own, gone with its parent, nothing open but its frames and stream. */
-static void confine(int frames, int stream, pid_t parent)
+void child_confine(int frames, int stream, pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -107,24 +104,24 @@ static void keep_buffers(void)
 	mallopt(M_TRIM_THRESHOLD, 32 << 20);
 }
 
-static _Noreturn void call(const struct child_spec *spec, pid_t parent)
+void child_run(const struct child_spec *spec, struct pipe *stream, pid_t parent)
 {
-	struct pipe stream;
-	struct ctx *c = ctx_new(FD_FRAMES, spec->step, spec->input,
-				spec->stream >= 0 ? &stream : NULL);
+	struct ctx *c = ctx_new(CHILD_FRAMES, spec->step, spec->input, stream);
+	int rc;
 
-	if (spec->stream >= 0)
-		pipe_of_socket(&stream, FD_STREAM);
 	c->agent = parent;
 	c->pace = spec->pace;
-	if (spec->stream >= 0)
+	if (stream)
 		keep_buffers();
-	arrange_signals(spec->stream >= 0);
-	_exit(ctx_call(c, spec->module, spec->op) < 0 ? 1 : 0);
+	arrange_signals(stream != NULL);
+	rc = ctx_call(c, spec->module, spec->op);
+	if (stream)
+		pipe_finish(stream);
+	_exit(rc < 0 ? 1 : 0);
 }
 
 /* Fork a child with a frame socket; 0 in the child. -1 with errno. */
-static pid_t fork_with(int *fd, int *its)
+pid_t child_fork(int *fd, int *its)
 {
 	pid_t pid;
 	int pair[2];
@@ -147,78 +144,19 @@ static pid_t fork_with(int *fd, int *its)
 pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e)
 {
 	pid_t parent = getpid(), pid;
+	struct pipe stream;
 	int its;
 
-	pid = fork_with(fd, &its);
+	pid = child_fork(fd, &its);
 	if (pid < 0)
 		return err_sys(e, "cannot start '%s'", spec->module);
 	if (pid == 0) {
-		confine(its, spec->stream, parent);
-		call(spec, parent);
+		child_confine(its, spec->stream, parent);
+		if (spec->stream >= 0)
+			pipe_of_socket(&stream, CHILD_STREAM);
+		child_run(spec, spec->stream >= 0 ? &stream : NULL, parent);
 	}
 	return pid;
-}
-
-/* ---- the spare one ------------------------------------------------------------------ */
-
-/* Signals stay blocked until there is a call to stop. */
-static _Noreturn void wait_for_call(pid_t parent)
-{
-	struct child_spec spec = { .stream = -1 };
-	struct frame f;
-
-	if (frame_read_fd(FD_FRAMES, &f, NULL) <= 0 || f.type != FRAME_RUN)
-		_exit(0);
-	spec.module = jstr(f.body, "module", "");
-	spec.op = jstr(f.body, "op", "");
-	spec.input = json_object_get(f.body, "input");
-	spec.step = f.step;
-	call(&spec, parent);
-}
-
-void child_spare_make(struct child_spare *s)
-{
-	pid_t parent = getpid();
-	int its;
-
-	if (s->pid > 0)
-		return;
-	s->pid = fork_with(&s->fd, &its);
-	if (s->pid == 0) {
-		confine(its, -1, parent);
-		wait_for_call(parent);
-	}
-	if (s->pid < 0)
-		s->pid = 0;
-}
-
-bool child_spare_use(struct child_spare *s, const struct child_spec *spec, pid_t *pid,
-		     int *fd)
-{
-	AUTO_JSON *run = NULL;
-
-	if (s->pid == 0 || spec->stream >= 0 || spec->pace)
-		return false;
-	run = json_pack("{s:s, s:s, s:O*}", "module", spec->module, "op", spec->op,
-			"input", spec->input);
-	if (frame_write_fd(s->fd, FRAME_RUN, spec->step, run, NULL) < 0) {
-		child_spare_drop(s);
-		return false;
-	}
-	*pid = s->pid;
-	*fd = s->fd;
-	*s = (struct child_spare){ 0 };
-	return true;
-}
-
-void child_spare_drop(struct child_spare *s)
-{
-	if (s->pid == 0)
-		return;
-	close(s->fd);
-	kill(s->pid, SIGKILL);
-	child_reap(s->pid);
-	*s = (struct child_spare){ 0 };
 }
 
 /* ---- what became of it ---------------------------------------------------------------- */

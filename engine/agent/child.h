@@ -17,6 +17,8 @@ struct child_pace {
 	uint64_t send, read;	/* by __atomic only */
 };
 
+struct pipe;
+
 struct child_spec {
 	const char *module;	/* "convert.disks" */
 	const char *op;		/* "probe" "apply" "undo" "hold" "mend" */
@@ -31,21 +33,42 @@ struct child_spec {
  * else 1; whoever waits for it kills what is left of its process group. */
 pid_t child_spawn(const struct child_spec *spec, int *fd, struct err *e);
 
-/* A child forked ahead, which waits to be told its call: the next one need not wait for
- * a fork. It knows what the agent knew when it was made. */
-struct child_spare {
+/* A child forked ahead, which gets its call later. It knows what the agent knew when it was
+ * made. */
+struct child_ahead {
 	pid_t pid;		/* 0: there is none */
-	int fd;			/* our end of its frame socket */
+	int fd;			/* our end of its frame socket; its end ends the child */
+	struct child_pace *pace;	/* shared with it; NULL: it has no stream */
 };
 
-/* Fork one unless there is one; that it cannot be done is no error. */
-void child_spare_make(struct child_spare *s);
-/* child_spawn() by the spare one, where there is one and the call needs no stream. False:
- * it is to be forked. */
-bool child_spare_use(struct child_spare *s, const struct child_spec *spec, pid_t *pid,
+/* Fork one. 0 in the child, which has nothing open but its frames (CHILD_FRAMES) and the
+ * duplicate of `stream` (CHILD_STREAM; -1: none), and all signals blocked that the agent
+ * blocks; it goes on with child_ahead_serve(). -1 with errno. */
+pid_t child_ahead_fork(struct child_ahead *c, int stream);
+/* Wait for the call and run it. `stream` (NULL: none) has CHILD_STREAM for its descriptor;
+ * pace as the agent's. */
+_Noreturn void child_ahead_serve(struct pipe *stream, const struct child_pace *pace);
+/* Fork one that has no stream and waits, unless there is one; that it cannot be done is no
+ * error: the next call need not wait for a fork, that is all. */
+void child_ahead_make(struct child_ahead *c);
+/* Give it its call, by spec's module, op, input and step; the rest is its own. *c is empty
+ * afterwards; its pace is the caller's. False: it is not there. */
+bool child_ahead_use(struct child_ahead *c, const struct child_spec *spec, pid_t *pid,
 		     int *fd);
-/* It has ended by itself, or is not wanted any more. */
-void child_spare_drop(struct child_spare *s);
+/* It is not wanted any more: it ends by itself. */
+void child_ahead_drop(struct child_ahead *c);
+
+/* No limit yet. NULL with errno. */
+struct child_pace *child_pace_new(void);
+void child_pace_free(struct child_pace *p);	/* NULL is harmless */
+
+/* Parts that child_ahead.c needs of child.c: a group of its own, gone with its parent,
+ * nothing open but its frames and stream; and the call itself, which ends the process. */
+#define CHILD_FRAMES 3
+#define CHILD_STREAM 4
+pid_t child_fork(int *fd, int *its);
+void child_confine(int frames, int stream, pid_t parent);
+_Noreturn void child_run(const struct child_spec *spec, struct pipe *stream, pid_t parent);
 
 /* Wait for it and kill what is left of its group. The wait status. */
 int child_reap(pid_t pid);

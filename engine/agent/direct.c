@@ -1,34 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  * direct - streams that go straight to the agent at the other end. The engine says where
- * and gives the key; a process of its own makes the connection and then carries the
- * bytes, so that none of them passes through the agent.
+ * and gives the key; a process of its own makes the connection. Is it one, that process
+ * then runs the step itself; are they several, it carries the bytes to the step.
  */
 #include "engine/agent/serve.h"
 #include "engine/agent/stream.h"
+#include "engine/agent/tlspipe.h"
 #include "engine/agent/tunnel.h"
 #include "engine/base/io.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define DIRECTS_MAX 64
-#define FD_CTL 3
-#define FD_LOCAL 4
 
-/* One that is being made. Once it is up, its descriptors belong to the streams. */
+/* One that is being made. Once it is up, the streams have it. */
 struct direct {
 	struct direct *next;
 	struct agent *agent;
 	uint32_t step;
-	int ctl;		/* its words to us; closed: it ends */
-	int fd;			/* the step's end of it */
+	struct child_ahead child;	/* its words to us come through its frame socket */
+	int fd;				/* the step's end, should it take several connections */
 	struct loop_fd *handle;
 };
 
@@ -36,7 +32,7 @@ struct direct {
 
 static void say(json_t *body)
 {
-	frame_write_fd(FD_CTL, FRAME_STREAM, 0, body, NULL);
+	frame_write_fd(CHILD_FRAMES, FRAME_STREAM, 0, body, NULL);
 	json_decref(body);
 }
 
@@ -60,19 +56,11 @@ static void say_up(const struct met *m)
 	say(body);
 }
 
-/* Only stderr, the two sockets, and no signal of the agent's. */
-static void arrange(int ctl, int local)
+/* Nothing of a step is there to be stopped: whatever comes ends it. */
+static void plain_signals(void)
 {
 	sigset_t none;
-	int c = fcntl(ctl, F_DUPFD, 16), l = fcntl(local, F_DUPFD, 16);
 
-	dup2(c, FD_CTL);
-	dup2(l, FD_LOCAL);
-	close(0);
-	close(1);
-	if (syscall(SYS_close_range, FD_LOCAL + 1, ~0u, 0) < 0)
-		for (int fd = FD_LOCAL + 1; fd < (int)sysconf(_SC_OPEN_MAX); fd++)
-			close(fd);
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
@@ -80,16 +68,23 @@ static void arrange(int ctl, int local)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void process(const struct meeting *m, int ctl, int local, pid_t parent)
+/* One connection is the step's own: it will run here, and nothing lies between. */
+static _Noreturn void be_the_step(struct met *met, const struct child_pace *pace)
+{
+	struct tlspipe p;
+
+	if (tls_move(met->path[0], CHILD_STREAM) < 0)
+		_exit(1);
+	tlspipe_init(&p, met->path[0]);
+	child_ahead_serve(&p.pipe, pace);
+}
+
+static _Noreturn void process(const struct meeting *m, const struct child_pace *pace)
 {
 	AUTO_ERR e = { 0 };
 	struct met met;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	arrange(ctl, local);
-	if (meet(m, FD_CTL, told_port, NULL, &met, &e) < 0) {
+	if (meet(m, CHILD_FRAMES, told_port, NULL, &met, &e) < 0) {
 		json_t *body = json_object();
 
 		jset(body, "error", jtext(e.what, strlen(e.what)));
@@ -97,7 +92,10 @@ static _Noreturn void process(const struct meeting *m, int ctl, int local, pid_t
 		_exit(1);
 	}
 	say_up(&met);
-	tunnel_carry(&met, FD_LOCAL, FD_CTL);
+	if (met.paths == 1)
+		be_the_step(&met, pace);
+	plain_signals();
+	tunnel_carry(&met, CHILD_STREAM, CHILD_FRAMES);
 	met_free(&met);
 	_exit(0);
 }
@@ -112,7 +110,7 @@ static void direct_free(struct direct *d)
 			break;
 		}
 	loop_fd_del(d->handle);
-	mem_close_fd(&d->ctl);
+	child_ahead_drop(&d->child);
 	mem_close_fd(&d->fd);
 	free(d);
 }
@@ -131,6 +129,26 @@ static void refuse(struct agent *a, uint32_t step, const char *why)
 	agent_send(a, FRAME_STREAM, step, body);
 }
 
+/* It is for the step now. */
+static void hand_over(struct direct *d, bool one_path)
+{
+	struct streams *streams = d->agent->streams;
+	struct child_ahead child = d->child;
+	uint32_t step = d->step;
+	int fd = d->fd;
+
+	d->child = (struct child_ahead){ 0 };
+	d->fd = -1;
+	direct_free(d);
+	if (one_path) {
+		close(fd);
+		streams_put_child(streams, step, &child);
+	} else {
+		child_pace_free(child.pace);
+		streams_put(streams, step, fd, child.fd);
+	}
+}
+
 /* A frame of the process goes on to the engine as it is. */
 static void on_words(void *arg, short revents)
 {
@@ -141,47 +159,45 @@ static void on_words(void *arg, short revents)
 	struct frame f;
 
 	(void)revents;
-	if (frame_read_fd(d->ctl, &f, &e) <= 0 || f.type != FRAME_STREAM) {
+	if (frame_read_fd(d->child.fd, &f, &e) <= 0 || f.type != FRAME_STREAM) {
 		direct_free(d);
 		refuse(a, step, "the process for it ended");
 		return;
 	}
 	agent_send(a, FRAME_STREAM, step, f.body);
-	if (jbool(f.body, "up", false)) {
-		int fd = d->fd, ctl = d->ctl;
-
-		d->fd = d->ctl = -1;
+	if (jbool(f.body, "up", false))
+		hand_over(d, jint(f.body, "paths", 0) == 1);
+	else if (jstr(f.body, "error", NULL))
 		direct_free(d);
-		streams_put(a->streams, step, fd, ctl);
-	} else if (jstr(f.body, "error", NULL)) {
-		direct_free(d);
-	}
 	frame_clear(&f);
 }
 
+/* -1 with errno. */
 static int start(struct agent *a, uint32_t step, const struct meeting *m)
 {
-	int ctl[2], local[2];
-	pid_t parent = getpid(), pid;
+	struct child_ahead child = { .pace = child_pace_new() };
 	struct direct *d;
+	int local[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ctl) < 0)
+	if (!child.pace)
 		return -1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, local) < 0) {
-		close(ctl[0]);
-		close(ctl[1]);
+		child_pace_free(child.pace);
 		return -1;
 	}
-	pid = fork();
-	if (pid == 0)
-		process(m, ctl[1], local[1], parent);
-	close(ctl[1]);
+	if (child_ahead_fork(&child, local[1]) == 0)
+		process(m, child.pace);
 	close(local[1]);
+	if (child.pid < 0) {
+		close(local[0]);
+		child_pace_free(child.pace);
+		return -1;
+	}
 	d = mem_alloc(sizeof(*d));
-	*d = (struct direct){ a->directs, a, step, ctl[0], local[0], NULL };
+	*d = (struct direct){ a->directs, a, step, child, local[0], NULL };
 	a->directs = d;
-	d->handle = loop_fd_add(a->loop, d->ctl, POLLIN, on_words, d);
-	return 0;	/* a failed fork is seen as the end of its words */
+	d->handle = loop_fd_add(a->loop, d->child.fd, POLLIN, on_words, d);
+	return 0;
 }
 
 static bool parse(const json_t *spec, struct meeting *m)

@@ -242,7 +242,7 @@ int serve(const struct serve_options *o)
 	str_addf(&a.out, FRAME_PREAMBLE "%s\n", o->nonce);
 	flush(&a);
 	loop_run(a.loop);
-	child_spare_drop(&a.spare);
+	child_ahead_drop(&a.spare);
 	if (a.changed)
 		self_sync();
 	directs_free(&a);

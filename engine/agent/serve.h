@@ -4,7 +4,7 @@
  *
  *   serve.c   the frame loop with the engine       self.c    who and what we are
  *   step.c    children and their frames            stream.c  descriptors for two-ended steps
- *   direct.c  streams that go straight to the other agent (tunnel.h)
+ *   direct.c  streams that go straight to the other agent (tunnel.h, tlspipe.h)
  */
 #ifndef DROVER_SERVE_H
 #define DROVER_SERVE_H
@@ -52,7 +52,7 @@ struct agent {
 	unsigned silent;		/* beats since the last bytes from the engine */
 	unsigned asking;		/* steps whose question a person has not answered */
 	struct step *steps;		/* those running */
-	struct child_spare spare;	/* for the next one, made while the engine thinks */
+	struct child_ahead spare;	/* for the next one, made while the engine thinks */
 	bool paused;			/* children are not read from */
 	bool changed;			/* some call was not a probe: sync at the end */
 	struct streams *streams;

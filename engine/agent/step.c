@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,8 +65,7 @@ static void step_free(struct step *s)
 	frame_reader_free(s->reader);
 	mem_close_fd(&s->fd);
 	mem_close_fd(&s->hold);
-	if (s->pace)
-		munmap(s->pace, sizeof(*s->pace));
+	child_pace_free(s->pace);
 	json_decref(s->run);
 	free(s);
 	agent_step_over(a);
@@ -176,25 +174,39 @@ static void on_timeout(void *arg)
 	stop_step(s, "timeout");
 }
 
-static void start_child(struct step *s, int stream)
+/* In the child that was forked ahead, or in a new one. */
+static int spawn(struct step *s, struct stream_came *came, struct err *e)
 {
 	struct agent *a = s->agent;
 	struct child_spec spec = {
 		.module = s->module, .op = jstr(s->run, "op", "probe"),
 		.input = json_object_get(s->run, "input"), .step = s->id,
-		.stream = stream, .pace = s->pace,
+		.stream = came ? came->fd : -1, .pace = s->pace,
 	};
-	int64_t timeout = jint(s->run, "timeout_ms", 0);
-	AUTO_ERR e = { 0 };
 
 	if (strcmp(spec.op, "probe") != 0)
 		a->changed = true;
-	if (!child_spare_use(&a->spare, &spec, &s->pid, &s->fd))
-		s->pid = child_spawn(&spec, &s->fd, &e);
-	mem_close_fd(&stream);
+	if (child_ahead_use(came ? &came->child : &a->spare, &spec, &s->pid, &s->fd))
+		return 0;
+	if (came && came->fd < 0)
+		return err_set(e, ERR_STEP, "the stream to the other end is gone");
+	s->pid = child_spawn(&spec, &s->fd, e);
+	return s->pid < 0 ? -1 : 0;
+}
+
+/* came: NULL for a call without a stream; taken. */
+static void start_child(struct step *s, struct stream_came *came)
+{
+	struct agent *a = s->agent;
+	int64_t timeout = jint(s->run, "timeout_ms", 0);
+	AUTO_ERR e = { 0 };
+	int rc = spawn(s, came, &e);
+
+	if (came)
+		mem_close_fd(&came->fd);
 	loop_timer_del(s->timer);
 	s->timer = NULL;
-	if (s->pid < 0) {
+	if (rc < 0) {
 		tell(s, ctx_result_error("failed", e.what, NULL));
 		step_free(s);
 		return;
@@ -217,18 +229,6 @@ static void on_no_stream(void *arg)
 	step_free(s);
 }
 
-void step_stream_came(struct agent *a, uint32_t id)
-{
-	struct step *s = step_find(a, id);
-	int stream;
-
-	if (!s || s->pid != 0)
-		return;
-	stream = streams_take(a->streams, id, &s->hold);
-	if (stream >= 0)
-		start_child(s, stream);
-}
-
 static void set_pace(struct step *s, const json_t *pace)
 {
 	int64_t out = jint(pace, "send", 0), in = jint(pace, "read", 0);
@@ -245,19 +245,22 @@ void step_pace(struct agent *a, const struct frame *f)
 		set_pace(s, json_object_get(f->body, "pace"));
 }
 
-/* A stream that could not be held back is not begun. */
-static bool share_pace(struct step *s)
+/* A child that has the stream shares a pace already. */
+void step_stream_came(struct agent *a, uint32_t id)
 {
-	void *p = mmap(NULL, sizeof(*s->pace), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct step *s = step_find(a, id);
+	struct stream_came came;
 
-	if (p == MAP_FAILED) {
-		tell(s, ctx_result_error("failed", strerror(errno), NULL));
-		return false;
+	if (!s || s->pid != 0 || !streams_take(a->streams, id, &came))
+		return;
+	s->hold = came.hold;
+	if (came.child.pace) {
+		*came.child.pace = *s->pace;
+		child_pace_free(s->pace);
+		s->pace = came.child.pace;
+		came.child.pace = NULL;
 	}
-	s->pace = p;
-	set_pace(s, json_object_get(s->run, "pace"));
-	return true;
+	start_child(s, &came);
 }
 
 void step_run(struct agent *a, const struct frame *f)
@@ -272,13 +275,16 @@ void step_run(struct agent *a, const struct frame *f)
 	s->module = jstr(s->run, "module", "");
 	a->steps = s;
 	if (!jbool(s->run, "stream", false)) {
-		start_child(s, -1);
+		start_child(s, NULL);
 		return;
 	}
-	if (!share_pace(s)) {
+	s->pace = child_pace_new();
+	if (!s->pace) {		/* a stream that could not be held back is not begun */
+		tell(s, ctx_result_error("failed", strerror(errno), NULL));
 		step_free(s);
 		return;
 	}
+	set_pace(s, json_object_get(s->run, "pace"));
 	s->timer = loop_timer_add(a->loop, AGENT_ATTACH_MS, on_no_stream, s);
 	step_stream_came(a, f->step);
 }
@@ -360,11 +366,9 @@ void step_reap(struct agent *a)
 			break;
 		s = find_pid(a, info.si_pid);
 		status = s ? child_reap(info.si_pid) : 0;
-		if (!s && info.si_pid == a->spare.pid) {
-			child_spare_drop(&a->spare);
-			continue;
-		}
 		if (!s) {
+			if (info.si_pid == a->spare.pid)
+				child_ahead_drop(&a->spare);
 			waitpid(info.si_pid, NULL, WNOHANG);
 			continue;
 		}
@@ -376,5 +380,5 @@ void step_reap(struct agent *a)
 	}
 	/* Now the engine has its answer and thinks: time for what the next call needs. */
 	if (!a->steps && a->phase == AGENT_READY)
-		child_spare_make(&a->spare);
+		child_ahead_make(&a->spare);
 }

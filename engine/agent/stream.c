@@ -27,9 +27,11 @@ struct pending {
 	struct pending *next;
 	struct streams *owner;
 	struct loop_fd *handle;	/* until the greeting came */
-	int conn;		/* ends with the step */
-	int fd;			/* the stream itself; -1 before the greeting */
+	bool here;		/* the greeting came, or none was needed */
 	uint32_t step;
+	int conn;		/* ends with the step */
+	int fd;			/* the stream itself */
+	struct child_ahead child;	/* or who has it */
 };
 
 struct streams {
@@ -61,6 +63,7 @@ static void pending_free(struct pending *p)
 	loop_fd_del(p->handle);
 	mem_close_fd(&p->conn);
 	mem_close_fd(&p->fd);
+	child_ahead_drop(&p->child);
 	free(p);
 }
 
@@ -99,6 +102,7 @@ static void on_greeting(void *arg, short revents)
 	loop_fd_del(p->handle);
 	p->handle = NULL;
 	p->step = g.step;
+	p->here = true;
 	step_stream_came(s->agent, g.step);
 }
 
@@ -165,38 +169,61 @@ const char *streams_secret(const struct streams *s)
 	return s->secret;
 }
 
-void streams_put(struct streams *s, uint32_t id, int fd, int hold)
+static struct pending *add_here(struct streams *s, uint32_t id)
 {
 	struct pending *p = mem_alloc(sizeof(*p));
 
-	*p = (struct pending){ .next = s->pending, .owner = s, .conn = hold, .fd = fd,
-			       .step = id };
+	*p = (struct pending){ .next = s->pending, .owner = s, .here = true, .step = id,
+			       .conn = -1, .fd = -1 };
 	s->pending = p;
 	s->count++;
+	return p;
+}
+
+void streams_put(struct streams *s, uint32_t id, int fd, int hold)
+{
+	struct pending *p = add_here(s, id);
+
+	p->fd = fd;
+	p->conn = hold;
 	step_stream_came(s->agent, id);
+}
+
+void streams_put_child(struct streams *s, uint32_t id, struct child_ahead *child)
+{
+	add_here(s, id)->child = *child;
+	*child = (struct child_ahead){ 0 };
+	step_stream_came(s->agent, id);
+}
+
+static struct pending *find(struct streams *s, uint32_t id)
+{
+	struct pending *p;
+
+	for (p = s ? s->pending : NULL; p && !(p->here && p->step == id); p = p->next)
+		;
+	return p;
 }
 
 void streams_drop(struct streams *s, uint32_t id)
 {
-	for (struct pending *p = s ? s->pending : NULL; p; p = p->next)
-		if (p->fd >= 0 && p->step == id) {
-			pending_free(p);
-			return;
-		}
+	struct pending *p = find(s, id);
+
+	if (p)
+		pending_free(p);
 }
 
-int streams_take(struct streams *s, uint32_t id, int *hold)
+bool streams_take(struct streams *s, uint32_t id, struct stream_came *out)
 {
-	for (struct pending *p = s ? s->pending : NULL; p; p = p->next)
-		if (p->fd >= 0 && p->step == id) {
-			int fd = p->fd;
+	struct pending *p = find(s, id);
 
-			*hold = p->conn;
-			p->fd = p->conn = -1;
-			pending_free(p);
-			return fd;
-		}
-	return -1;
+	if (!p)
+		return false;
+	*out = (struct stream_came){ p->fd, p->conn, p->child };
+	p->fd = p->conn = -1;
+	p->child = (struct child_ahead){ 0 };
+	pending_free(p);
+	return true;
 }
 
 /* ---- the other side ------------------------------------------------------------ */

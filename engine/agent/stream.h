@@ -8,6 +8,7 @@
 #ifndef DROVER_STREAM_H
 #define DROVER_STREAM_H
 
+#include "engine/agent/child.h"
 #include "engine/wire/pass.h"
 
 #include <stddef.h>
@@ -23,11 +24,20 @@ const char *streams_name(const struct streams *s);	/* the socket's name */
 const char *streams_secret(const struct streams *s);
 /* `fd` is the stream of step `id`, which may come later; `hold` as below. Both are taken. */
 void streams_put(struct streams *s, uint32_t id, int fd, int hold);
+/* The same of a child that has its stream in itself; *child is taken. */
+void streams_put_child(struct streams *s, uint32_t id, struct child_ahead *child);
 /* Nobody will come for it. */
 void streams_drop(struct streams *s, uint32_t id);
-/* The descriptor for step `id`, now the caller's; *hold is closed when the step is
- * over. -1: it is not here yet. */
-int streams_take(struct streams *s, uint32_t id, int *hold);
+
+/* What came for a step; all of it the caller's. */
+struct stream_came {
+	int fd;			/* the stream; -1: the child has it */
+	int hold;		/* closed when the step is over; or -1 */
+	struct child_ahead child;	/* that is to run the step; or none */
+};
+
+/* False: it is not here yet. */
+bool streams_take(struct streams *s, uint32_t id, struct stream_came *out);
 
 /* `drover-agent --attach`: hand over stdin and stdout as the stream of a step. The
  * secret is the first line of stdin; the preamble with the nonce goes out first.

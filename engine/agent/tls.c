@@ -5,6 +5,7 @@
 
 #include "engine/base/mem.h"
 
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <string.h>
@@ -24,6 +25,8 @@ struct tls {
 	SSL *ssl;
 	int fd;
 	short wants;
+	uint64_t written;		/* under this key */
+	unsigned keys;
 };
 
 /* ---- the key ------------------------------------------------------------------ */
@@ -131,6 +134,7 @@ struct tls *tls_new(struct tls_context *c, int fd, struct err *e)
 
 	t->context = c;
 	t->fd = fd;
+	t->keys = 1;
 	t->ssl = SSL_new(c->ssl);
 	if (!t->ssl || !SSL_set_app_data(t->ssl, c) || !SSL_set_fd(t->ssl, fd)) {
 		reason(e, "cannot set up TLS");
@@ -157,6 +161,32 @@ void tls_free(struct tls *t)
 int tls_fd(const struct tls *t)
 {
 	return t->fd;
+}
+
+int tls_move(struct tls *t, int fd)
+{
+	int to = dup3(t->fd, fd, O_CLOEXEC);
+
+	if (to < 0 || !SSL_set_fd(t->ssl, to))
+		return -1;
+	close(t->fd);
+	t->fd = to;
+	return 0;
+}
+
+bool tls_ended(const struct tls *t)
+{
+	return SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
+}
+
+bool tls_pending(const struct tls *t)
+{
+	return SSL_has_pending(t->ssl);
+}
+
+unsigned tls_keys(const struct tls *t)
+{
+	return t->keys;
 }
 
 short tls_wants(const struct tls *t)
@@ -202,13 +232,26 @@ ssize_t tls_read(struct tls *t, void *buf, size_t n)
 	return rc > 0 ? rc : may_wait(t, rc) ? 0 : -1;
 }
 
+/* The new key goes out with the next write. */
+static void renew_key(struct tls *t)
+{
+	if (t->written < TLS_REKEY || !SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED))
+		return;
+	t->written = 0;
+	t->keys++;
+}
+
 ssize_t tls_write(struct tls *t, const void *p, size_t n)
 {
 	int rc;
 
 	ERR_clear_error();
 	rc = SSL_write(t->ssl, p, n < INT32_MAX ? (int)n : INT32_MAX);
-	return rc > 0 ? rc : may_wait(t, rc) ? 0 : -1;
+	if (rc <= 0)
+		return may_wait(t, rc) ? 0 : -1;
+	t->written += (uint64_t)rc;
+	renew_key(t);
+	return rc;
 }
 
 void tls_finish(struct tls *t)

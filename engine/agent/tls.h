@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define TLS_REKEY (64u << 20)	/* bytes written under one key */
 #define TLS_KEY 32		/* bytes: the pre-shared key, for SHA-256 */
 
 struct tls_context;		/* of all connections of one stream */
@@ -27,6 +28,8 @@ void tls_context_free(struct tls_context *c);	/* wipes the key; NULL is harmless
 struct tls *tls_new(struct tls_context *c, int fd, struct err *e);
 void tls_free(struct tls *t);			/* closes it; NULL is harmless */
 int tls_fd(const struct tls *t);
+/* From now on it is `fd`, a duplicate of the old one, which is closed. -1 with errno. */
+int tls_move(struct tls *t, int fd);
 
 /* 1: the other end has the key; 0: wait for tls_wants(); -1 with e. */
 int tls_shake(struct tls *t, struct err *e);
@@ -35,6 +38,13 @@ ssize_t tls_read(struct tls *t, void *buf, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n);
 /* What poll(2) must see before the last call that gave 0 is made again. */
 short tls_wants(const struct tls *t);
+/* The other end said that nothing more comes: it was not cut off. */
+bool tls_ended(const struct tls *t);
+/* There are bytes that poll(2) does not see any more. */
+bool tls_pending(const struct tls *t);
+/* How many keys it has written with: a new one each TLS_REKEY bytes, long before what may
+ * go under one of AES-GCM (RFC 8446, 5.5). */
+unsigned tls_keys(const struct tls *t);
 /* Say that nothing more comes. */
 void tls_finish(struct tls *t);
 

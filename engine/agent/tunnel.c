@@ -11,6 +11,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "engine/base/pipe.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -21,7 +22,6 @@
 #include <unistd.h>
 
 #define BODY (64u << 10)		/* of a segment, at most */
-#define LAST_WORDS_MS 5000		/* to send what a step had said when it ended */
 
 struct head {
 	uint64_t number;
@@ -269,7 +269,7 @@ void tunnel_carry(struct met *m, int local, int ctl)
 	do {
 		turn(&t);
 		if (t.ctl < 0 && !until)
-			until = clock_real.mono_ms(clock_real.arg) + LAST_WORDS_MS;
+			until = clock_real.mono_ms(clock_real.arg) + PIPE_FINISH_MS;
 	} while (!over(&t) && wait_for(&t, until));
 	for (int i = 0; i < t.paths; i++) {
 		if (!t.broken)

@@ -36,7 +36,7 @@ static void socket_end(struct pipe *p)
 
 static const struct pipe_ops socket_ops = {
 	.read = socket_read, .writev = socket_writev, .pending = socket_pending,
-	.end = socket_end,
+	.end = socket_end, .finish = socket_end,
 };
 
 void pipe_of_socket(struct pipe *p, int fd)
@@ -139,4 +139,9 @@ int pipe_wait(struct pipe *p, int ms)
 void pipe_end(struct pipe *p)
 {
 	p->ops->end(p);
+}
+
+void pipe_finish(struct pipe *p)
+{
+	p->ops->finish(p);
 }

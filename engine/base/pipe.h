@@ -18,6 +18,7 @@ struct pipe_ops {
 	ssize_t (*writev)(struct pipe *p, const struct iovec *v, int n);	/* some */
 	bool (*pending)(struct pipe *p);	/* there is something that poll(2) cannot see */
 	void (*end)(struct pipe *p);		/* nothing more will be written */
+	void (*finish)(struct pipe *p);		/* end, and wait until all of it is across */
 };
 
 struct pipe {
@@ -44,5 +45,9 @@ int pipe_wait(struct pipe *p, int ms);
 /* Nothing more will be written: the other end reads the end. Lets go of a writer who
  * waits. */
 void pipe_end(struct pipe *p);
+/* Before the process ends: what was written gets across, if that takes no longer than
+ * PIPE_FINISH_MS. */
+#define PIPE_FINISH_MS 5000
+void pipe_finish(struct pipe *p);
 
 #endif
