@@ -216,10 +216,7 @@ static bool (*const probes[])(const struct view *v, struct fsinfo *f) = {
 
 static bool all_zero(const struct view *v)
 {
-	for (size_t i = 0; i < v->n; i++)
-		if (v->p[i])
-			return false;
-	return true;
+	return v->n == 0 || (v->p[0] == 0 && memcmp(v->p, v->p + 1, v->n - 1) == 0);
 }
 
 void fsinfo_read(const struct blk *b, struct fsinfo *f)
