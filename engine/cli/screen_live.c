@@ -52,6 +52,20 @@ static void add_what(struct str *b, const json_t *p)
 	str_add(b, "  ");
 }
 
+/* "25s  Booting the kernel": for how long first, since what it waits for may be wide. */
+static void add_wait(struct str *b, const json_t *p, uint64_t seconds)
+{
+	const char *what = jstr(p, "what", "");
+	char text[24];
+
+	text_duration(seconds * 1000, text);
+	str_add(b, text);
+	what += strspn(what, " \t");
+	if (*what)
+		str_add(b, "  ");
+	str_add_safe(b, what);
+}
+
 void live_progress_text(const struct screen *s, const struct view *v, struct str *b)
 {
 	const json_t *p = v->progress;
@@ -61,13 +75,12 @@ void live_progress_text(const struct screen *s, const struct view *v, struct str
 	char text[24];
 
 	(void)s;
-	if (jstr(p, "what", NULL))
-		add_what(b, p);
-	if (strcmp(unit, "s") == 0) {		/* it waits: there is no rate of seconds */
-		text_duration(done * 1000, text);
-		str_add(b, text);
+	if (strcmp(unit, "s") == 0) {
+		add_wait(b, p, done);
 		return;
 	}
+	if (jstr(p, "what", NULL))
+		add_what(b, p);
 	add_amount(b, done, unit);
 	if (total) {
 		str_add(b, " of ");

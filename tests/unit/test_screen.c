@@ -380,6 +380,22 @@ static void one_disk_of_several_is_shown_beside_all(void **state)
 		"10:00:03  erp-db   convert.disks         data pass 2 50%  11.0 GiB of 40.0 GiB  27%\n");
 }
 
+static void how_long_it_waits_is_told_before_what_for(void **state)
+{
+	struct rig *r = rig_new(true);
+
+	(void)state;
+	feed(r, begin);
+	r->width = 48;
+	feed(r, (const char *const []){
+		"{\"t\":\"progress\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"done\":65,\"unit\":\"s\",\"what\":\" Booting a kernel of a name too long\"}", NULL });
+	screen_tick(r->s);
+	expect_end(r,
+		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"erp-db   convert.disks  1m05s  Booting a kernel\n"
+		"\r\x1b[1A\x1b[J");
+}
+
 static void of_many_machines_it_is_told_how_many_have_begun(void **state)
 {
 	struct rig *r = rig_new(true);
@@ -474,6 +490,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_host_that_stays_down_is_told_once),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(one_disk_of_several_is_shown_beside_all),
+		cmocka_unit_test(how_long_it_waits_is_told_before_what_for),
 		cmocka_unit_test(of_many_machines_it_is_told_how_many_have_begun),
 		cmocka_unit_test(of_many_machines_those_that_are_well_are_counted),
 		cmocka_unit_test(colours_are_there_when_asked_for),
