@@ -4,6 +4,7 @@
 #include "engine/cli/figures.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/text.h"
 
 #include <string.h>
 
@@ -23,6 +24,19 @@ static void add_ways(struct str *s, const char *changes)
 		}
 }
 
+/* "0.8s", "41.5s", "1m17s": a tenth of a second is what a person can make use of. */
+static void add_time(struct str *s, int64_t ms)
+{
+	char text[24];
+
+	if (ms >= 60000) {
+		text_duration((uint64_t)ms, text);
+		str_add(s, text);
+	} else {
+		str_addf(s, "%lld.%llds", (long long)(ms / 1000), (long long)(ms % 1000 / 100));
+	}
+}
+
 char *figures_text(const json_t *f)
 {
 	const char *disk, *word = ", proven: ";
@@ -31,10 +45,13 @@ char *figures_text(const json_t *f)
 
 	if (!jget(f, "down_ms"))
 		return NULL;
-	if (jget(f, "still_ms"))
-		str_addf(&s, "%s for %lldms until it was off, ", jstr(f, "still", "still"),
-			 (long long)jint(f, "still_ms", 0));
-	str_addf(&s, "nobody served for %lldms", (long long)jint(f, "down_ms", 0));
+	if (jget(f, "still_ms")) {
+		str_addf(&s, "%s for ", jstr(f, "still", "still"));
+		add_time(&s, jint(f, "still_ms", 0));
+		str_add(&s, " until it was off, ");
+	}
+	str_add(&s, "nobody served for ");
+	add_time(&s, jint(f, "down_ms", 0));
 	add_ways(&s, jstr(f, "changes", ""));
 	json_object_foreach(json_object_get(f, "proof"), disk, digest) {
 		str_addf(&s, "%s%s %.12s", word, disk, json_string_value(digest));

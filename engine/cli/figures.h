@@ -7,7 +7,7 @@
 
 #include "engine/base/json.h"
 
-/* "frozen for 812ms until it was off, nobody served for 41532ms, changes by traced writes,
+/* "frozen for 0.8s until it was off, nobody served for 41.5s, changes by traced writes,
  * proven: root 5f0c2a118d00"; NULL while the target does not serve yet. Caller frees. */
 char *figures_text(const json_t *f);
 

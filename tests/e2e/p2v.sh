@@ -112,7 +112,7 @@ tells 'root: pass [0-9]+, .* its traced writes were read'
 tells 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
 expect 0 "$DROVER" cutover plan.yaml -y -v
 tells 'root: pass [0-9]+, .* its traced writes were read'
-figures='frozen for [0-9]+ms until it was off, nobody served for [0-9]+ms, changes by traced writes, proven: root [0-9a-f]{12}'
+figures='frozen for [0-9.ms]+ until it was off, nobody served for [0-9.ms]+, changes by traced writes, proven: root [0-9a-f]{12}'
 tells "$figures"
 kill $writer
 wait $writer 2>/dev/null

@@ -287,6 +287,25 @@ static void a_run_without_a_terminal_is_plain_lines(void **state)
 		"Next: drover run erp.yaml\n");
 }
 
+static void what_a_cutover_cost_is_told_in_times_that_people_read(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, (const char *const []){
+		"{\"t\":\"start\",\"kind\":\"cutover\",\"plan\":\"erp\",\"file\":\"erp.yaml\",\"run\":\"7f3a2c11\",\"machines\":[\"db\"],\"hosts\":[\"a\"]}",
+		"{\"t\":\"figures\",\"machine\":\"db\",\"still\":\"frozen\",\"still_ms\":3281,\"down_ms\":77460,\"changes\":\"trace\",\"proof\":{\"root\":\"5f0c2a118d00ffff\"}}",
+		"{\"t\":\"end\",\"status\":0,\"bytes\":0,\"ms\":80000,\"next\":\"drover finalize erp.yaml\"}", NULL });
+	expect_end(r,
+		"erp  cutover  erp.yaml  run 7f3a2c11  1 machine, 1 host\n\n"
+		"machine  serves   took\n"
+		"db       -        -\n\n"
+		"db: frozen for 3.2s until it was off, nobody served for 1m17s, changes by traced\n"
+		"  writes, proven: root 5f0c2a118d00\n\n"
+		"cutover: done, 1m20s\n"
+		"Next: drover finalize erp.yaml\n");
+}
+
 static void a_name_that_is_too_wide_has_a_line_of_its_own(void **state)
 {
 	struct rig *r = rig_new(false);
@@ -486,6 +505,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(control_characters_of_hosts_are_shown),
 		cmocka_unit_test(long_lines_are_wrapped_and_no_path_or_command_is_broken),
 		cmocka_unit_test(a_run_without_a_terminal_is_plain_lines),
+		cmocka_unit_test(what_a_cutover_cost_is_told_in_times_that_people_read),
 		cmocka_unit_test(a_name_that_is_too_wide_has_a_line_of_its_own),
 		cmocka_unit_test(a_host_that_stays_down_is_told_once),
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
