@@ -9,6 +9,7 @@
 #include "modules/lib/checkpoint.h"
 #include "modules/lib/freespace.h"
 #include "modules/lib/imgcheck.h"
+#include "modules/lib/obstacles.h"
 #include "modules/lib/snapshot.h"
 #include "modules/lib/track.h"
 
@@ -228,6 +229,24 @@ static void tell_snapshot(struct ctx *c, const struct snapshot_view *v, const ch
 		ctx_change(c, '.', "%s: read while it is written to: %s", name, why);
 }
 
+/* Where a plan has no assess.machine, which tells it otherwise. */
+static void tell_twice(struct ctx *c)
+{
+	AUTO_JSON *disks = json_array();
+	const char *name;
+	json_t *spec;
+
+	if (ctx_fact(c, "machine"))
+		return;
+	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec) {
+		AUTO_FREE char *path = layout_copies(spec) ? disk_find(name, spec, NULL) : NULL;
+
+		if (path)
+			jadd(disks, json_pack("{s:s, s:s}", "name", name, "path", path));
+	}
+	obstacles_twice(c, disks);
+}
+
 int copy_probe_source(struct ctx *c)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
@@ -249,6 +268,7 @@ int copy_probe_source(struct ctx *c)
 		tell_snapshot(c, snaps, name);
 	}
 	if (n > 0) {
+		tell_twice(c);
 		tell_way(c);
 		return 0;
 	}

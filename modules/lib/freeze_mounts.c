@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * freeze_mounts - the mounts that stand on a machine's disks: on the disk itself,
- * on its partitions, on what device mapper or md made of them, on a loop whose file
- * lies there.
+ * freeze_mounts - the mounts that stand on a machine's disks (devstack.h).
  */
 #include "modules/lib/freeze_priv.h"
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "modules/lib/devstack.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,103 +16,18 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#define STACK_MAX 8		/* devices on devices */
 #define TABLE_MAX (4u << 20)
 
-struct disk_id { dev_t dev; ino_t ino; };	/* ino 0: a block device */
-struct disks { struct disk_id id[FREEZE_MAX]; size_t n; };
+struct disks { struct devstack_id id[FREEZE_MAX]; size_t n; };
 
 static void find_disks(const json_t *machine, struct disks *out)
 {
 	const json_t *disk;
-	struct stat st;
 	size_t i;
 
-	json_array_foreach(jget(machine, "disks"), i, disk) {
-		if (out->n == FREEZE_MAX || stat(jstr(disk, "path", ""), &st) < 0)
-			continue;
-		out->id[out->n++] = S_ISBLK(st.st_mode) ?
-			(struct disk_id){ st.st_rdev, 0 } :
-			(struct disk_id){ st.st_dev, st.st_ino };
-	}
-}
-
-static bool is_disk(const struct disks *d, dev_t dev, ino_t ino)
-{
-	for (size_t i = 0; i < d->n; i++)
-		if (d->id[i].dev == dev && d->id[i].ino == ino)
-			return true;
-	return false;
-}
-
-static char *sysfs(dev_t dev, const char *what)
-{
-	AUTO_FREE char *path = mem_printf("/sys/dev/block/%u:%u/%s", major(dev),
-					  minor(dev), what);
-	char *text = io_read_file(AT_FDCWD, path, 65536, NULL);
-
-	if (text)
-		text[strcspn(text, "\n")] = '\0';
-	return text;
-}
-
-static dev_t parse_dev(const char *text)
-{
-	unsigned a = 0, b = 0;
-
-	return text && sscanf(text, "%u:%u", &a, &b) == 2 ? makedev(a, b) : 0;
-}
-
-static bool on_disks(const struct disks *d, dev_t dev, int left, int *level);
-
-static bool slaves_on_disks(const struct disks *d, dev_t dev, int left, int *level)
-{
-	AUTO_FREE char *path = mem_printf("/sys/dev/block/%u:%u/slaves", major(dev), minor(dev));
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-	bool found = false;
-
-	while (dir && !found && (entry = readdir(dir))) {
-		AUTO_FREE char *name = mem_printf("slaves/%s/dev", entry->d_name);
-		AUTO_FREE char *text = entry->d_name[0] == '.' ? NULL : sysfs(dev, name);
-
-		found = text && on_disks(d, parse_dev(text), left - 1, level);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
-/* Levels are counted by the loops below. */
-static bool loop_on_disks(const struct disks *d, dev_t dev, int left, int *level)
-{
-	AUTO_FREE char *file = sysfs(dev, "loop/backing_file");
-	struct stat st;
-
-	if (!file || stat(file, &st) < 0)
-		return false;
-	if (is_disk(d, st.st_dev, st.st_ino))
-		return true;
-	if (!on_disks(d, st.st_dev, left - 1, level))
-		return false;
-	++*level;
-	return true;
-}
-
-static bool on_disks(const struct disks *d, dev_t dev, int left, int *level)
-{
-	AUTO_FREE char *part = NULL, *parent = NULL;
-
-	if (left == 0 || dev == 0)
-		return false;
-	if (is_disk(d, dev, 0)) {
-		loop_on_disks(d, dev, left, level);	/* one disk in a file on another */
-		return true;
-	}
-	part = sysfs(dev, "partition");
-	parent = part ? sysfs(dev, "../dev") : NULL;
-	return (parent && on_disks(d, parse_dev(parent), left - 1, level)) ||
-	       slaves_on_disks(d, dev, left, level) || loop_on_disks(d, dev, left, level);
+	json_array_foreach(jget(machine, "disks"), i, disk)
+		if (out->n < FREEZE_MAX && devstack_id(jstr(disk, "path", ""), &out->id[out->n]) == 0)
+			out->n++;
 }
 
 /* ---- the table of mounts ------------------------------------------------------ */
@@ -170,12 +83,12 @@ static bool parse_line(char *line, const struct disks *disks, struct freeze_moun
 	super = source ? strtok_r(NULL, " ", &save) : NULL;
 	if (n < 6 || !super || !has_word(super, "rw"))
 		return false;
-	*m = (struct freeze_mount){ .dev = parse_dev(word[2]), .fd = -1 };
+	*m = (struct freeze_mount){ .dev = devstack_parse(word[2]), .fd = -1 };
 	text_unescape(source);
 	if (major(m->dev) == 0 && source[0] == '/' && stat(source, &st) == 0 &&
 	    S_ISBLK(st.st_mode))
 		m->dev = st.st_rdev;	/* btrfs: its own number is nobody's device */
-	if (!on_disks(disks, m->dev, STACK_MAX, &m->level))
+	if (!devstack_on(disks->id, disks->n, m->dev, &m->level))
 		return false;
 	text_unescape(word[4]);
 	m->dir = mem_strdup(word[4]);

@@ -4,6 +4,7 @@
 #include "modules/lib/obstacles.h"
 
 #include "engine/base/mem.h"
+#include "modules/lib/devstack.h"
 #include "modules/lib/guestfs.h"
 #include "modules/lib/parttab.h"
 
@@ -133,6 +134,38 @@ static void find_dirty(struct ctx *c, const json_t *machine, struct disk *const 
 					    (int)jint(part, "number", 0));
 }
 
+/* Both are copied. */
+static void compare(struct ctx *c, const json_t *top, const json_t *bottom)
+{
+	static const char remedy[] = "leave one of them out of the plan, or say copy: false of it";
+	const char *name = jstr(top, "name", "?"), *path = jstr(top, "path", "");
+	const char *under = jstr(bottom, "name", "?"), *below = jstr(bottom, "path", "");
+	struct devstack_id t, b;
+
+	if (devstack_id(path, &t) < 0 || devstack_id(below, &b) < 0)
+		return;		/* who opens it says so */
+	if (t.dev != b.dev || t.ino != b.ino) {
+		if (devstack_on(&b, 1, t.dev, NULL))
+			ctx_finding(c, "blocker", "disk.twice", remedy, "disk '%s' ('%s') lies on "
+				    "disk '%s' ('%s'), which is copied whole as well: two copies of "
+				    "the same bytes, of two instants", name, path, under, below);
+	} else if (strcmp(name, under) < 0) {	/* once */
+		ctx_finding(c, "blocker", "disk.twice", remedy, "disks '%s' ('%s') and '%s' ('%s') "
+			    "are the same one", name, path, under, below);
+	}
+}
+
+void obstacles_twice(struct ctx *c, const json_t *disks)
+{
+	const json_t *top, *bottom;
+	size_t i, k;
+
+	json_array_foreach(disks, i, top)
+		json_array_foreach(disks, k, bottom)
+			if (i != k && jbool(top, "copy", true) && jbool(bottom, "copy", true))
+				compare(c, top, bottom);
+}
+
 static void find_on_disks(struct ctx *c, const json_t *machine)
 {
 	const json_t *disk;
@@ -140,6 +173,7 @@ static void find_on_disks(struct ctx *c, const json_t *machine)
 
 	json_array_foreach(jget(machine, "disks"), i, disk)
 		find_on_disk(c, disk);
+	obstacles_twice(c, jget(machine, "disks"));
 }
 
 void obstacles_live(struct ctx *c, const json_t *machine, const json_t *mounts)

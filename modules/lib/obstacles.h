@@ -14,4 +14,8 @@ void obstacles_live(struct ctx *c, const json_t *machine, const json_t *mounts);
  * which so many root file systems were found. */
 void obstacles_still(struct ctx *c, const json_t *machine, struct disk *const *disks, int roots);
 
+/* Of each disk that is another one by a second name, or lies on another one (a volume, a
+ * partition, an image) that is copied whole as well. disks: [{name, path, copy}]. */
+void obstacles_twice(struct ctx *c, const json_t *disks);
+
 #endif

@@ -189,6 +189,55 @@ static void a_disk_with_sectors_of_4096_bytes_is_copied_and_known_as_one(void **
 	is_described_with_4096(r);
 }
 
+/* What is said of another disk that is copied beside the source's image; "": nothing. */
+static char *twice(struct rig *r, const char *module, const char *path, bool copied)
+{
+	AUTO_JSON *in = cv_input(r, "source"), *out = NULL;
+	json_t *f;
+	size_t i;
+
+	jset(jget(in, "machine.source.disks"), "other", json_pack("{s:s, s:s, s:b}", "path", path,
+		"format", "raw", "copy", copied));
+	out = modtest_call(module, "probe", in, NULL);
+	json_array_foreach(jget(out, "findings"), i, f)
+		if (!strcmp(jstr(f, "code", ""), "disk.twice"))
+			return mem_printf("%s %s", jstr(f, "severity", ""), jstr(f, "text", ""));
+	return mem_strdup("");
+}
+
+static void assert_twice(struct rig *r, const char *path, const char *want)
+{
+	static const char *const modules[] = { "convert.disks", "assess.machine" };
+
+	for (size_t i = 0; i < ARRAY_LEN(modules); i++) {
+		AUTO_FREE char *is = twice(r, modules[i], path, true);
+		AUTO_FREE char *left_out = twice(r, modules[i], path, false);
+
+		assert_string_equal(is, want);
+		assert_string_equal(left_out, "");
+	}
+}
+
+static void what_lies_on_a_disk_that_is_copied_is_not_copied_as_well(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *link = mem_printf("%s/link", r->dir), *alone = mem_printf("%s/alone", r->dir);
+	char *loop = r->loop = geteuid() ? NULL : loop_of(r->src, SIZE);
+
+	if (!loop)
+		skip();
+	assert_int_equal(symlink(r->src, link), 0);
+	AUTO_FD fd = open(alone, O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(ftruncate(fd, MIB), 0);
+	AUTO_FREE char *lies = mem_printf("blocker disk 'other' ('%s') lies on disk 'root' ('%s'), which "
+		"is copied whole as well: two copies of the same bytes, of two instants", loop, r->src);
+	AUTO_FREE char *same = mem_printf("blocker disks 'other' ('%s') and 'root' ('%s') are the same "
+		"one", link, r->src);
+	assert_twice(r, loop, lies);
+	assert_twice(r, link, same);
+	assert_twice(r, alone, "");
+}
+
 /* The source ends in the middle of the target's last sector. */
 static void a_device_with_sectors_of_4096_bytes_is_filled(void **s)
 {
@@ -406,6 +455,7 @@ int main(void)
 		RAW(a_device_that_is_too_small_is_refused),
 		RAW(a_disk_with_sectors_of_4096_bytes_is_copied_and_known_as_one),
 		RAW(a_device_with_sectors_of_4096_bytes_is_filled),
+		RAW(what_lies_on_a_disk_that_is_copied_is_not_copied_as_well),
 		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),
 		AS(a_base_that_libvirt_gave_to_another_user_is_written_to, "qcow2"),
 	};
