@@ -229,13 +229,36 @@ static void drop(struct agent *a, uint32_t step)
 	streams_drop(a->streams, step);
 }
 
+/* Both ends are steps of ours: nothing but a socket is between them. */
+static void join(struct agent *a, uint32_t step, int64_t other)
+{
+	AUTO_JSON *body = json_object();
+	int pair[2];
+
+	if (other < 0 || other > UINT32_MAX || other == step) {
+		refuse(a, step, "what was asked for makes no sense");
+	} else if (!a->streams || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		refuse(a, step, "no further stream can be made here");
+	} else {
+		streams_put(a->streams, step, pair[0], -1);
+		streams_put(a->streams, (uint32_t)other, pair[1], -1);
+		jset_bool(body, "up", true);
+		agent_send(a, FRAME_STREAM, step, body);
+	}
+}
+
 void direct_frame(struct agent *a, const struct frame *f)
 {
 	const json_t *listen = json_object_get(f->body, "listen");
 	const json_t *connect = json_object_get(f->body, "connect");
+	const json_t *other = json_object_get(f->body, "join");
 	struct meeting m = { .listens = listen != NULL };
 	size_t count = 0;
 
+	if (other) {
+		join(a, f->step, json_integer_value(other));
+		return;
+	}
 	if (!listen && !connect) {
 		drop(a, f->step);
 		return;

@@ -84,7 +84,7 @@ void step_stream_came(struct agent *a, uint32_t id);
 void step_reap(struct agent *a);
 
 /* direct.c: a STREAM frame: {"listen": {address, from, to, key, wait_ms}}, {"connect":
- * {address, port, key, wait_ms}} or {"drop": true}. The answers: {"port": n}, {"up": true,
+ * {address, port, key, wait_ms}}, {"join": the other step, here too} or {"drop": true}. The answers: {"port": n}, {"up": true,
  * paths, rtt_ms, strangers}, {"error": text}. */
 void direct_frame(struct agent *a, const struct frame *f);
 void directs_free(struct agent *a);

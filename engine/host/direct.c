@@ -13,6 +13,7 @@
 
 struct direct {
 	struct relay_party party[2];
+	bool joined;			/* one agent has both ends */
 	int listener;			/* which of them */
 	uint64_t wait_ms;
 	char key[2 * KEY + 1];
@@ -93,6 +94,12 @@ struct direct *direct_begin(struct loop *loop, const struct relay_party party[2]
 	d->wait_ms = wait_ms;
 	d->done = done;
 	d->arg = arg;
+	d->joined = party[0].link == party[1].link;
+	if (d->joined) {
+		d->timer = loop_timer_add(loop, wait_ms + DIRECT_GUARD_MS, on_late, d);
+		tell(d, 0, "join", json_integer(party[1].id));
+		return d;
+	}
 	d->listener = who_listens(party);
 	if (d->listener < 0) {
 		end_as(d, false, mem_printf("no address is known for '%s' or '%s' (hosts: data)",
@@ -130,6 +137,11 @@ static void on_up(struct direct *d)
 		mem_printf("; %lld strangers were turned away", (long long)d->strangers) :
 		mem_strdup("");
 
+	if (d->joined) {
+		end_as(d, true, mem_printf("directly on '%s', from process to process",
+					   name(d, 0)));
+		return;
+	}
 	end_as(d, true, mem_printf("directly from '%s' to '%s' at %s port %lld, %lld "
 		"connection%s, %lld ms there and back%s", name(d, !d->listener),
 		name(d, d->listener), d->party[d->listener].at.text, (long long)d->port,
@@ -153,6 +165,7 @@ void direct_heard(struct direct *d, int end, const json_t *body)
 		connect_other(d);
 	} else if (jbool(body, "up", false)) {
 		d->up[end] = true;
+		d->up[!end] |= d->joined;
 		if (end == d->listener) {
 			d->strangers = jint(body, "strangers", 0);
 			d->paths = jint(body, "paths", 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * direct - bring two agents together: one is told to listen, with a key made for this
  * stream, the other to connect with the same key. Both are told over their own control
- * connections; the key is nowhere else. No byte of the stream is seen here.
+ * connections; the key is nowhere else. An agent that has both ends is told to join them by
+ * a socket. No byte of the stream is seen here.
  */
 #ifndef DROVER_DIRECT_H
 #define DROVER_DIRECT_H

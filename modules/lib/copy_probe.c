@@ -190,12 +190,16 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 	return 0;
 }
 
-/* With `auto` the way is not known before it was tried. */
+/* With `auto` the way between two hosts is not known before it was tried. */
 static void tell_way(struct ctx *c)
 {
 	const char *way = jstr(ctx_machine(c), "stream", "auto");
+	const char *from = jstr(ctx_machine(c), "source.host", "");
 
-	if (strcmp(way, "direct") == 0)
+	if (strcmp(way, "relay") != 0 &&
+	    strcmp(from, jstr(ctx_machine(c), "target.host", "")) == 0)
+		ctx_change(c, '=', "the data goes directly on '%s', from process to process", from);
+	else if (strcmp(way, "direct") == 0)
 		ctx_change(c, '=', "the data goes straight from host to host, or not at all");
 	else if (strcmp(way, "relay") == 0)
 		ctx_change(c, '=', "the data goes through drover");
