@@ -164,6 +164,8 @@ static const char *cache_for(const struct nbdserver_what *w)
 {
 	AUTO_FD fd = w->flags & DISK_DIRECT ? open(w->path, O_RDONLY | O_DIRECT | O_CLOEXEC) : -1;
 
+	if (w->unsynced)
+		return "--cache=unsafe";
 	return fd >= 0 ? "--cache=none" : "--cache=writeback";
 }
 

@@ -23,6 +23,7 @@ struct nbdserver_what {
 	const struct img_files *beside;	/* extents in its folder, or NULL */
 	const char *bitmap;		/* in it, that is exported too, or NULL */
 	bool live;			/* another program writes to it */
+	bool unsynced;			/* it never syncs: who asks for it does, by the file */
 	uid_t uid;			/* who may read it, if not root's own: the sandbox runs as */
 	gid_t gid;			/* that; 0: as we do */
 };

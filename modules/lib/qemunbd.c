@@ -4,9 +4,11 @@
 #include "modules/lib/qemunbd.h"
 
 #include "engine/base/mem.h"
+#include "modules/lib/imgkind.h"
 #include "modules/lib/nbdserver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@ struct qemunbd {
 	struct disk d;
 	struct nbd *nbd;
 	struct nbdserver server;	/* none where only a connection was given */
+	int file;		/* of an image whose server does not sync: we do; else -1 */
 	bool fixed;		/* opened to be read only: what a run is, it stays */
 	pthread_mutex_t lock;	/* guards the rest */
 	uint64_t from, to;	/* the run that was asked for last */
@@ -51,9 +54,22 @@ static int q_zero(struct disk *d, uint64_t at, uint64_t n, struct err *e)
 	return q_err(d, nbd_zero(of(d)->nbd, at, n, e), e);
 }
 
+/* What is synced need not stay in the page cache. */
+static int sync_file(struct qemunbd *q, struct err *e)
+{
+	if (q->file < 0)
+		return 0;
+	if (fdatasync(q->file) < 0)
+		return err_sys(e, "cannot sync");
+	posix_fadvise(q->file, 0, 0, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
 static int q_flush(struct disk *d, struct err *e)
 {
-	return q_err(d, nbd_flush(of(d)->nbd, e), e);
+	int rc = nbd_flush(of(d)->nbd, e);
+
+	return q_err(d, rc < 0 ? rc : sync_file(of(d), e), e);
 }
 
 /* Some formats walk all tables up to the end of a run, each time: asked chunk by chunk a
@@ -89,14 +105,16 @@ static int q_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole, stru
 static int q_close(struct disk *d, struct err *e)
 {
 	struct qemunbd *q = of(d);
+	int rc;
 
-	(void)e;
 	nbd_free(q->nbd);
 	nbdserver_free(&q->server);
+	rc = q_err(d, sync_file(q, e), e);	/* what it wrote when it ended too */
+	mem_close_fd(&q->file);
 	pthread_mutex_destroy(&q->lock);
 	free(d->path);
 	free(q);
-	return 0;
+	return rc;
 }
 
 static const struct disk_ops ops = {
@@ -123,6 +141,20 @@ static void explain(const char *path, const struct nbdserver *s, struct err *e)
 	e->sys = EBUSY;
 }
 
+/* QEMU syncs some formats for every cluster that it adds, to no avail: a power cut may damage
+ * them all the same, and where it can we begin anew. So it need not sync at all, if we do
+ * where a sync is asked for. Those are written through the page cache. */
+static int open_unsynced(struct nbdserver_what *w)
+{
+	const struct img_kind *kind = img_kind(w->format);
+	int fd = -1;
+
+	if (w->flags & DISK_WRITE && kind && kind->torn)
+		fd = open(w->path, O_RDONLY | O_CLOEXEC);
+	w->unsynced = fd >= 0;
+	return fd;
+}
+
 /* libvirt gives an image to QEMU's user while it runs. In a sandbox root is nobody to it. */
 static void find_reader(struct nbdserver_what *w)
 {
@@ -141,6 +173,7 @@ static struct disk *open_image(const char *path, struct nbdserver_what w, struct
 	struct nbdserver server;
 	struct nbd *nbd;
 	struct disk *d;
+	AUTO_FD file = -1;
 	int client;
 
 	if (!real) {
@@ -149,6 +182,7 @@ static struct disk *open_image(const char *path, struct nbdserver_what w, struct
 	}
 	w.path = real;
 	find_reader(&w);
+	file = open_unsynced(&w);
 	client = nbdserver_start(&w, &server, e);
 	if (client < 0)
 		return NULL;
@@ -164,6 +198,8 @@ static struct disk *open_image(const char *path, struct nbdserver_what w, struct
 	d->sandbox = server.sandbox;
 	of(d)->server = server;
 	of(d)->fixed = !(w.flags & DISK_WRITE) && !w.live;
+	of(d)->file = file;
+	file = -1;
 	return d;
 }
 
@@ -209,6 +245,7 @@ struct disk *qemunbd_of(struct nbd *n, const char *name)
 
 	q->nbd = n;
 	q->server = (struct nbdserver){ .pid = -1, .noise = -1 };
+	q->file = -1;
 	q->fixed = nbd_read_only(n);
 	pthread_mutex_init(&q->lock, NULL);
 	q->d = (struct disk){ .ops = &ops, .path = mem_strdup(name), .size = nbd_size(n),

@@ -10,9 +10,11 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SIZE (20u << 20)
@@ -225,6 +227,69 @@ static void images_that_stand_on_others_are_refused(void **state)
 	refused(r, "vpc", "it is no vpc (vhd) image");
 }
 
+/* ---- who syncs what is written --------------------------------------------------- */
+
+static unsigned syncs;		/* of this process */
+
+int fdatasync(int fd)
+{
+	syncs++;
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* Is there a program that was given the image, and this option? */
+static bool serves_with(const struct rig *r, const char *option)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *d;
+	bool found = false;
+
+	assert_non_null(dir);
+	while (!found && (d = readdir(dir))) {
+		AUTO_FREE char *path = mem_printf("/proc/%s/cmdline", d->d_name);
+		AUTO_FREE char *text = NULL;
+		size_t n = 0;
+
+		if (d->d_name[0] < '0' || d->d_name[0] > '9')
+			continue;
+		text = io_read_file(AT_FDCWD, path, 1 << 20, &n);
+		found = text && memmem(text, n, r->image, strlen(r->image)) &&
+			memmem(text, n, option, strlen(option));
+	}
+	closedir(dir);
+	return found;
+}
+
+static void write_some(struct rig *r, const char *format, const char *option, bool ours)
+{
+	AUTO_FREE char *data = disk_buffer(1 << 20);
+	AUTO_ERR e = { 0 };
+	struct disk *d;
+
+	make(r, format, option);
+	d = disk_open_image(r->image, format, DISK_WRITE | DISK_DIRECT, &e);
+	if (!d)
+		fail_msg("%s", e.what);
+	memset(data, 'x', 1 << 20);
+	syncs = 0;
+	assert_int_equal(d->ops->write(d, data, 1 << 20, 8 << 20, &e), 0);
+	assert_int_equal(syncs, 0);
+	assert_int_equal(d->ops->flush(d, &e), 0);
+	assert_int_equal(syncs, ours);
+	assert_int_equal(serves_with(r, "--cache=unsafe"), ours);
+	assert_int_equal(disk_close(&d, &e), 0);
+	assert_int_equal(syncs, 2 * ours);
+}
+
+static void formats_without_a_journal_are_synced_from_outside(void **state)
+{
+	write_some(*state, "vmdk", "subformat=monolithicSparse", true);
+	write_some(*state, "vdi", "static=off", true);
+	write_some(*state, "vpc", "subformat=dynamic", true);
+	write_some(*state, "vhdx", "subformat=dynamic", false);
+	write_some(*state, "qcow2", "compat=1.1", false);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -234,6 +299,7 @@ int main(void)
 		T(a_vmdk_names_nothing_but_files_beside_it),
 		T(a_sparse_vmdk_that_names_others_is_refused),
 		T(images_that_stand_on_others_are_refused),
+		T(formats_without_a_journal_are_synced_from_outside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
