@@ -141,12 +141,19 @@ static void say_left(struct view *v, const char *name, const char *why)
 	ctx_cost(v->c, 0, 0, 0, 1);
 }
 
+/* Bytes that a backup of it has, or will have; by assess.machine, else by whoever backs up. */
+static uint64_t to_fill(const struct ctx *c, const char *name)
+{
+	const json_t *row = json_object_get(ctx_fact(c, "followed"), name);
+	int64_t used = jint(json_object_get(ctx_fact(c, "machine"), "used"), name,
+			    jint(copy_seen(c, name), "size", 0));
+
+	return (uint64_t)(used ? used : jint(row, "used", jint(backed_up(c, name), "size", 0)));
+}
+
 static int probe_disk(struct view *v, const char *name)
 {
-	const json_t *seen = copy_seen(v->c, name);
-	uint64_t size = (uint64_t)jint(seen, "size", 0);
-	uint64_t used = (uint64_t)jint(json_object_get(ctx_fact(v->c, "machine"), "used"), name,
-				       (int64_t)size);
+	uint64_t used = to_fill(v->c, name);
 	const char *why = why_not(v->c, name);
 	size_t n;
 	AUTO_LAYOUT_DISK d = { 0 };

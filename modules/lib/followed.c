@@ -65,6 +65,18 @@ static const char *text_of(const char *by)
 		strcmp(by, "snapshot") == 0 ? "a snapshot of LVM" : "dirty bitmap";
 }
 
+/* For who plans with it and has no assess.machine. */
+static void tell_size(json_t *row, const char *name, const json_t *spec)
+{
+	AUTO_FREE char *path = disk_find(name, spec, NULL);
+	struct disk_info i;
+
+	if (!path || disk_info(path, jstr(spec, "format", "raw"), &i, NULL) < 0)
+		return;
+	jset_int(row, "size", (int64_t)i.size);
+	jset_int(row, "used", (int64_t)(i.used ? i.used : i.size));
+}
+
 static json_t *tell_disk(struct ctx *c, const struct views *v, const char *name,
 			 const json_t *spec, bool begins)
 {
@@ -72,6 +84,7 @@ static json_t *tell_disk(struct ctx *c, const struct views *v, const char *name,
 	char since[SHA256_HEX];
 	json_t *row = json_object();
 
+	tell_size(row, name, spec);
 	by = way_of(c, v, name, spec, since, &why);
 	jset_str(row, "by", by);
 	jset_str(row, "why", by ? NULL : why);

@@ -113,6 +113,31 @@ static void what_was_written_since_must_be_known(void **state)
 			    "its backup has chunks of another size");
 }
 
+/* No step described the machine, and the backup is yet to be made: its own probe knows. */
+static void what_filling_will_cost_is_known_without_assess(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *to = mem_printf("b:%s/backup", r->dir);
+	AUTO_JSON *out = NULL, *in = NULL;
+	json_t *row;
+
+	json_object_set_new(r->args, "to", json_string(to));
+	json_object_set_new(r->args, "follow", json_integer(1000));
+	out = cv_at(r, "source", "backup.image", "probe");
+	row = jget(jget(out, "facts.followed.volatile"), "root");
+	assert_int_equal(jint(row, "size", 0), SIZE);
+	assert_in_range(jint(row, "used", 0), 1, SIZE);
+	jset_str(row, "by", "trace");	/* as if it were a device */
+	json_object_set_new(r->facts, "followed", json_pack("{s:O}", "root", row));
+	json_object_set_new(r->args, "from", json_string(to));
+	in = cv_input(r, "target");
+	jset_bool(jget(in, "run"), "preview", true);
+	json_decref(out);
+	out = modtest_call("convert.seed", "probe", in, NULL);
+	assert_int_equal(jint(out, "cost.read", 0), jint(row, "used", -1));
+	assert_int_equal(jint(out, "cost.write", 0), jint(row, "used", -1));
+}
+
 /* In the midst of every pack. */
 static void spoil(struct rig *r)
 {
@@ -178,6 +203,7 @@ int main(void)
 		QCOW2(a_copy_is_filled_from_its_backup_as_pass_0),
 		RAW(a_copy_of_the_source_is_not_filled_over),
 		RAW(what_was_written_since_must_be_known),
+		RAW(what_filling_will_cost_is_known_without_assess),
 		RAW(a_damaged_backup_fails_once_and_is_left_alone_then),
 		RAW(a_backup_that_is_gone_is_told),
 	};
