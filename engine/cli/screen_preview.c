@@ -346,8 +346,9 @@ static void add_basis(struct screen *s, const json_t *end)
 	text = !assumed ? mem_strdup("Times are estimates, from earlier runs.") :
 		!measured ? mem_strdup("Times are estimates: nothing was measured yet, 100 MiB/s "
 				       "and a minute for what boots or stops are assumed.") :
-		mem_printf("Times are estimates, from earlier runs; %lld of %lld steps were not "
-			   "measured yet.", (long long)assumed, (long long)(assumed + measured));
+		mem_printf("Times are estimates, from earlier runs; %lld of %lld steps %s not "
+			   "measured yet.", (long long)assumed, (long long)(assumed + measured),
+			   assumed == 1 ? "was" : "were");
 	add_text(s, text, 0);
 	str_addc(&s->line, '\n');
 }

@@ -337,6 +337,9 @@ static void syntax_error(struct parser *p, const yaml_parser_t *y)
 	if (y->problem && strstr(y->problem, "cannot start any token"))
 		err_hint(e, "text that begins with a tab, @ or ` needs quotes; "
 			    "indent with spaces");
+	else if (y->problem && strstr(y->problem, "mapping values are not allowed"))
+		err_hint(e, "is the ':' behind a key missing in the line before, or is this a text "
+			    "with ': ' in it, which needs quotes?");
 	else if (y->context)
 		err_hint(e, "%s that begins in line %zu", y->context,
 			 y->context_mark.line + 1);

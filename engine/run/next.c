@@ -37,6 +37,19 @@ static bool changes_counted(const struct run *r)
 	       jint(r->counts, "remove", 0) + jint(r->counts, "unknown", 0) > 0;
 }
 
+/* Is all done that comes before a cutover? */
+static bool may_cut_over(const struct run *r)
+{
+	for (uint32_t i = 0; i < r->graph->node_count; i++) {
+		const struct graph_node *n = &r->graph->nodes[i];
+		const struct mach *m = &r->machines[n->machine];
+
+		if (m->in && n->step->phase < PHASE_CUTOVER && !meta_finished(r, m, i))
+			return false;
+	}
+	return true;
+}
+
 /* A format for the plan's file. */
 static const char *after_run(const struct run *r)
 {
@@ -65,7 +78,7 @@ void next_say(struct run *r)
 			run_next(r, changes_counted(r) ? "drover run %s" : after_run(r), file);
 		break;
 	case RUN_CUTOVER_PREVIEW:
-		run_next(r, "drover cutover %s", file);
+		run_next(r, may_cut_over(r) ? "drover cutover %s" : "drover run %s", file);
 		break;
 	case RUN_GO:
 		run_next(r, after_run(r), file);
@@ -83,7 +96,7 @@ void next_say(struct run *r)
 			 "drover preview %s", file);
 		break;
 	case RUN_SYNC:
-		run_next(r, "drover cutover %s --preview", file);
+		run_next(r, may_cut_over(r) ? "drover cutover %s --preview" : "drover run %s", file);
 		break;
 	case RUN_CLEANUP:
 	case RUN_FINALIZE:

@@ -399,10 +399,10 @@ static void say_changes(struct ctx *c, const struct views *v, enum copy_changes 
 		why = "the plan says so";
 	else if (fault)
 		why = fault;
-	else if (how == CHANGES_KNOWN || json_object_get(ctx_fact(c, "disks"), name))
-		why = "its writes were not traced since the last one";
 	else if (path)
 		why = why_no_trace(path, spec);
+	if (!why && (how == CHANGES_KNOWN || json_object_get(ctx_fact(c, "disks"), name)))
+		why = "its writes were not traced since the last one";
 	if (why)
 		ctx_change(c, '.', "%s: the next pass reads all of it and compares digests: %s",
 			   name, why);

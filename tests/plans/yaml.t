@@ -203,6 +203,18 @@ plan.yaml:3:1: this is not YAML: found character that cannot start any token
       | ^
   text that begins with a tab, @ or ` needs quotes; indent with spaces
 
+=== a key without its colon
+--- file plan.yaml
+plan shop
+hosts: { here: { local: true } }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:2:6: this is not YAML: mapping values are not allowed in this context
+    2 | hosts: { here: { local: true } }
+      |      ^
+  is the ':' behind a key missing in the line before, or is this a text with ': ' in it, which needs quotes?
+
 === a bracket that is never closed
 --- file plan.yaml
 plan: open

@@ -43,6 +43,10 @@ static void a_preview_changes_nothing_anywhere(void **state)
 	migration_ends(g, RUN_CUTOVER_PREVIEW, 0);
 	assert_int_equal(fake_get(g->f, "a.serving"), 1);
 	assert_int_equal(fake_events(g->f, "change", "phase", "cutover"), 3);
+	migration_has(jstr(fake_event(g->f, "end", NULL, NULL), "next", ""), "drover run ");
+	migration_ends(g, RUN_GO, 0);
+	migration_ends(g, RUN_CUTOVER_PREVIEW, 0);
+	migration_has(jstr(fake_event(g->f, "end", NULL, NULL), "next", ""), "drover cutover ");
 }
 
 /* A check is what later steps see: the facts of a preview's own probes. */

@@ -561,7 +561,8 @@ static void a_target_that_holds_another_copy_is_compared_whole(void **s)
 static void the_preview_says_how_and_why(void **s)
 {
 	struct rig *r = *s;
-	AUTO_JSON *in = NULL, *out = NULL, *digest = NULL, *file = NULL, *files = NULL;
+	AUTO_JSON *in = NULL, *out = NULL, *digest = NULL, *file = NULL, *files = NULL,
+		  *copied = NULL;
 	AUTO_FREE char *text = NULL;
 
 	if (!can_run)
@@ -582,6 +583,14 @@ static void the_preview_says_how_and_why(void **s)
 	files = modtest_call("convert.disks", "probe", file, NULL);
 	assert_string_equal(jstr(json_array_get(jget(files, "findings"), 0), "text", ""),
 			    "cannot trace the writes of disk 'root': it is no block device");
+	/* also once it was copied: never was it traced */
+	jset_str(jget(file, "args"), "changes", "auto");
+	jset(jget(file, "facts"), "disks", json_pack("{s:{s:I}}", "root", "size",
+						     (json_int_t)SIZE));
+	copied = modtest_call("convert.disks", "probe", file, NULL);
+	free(text);
+	text = json_canonical(json_object_get(copied, "changes"));
+	assert_non_null(strstr(text, "compares digests: it is no block device"));
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
