@@ -5,6 +5,7 @@
  *   checkpoint_pass.c		one pass: its beginning and end
  *   checkpoint_read.c		one pass: its disks, and room for what is overwritten
  *   checkpoint_virsh.c		what libvirt is told and says
+ *   checkpoint_image.c		bitmaps in images
  *   checkpoint_guard.c		a backup ends when its step does
  */
 #ifndef DROVER_CHECKPOINT_PRIV_H
@@ -102,6 +103,8 @@ int virt_lock(const struct virt *v);
 /* Of the bitmap in an image that no QEMU has open: NULL when it is whole and notes writes,
  * else why not; a static text. */
 const char *virt_bitmap_fault(const char *path, const char *bitmap);
+/* Take it out; fine when there is none. -1 with e. */
+int virt_bitmap_remove(const char *path, const char *bitmap, struct err *e);
 
 /* A process of its own that ends the backup at this socket once we are gone, however that
  * comes. It is let go by closing the descriptor after writing a byte. -1 with e. */

@@ -4,146 +4,20 @@
 #include "modules/lib/checkpoint_priv.h"
 
 #include "engine/base/io.h"
-#include "engine/base/proc.h"
 #include "engine/base/text.h"
-#include "modules/lib/domain.h"
-#include "modules/lib/imgcheck.h"
+#include "modules/lib/virsh.h"
 #include "modules/lib/xml.h"
 #include "modules/lib/xmlread.h"
 
 #include <fcntl.h>
 #include <glob.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define VIRSH_MS 60000
-#define WORDS_MAX 12
 #define QEMU_DIRS "/var/lib/libvirt/qemu/domain-%s-*"
-
-/* ---- virsh ------------------------------------------------------------------------- */
-
-/* virsh's last line says why. */
-static void say_fault(const char *line, struct err *e)
-{
-	static const char lead[] = "error: ";
-
-	err_clear(e);
-	err_set(e, ERR_STEP, "%s", strncmp(line, lead, strlen(lead)) == 0 ? line + strlen(lead) :
-		line);
-}
-
-/* `words` after "virsh -q". The answer, owned ("" too); NULL with e. */
-static char *virsh(const char *const *words, const char *input, struct err *e)
-{
-	const char *argv[WORDS_MAX + 3] = { "virsh", "-q" };
-	struct proc p = { .argv = argv, .timeout_ms = VIRSH_MS, .max_output = XML_READ_MAX,
-		.input = input, .input_len = input ? strlen(input) : 0 };
-	char *out = NULL;
-
-	for (size_t i = 0; words[i] && i < WORDS_MAX; i++)
-		argv[i + 2] = words[i];
-	if (proc_run(&p, e) == 0)
-		out = str_take(&p.out);
-	else if (p.status == 1 && !p.timed_out && proc_last_line(&p)[0])
-		say_fault(proc_last_line(&p), e);
-	proc_free(&p);
-	return out;
-}
-
-static int tell(const char *const *words, const char *input, struct err *e)
-{
-	AUTO_FREE char *out = virsh(words, input, e);
-
-	return out ? 0 : -1;
-}
-
-static json_t *read_xml(const char *const *words, struct err *e)
-{
-	AUTO_FREE char *text = virsh(words, NULL, e);
-
-	return text ? xml_read(text, strlen(text), e) : NULL;
-}
-
-/* ---- several questions to one virsh, which takes longer to start than to ask ---------- */
-
-struct answers {
-	char *text;			/* owned */
-	char **v;			/* in it, one of each command; "" when it failed. Owned */
-};
-#define AUTO_ANSWERS __attribute__((cleanup(answers_free))) struct answers
-
-static void answers_free(struct answers *a)
-{
-	mem_free_ptr(&a->text);
-	free(a->v);
-}
-
-static void split(struct answers *a, size_t n, const char *mark)
-{
-	char *at = a->text;
-
-	a->v = mem_alloc(n * sizeof(*a->v));
-	for (size_t i = 0; i < n; i++) {
-		char *end = strstr(at, mark);
-
-		a->v[i] = at;
-		at = end ? end + strlen(mark) : at + strlen(at);
-		if (end)
-			*end = '\0';
-	}
-}
-
-/* The n commands stand one behind the other in `commands`, each with a \0 at its end. -1
- * with e when the last of them failed. */
-static int ask_all(const struct str *commands, size_t n, struct answers *a, struct err *e)
-{
-	char mark[33];
-	uint8_t r[16];
-	const char *one = commands->s;
-	AUTO_STR script = { 0 };
-
-	io_random(r, sizeof(r));
-	io_hex(r, sizeof(r), mark);
-	for (size_t i = 0; i < n; i++, one += strlen(one) + 1)
-		str_addf(&script, "%s%s%s%s", i ? "; echo " : "", i ? mark : "", i ? "; " : "", one);
-	a->text = virsh((const char *[]){ script.s, NULL }, NULL, e);
-	if (!a->text)
-		return -1;
-	split(a, n, mark);
-	return 0;
-}
-
-/* One more command of those. */
-static void add_command(struct str *commands, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-static void add_command(struct str *commands, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	AUTO_FREE char *one = mem_vprintf(fmt, ap);
-	va_end(ap);
-	str_addn(commands, one, strlen(one) + 1);
-}
-
-/* As one word of a command. Owned. */
-static char *quoted(const char *word)
-{
-	AUTO_STR out = { 0 };
-
-	str_addc(&out, '"');
-	for (; *word; word++) {
-		if (*word == '"' || *word == '\\')
-			str_addc(&out, '\\');
-		str_addc(&out, *word);
-	}
-	str_addc(&out, '"');
-	return str_take(&out);
-}
 
 /* ---- the domain -------------------------------------------------------------------- */
 
@@ -189,7 +63,7 @@ static void take_disks(const json_t *domain, json_t *targets)
 }
 
 /* Of what runs there now: the socket that a backup serves at, and its checkpoints. */
-static void take_jobs(struct virt *v, const struct answers *a)
+static void take_jobs(struct virt *v, const struct virsh_answers *a)
 {
 	AUTO_JSON *backup = xml_read(a->v[1], strlen(a->v[1]), NULL);
 
@@ -199,18 +73,18 @@ static void take_jobs(struct virt *v, const struct answers *a)
 }
 
 /* 1; 0: there is no such domain; -1 with e: libvirt does not answer, or only of others. */
-static int ask_domain(const char *domain, struct answers *a, struct err *e)
+static int ask_domain(const char *domain, struct virsh_answers *a, struct err *e)
 {
-	AUTO_FREE char *which = quoted(domain), *option = mem_printf("--domain=%s", domain);
+	AUTO_FREE char *which = virsh_quoted(domain), *option = mem_printf("--domain=%s", domain);
 	AUTO_STR commands = { 0 };
 
-	add_command(&commands, "dumpxml --domain %s", which);
-	add_command(&commands, "backup-dumpxml --domain %s", which);
-	add_command(&commands, "checkpoint-list --domain %s --name", which);
-	if (ask_all(&commands, 3, a, e) == 0)
+	virsh_add(&commands, "dumpxml --domain %s", which);
+	virsh_add(&commands, "backup-dumpxml --domain %s", which);
+	virsh_add(&commands, "checkpoint-list --domain %s --name", which);
+	if (virsh_ask_all(&commands, 3, a, e) == 0)
 		return 1;
-	if (tell((const char *[]){ "dumpxml", option, NULL }, NULL, NULL) == 0 ||
-	    tell((const char *[]){ "list", "--all", "--name", NULL }, NULL, NULL) < 0)
+	if (virsh_tell((const char *[]){ "dumpxml", option, NULL }, NULL, NULL) == 0 ||
+	    virsh_tell((const char *[]){ "list", "--all", "--name", NULL }, NULL, NULL) < 0)
 		return -1;
 	err_clear(e);
 	return 0;
@@ -218,7 +92,7 @@ static int ask_domain(const char *domain, struct answers *a, struct err *e)
 
 int virt_look(const char *domain, struct virt *v, struct err *e)
 {
-	AUTO_ANSWERS a = { 0 };
+	AUTO_VIRSH a = { 0 };
 	AUTO_JSON *xml = NULL;
 	const char *uuid, *id;
 	int there = ask_domain(domain, &a, e);
@@ -276,13 +150,13 @@ int virt_backup(const struct virt *v, const char *backup, const char *checkpoint
 
 	if (checkpoint && (fd < 0 || io_write_full(fd, checkpoint, strlen(checkpoint)) < 0))
 		return err_sys(e, "cannot keep a document in memory");
-	return tell((const char *[]){ "backup-begin", v->which, "--backupxml=/dev/stdin",
+	return virsh_tell((const char *[]){ "backup-begin", v->which, "--backupxml=/dev/stdin",
 				      checkpoint ? file : NULL, NULL }, backup, e);
 }
 
 bool virt_backs_up(const struct virt *v, const char *part)
 {
-	AUTO_JSON *xml = v->dir ? read_xml((const char *[]){ "backup-dumpxml", v->which, NULL },
+	AUTO_JSON *xml = v->dir ? virsh_xml((const char *[]){ "backup-dumpxml", v->which, NULL },
 					   NULL) : NULL;
 
 	return xml && strstr(xml_word(xml, "server", "socket", ""), part);
@@ -294,7 +168,7 @@ int virt_backup_end(const struct virt *v, const char *part, struct err *e)
 
 	(void)lock;	/* held until the return */
 	if (!virt_backs_up(v, part) ||
-	    tell((const char *[]){ "domjobabort", v->which, NULL }, NULL, e) == 0)
+	    virsh_tell((const char *[]){ "domjobabort", v->which, NULL }, NULL, e) == 0)
 		return 0;
 	if (virt_backs_up(v, part))	/* it may just have ended by itself */
 		return -1;
@@ -350,7 +224,7 @@ static json_t *checkpoint_of_xml(const char *text, struct err *e)
 json_t *virt_checkpoint(const struct virt *v, const char *name, struct err *e)
 {
 	AUTO_FREE char *which = mem_printf("--checkpointname=%s", name);
-	AUTO_FREE char *text = virsh((const char *[]){ "checkpoint-dumpxml", v->which, which,
+	AUTO_FREE char *text = virsh_ask((const char *[]){ "checkpoint-dumpxml", v->which, which,
 						       "--no-domain", NULL }, NULL, e);
 
 	return text ? checkpoint_of_xml(text, e) : NULL;
@@ -382,18 +256,18 @@ json_t *virt_checkpoints(const struct virt *v, const char *prefix, struct err *e
 	AUTO_FREE char *names = mem_strdup(v->names);
 	AUTO_JSON *list = json_array();
 	AUTO_STR commands = { 0 };
-	AUTO_ANSWERS a = { 0 };
+	AUTO_VIRSH a = { 0 };
 	char *save = NULL;
 	size_t n = 0;
 
 	for (char *name = strtok_r(names, "\r\n \t", &save); name;
 	     name = strtok_r(NULL, "\r\n \t", &save))
 		if (number_of(name, prefix)) {
-			add_command(&commands, "checkpoint-dumpxml %s --checkpointname=%s "
+			virsh_add(&commands, "checkpoint-dumpxml %s --checkpointname=%s "
 				    "--no-domain", v->which, name);
 			n++;
 		}
-	if (n > 0 && ask_all(&commands, n, &a, e) < 0)
+	if (n > 0 && virsh_ask_all(&commands, n, &a, e) < 0)
 		return NULL;
 	for (size_t i = 0; i < n; i++) {
 		json_t *cp = checkpoint_of_xml(a.v[i], e);
@@ -410,7 +284,7 @@ json_t *virt_checkpoints(const struct virt *v, const char *prefix, struct err *e
 bool virt_whole(const struct virt *v, const json_t *cp, const char *target)
 {
 	AUTO_FREE char *which = mem_printf("--checkpointname=%s", jstr(cp, "name", ""));
-	AUTO_JSON *xml = read_xml((const char *[]){ "checkpoint-dumpxml", v->which, which,
+	AUTO_JSON *xml = virsh_xml((const char *[]){ "checkpoint-dumpxml", v->which, which,
 						    "--no-domain", "--size", NULL }, NULL);
 	const json_t *disk;
 	size_t i;
@@ -446,65 +320,11 @@ int virt_note(const struct virt *v, json_t *cp, const json_t *roots, struct err 
 		xml_close(&x);
 	}
 	text = xml_take(&x);
-	if (tell((const char *[]){ "checkpoint-create", v->which, "--xmlfile=/dev/stdin",
+	if (virsh_tell((const char *[]){ "checkpoint-create", v->which, "--xmlfile=/dev/stdin",
 				   "--redefine", NULL }, text, e) < 0)
 		return -1;
 	jset(cp, "roots", json_deep_copy(roots));
 	return 0;
-}
-
-/* ---- bitmaps in images ---------------------------------------------------------------- */
-
-/* {name, flags} of a bitmap in the image, owned; NULL: it has none of that name. */
-static json_t *bitmap_in(const char *path, const char *name)
-{
-	const char *const argv[] = { "qemu-img", "info", "--output=json", "--force-share", "-f",
-		"qcow2", "--", path, NULL };
-	struct proc p = { .argv = argv, .timeout_ms = VIRSH_MS, .max_output = XML_READ_MAX };
-	AUTO_JSON *info = NULL;
-	json_t *b, *found = NULL;
-	size_t i;
-
-	if (imgcheck_qcow2(path, &(uint64_t){ 0 }, NULL) == 0 && proc_run(&p, NULL) == 0 &&
-	    p.out.s)
-		info = json_parse(p.out.s, p.out.len, NULL);
-	proc_free(&p);
-	json_array_foreach(json_object_get(jget(info, "format-specific.data"), "bitmaps"), i, b)
-		if (strcmp(jstr(b, "name", ""), name) == 0)
-			found = json_incref(b);
-	return found;
-}
-
-static bool has_flag(const json_t *bitmap, const char *flag)
-{
-	const json_t *f;
-	size_t i;
-
-	json_array_foreach(jget(bitmap, "flags"), i, f)
-		if (strcmp(json_string_value(f) ? json_string_value(f) : "", flag) == 0)
-			return true;
-	return false;
-}
-
-const char *virt_bitmap_fault(const char *path, const char *bitmap)
-{
-	AUTO_JSON *b = bitmap_in(path, bitmap);
-
-	return !b ? "its image has lost the dirty bitmap" :
-		has_flag(b, "in-use") ? "its dirty bitmap is not whole: QEMU did not end orderly" :
-		!has_flag(b, "auto") ? "its dirty bitmap stood still" : NULL;
-}
-
-static int take_out(const char *path, const char *bitmap, struct err *e)
-{
-	const char *const argv[] = { "qemu-img", "bitmap", "--remove", "-f", "qcow2", "--", path,
-		bitmap, NULL };
-	struct proc p = { .argv = argv, .timeout_ms = VIRSH_MS };
-	AUTO_JSON *there = bitmap_in(path, bitmap);
-	int rc = there ? proc_run(&p, e) : 0;
-
-	proc_free(&p);
-	return rc;
 }
 
 /* libvirt takes out only those of a running domain; the images of another are ours to mend.
@@ -518,12 +338,12 @@ int virt_forget(const struct virt *v, const json_t *cp, struct err *e)
 	json_object_foreach(jget(cp, "bitmaps"), target, bitmap) {
 		const char *path = v->dir ? NULL : virt_path(v, target);
 
-		if (path && take_out(path, json_string_value(bitmap), e) < 0)
+		if (path && virt_bitmap_remove(path, json_string_value(bitmap), e) < 0)
 			return -1;
 	}
-	if (v->dir && tell((const char *[]){ "checkpoint-delete", v->which, which, NULL }, NULL,
+	if (v->dir && virsh_tell((const char *[]){ "checkpoint-delete", v->which, which, NULL }, NULL,
 			      NULL) == 0)
 		return 0;
-	return tell((const char *[]){ "checkpoint-delete", v->which, which, "--metadata", NULL },
+	return virsh_tell((const char *[]){ "checkpoint-delete", v->which, which, "--metadata", NULL },
 		    NULL, e);
 }
