@@ -1,27 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * layout - where things of a machine lie at the target.
  */
-#include "modules/lib/layout.h"
+#include "modules/lib/layout_priv.h"
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
 #include "modules/lib/disk.h"
 #include "modules/lib/imgkind.h"
-#include "modules/lib/map.h"
 #include "modules/lib/pool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#define RECORD ".place"
-#define READBACK ".readback"
-#define MARKER ".drover"
-#define MARKER_NEW ".drover.new"	/* of a claim that was cut off: as good as nothing */
 
 int layout_of(const json_t *machine, struct layout *l, struct err *e)
 {
@@ -37,7 +29,7 @@ int layout_of(const json_t *machine, struct layout *l, struct err *e)
 		return err_hint(e, "say where in the plan: target: { dir: /path }");
 	}
 	l->dir = mem_printf("%s/%s", dir, name);
-	l->marker = mem_printf("%s/" MARKER, l->dir);
+	l->marker = mem_printf("%s/" LAYOUT_MARKER, l->dir);
 	return 0;
 }
 
@@ -236,8 +228,8 @@ static int look_up(const json_t *machine, const char *disk, bool begun,
 	d->said = what_is_said(machine, row);
 	d->map = mem_printf("%s/%s.map", l.dir, disk);
 	d->overlay = mem_printf("%s/%s.qcow2", l.dir, disk);
-	d->record = mem_printf("%s/%s" RECORD, l.dir, disk);
-	d->readback = mem_printf("%s/%s" READBACK, l.dir, disk);
+	d->record = mem_printf("%s/%s" LAYOUT_RECORD, l.dir, disk);
+	d->readback = mem_printf("%s/%s" LAYOUT_READBACK, l.dir, disk);
 	rc = by_record(d, e);
 	if (rc == 0 && (!begun || access(d->map, F_OK) == 0))
 		rc = by_plan(machine, &l, disk, row, d, e) < 0 ? -1 : 1;
@@ -272,143 +264,4 @@ void layout_disk_free(struct layout_disk *d)
 bool layout_copies(const json_t *source_disk)
 {
 	return jbool(source_disk, "copy", true);
-}
-
-/* 1: nothing in it (or no such directory), 0: something, -1 with errno. */
-static int dir_empty(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *de;
-	int empty = 1;
-
-	if (!d)
-		return errno == ENOENT ? 1 : -1;
-	while (empty && (de = readdir(d)))
-		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
-		    strcmp(de->d_name, MARKER_NEW) != 0)
-			empty = 0;
-	closedir(d);
-	return empty;
-}
-
-static int stranger(const struct layout *l, struct err *e, const char *why)
-{
-	err_set(e, ERR_STEP, "cannot write to '%s': %s", l->dir, why);
-	return err_hint(e, "move it away, choose another target.dir, or say "
-			"target: { replace: true } to overwrite it");
-}
-
-int layout_owner(const struct layout *l, const json_t *machine,
-		 const json_t *run, struct err *e)
-{
-	AUTO_FREE char *text = NULL;
-	AUTO_JSON *doc = NULL;
-	size_t n = 0;
-	int empty;
-
-	text = io_read_file(AT_FDCWD, l->marker, 64 << 10, &n);
-	if (!text && errno != ENOENT && errno != ENOTDIR)
-		return err_sys(e, "cannot read '%s'", l->marker);
-	if (!text) {
-		empty = dir_empty(l->dir);
-		if (empty < 0)
-			return err_sys(e, "cannot read '%s'", l->dir);
-		return empty ? 0 : stranger(l, e, "it holds files that drover did not make");
-	}
-	doc = json_parse(text, n, NULL);
-	if (!doc)
-		return stranger(l, e, "its marker '.drover' cannot be read");
-	if (strcmp(jstr(doc, "machine", ""), jstr(machine, "name", "")) != 0)
-		return stranger(l, e, "it belongs to another machine");
-	if (strcmp(jstr(doc, "lineage", ""), jstr(run, "lineage", "")) != 0)
-		return stranger(l, e, "it was made from another state directory");
-	return 1;
-}
-
-static bool ends_in(const char *name, const char *tail)
-{
-	size_t n = strlen(name), t = strlen(tail);
-
-	return n > t && strcmp(name + n - t, tail) == 0;
-}
-
-/* Where a stranger's disks are is no concern of ours. */
-static void forget_records(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *de;
-
-	while (d && (de = readdir(d))) {
-		if (ends_in(de->d_name, RECORD))
-			unlinkat(dirfd(d), de->d_name, 0);
-	}
-	if (d)
-		closedir(d);
-}
-
-int layout_claim(const struct layout *l, const json_t *machine,
-		 const json_t *run, struct err *e)
-{
-	AUTO_ERR why = { 0 };
-	AUTO_JSON *doc = NULL;
-	AUTO_FREE char *text = NULL;
-	int owner = layout_owner(l, machine, run, &why);
-
-	if (owner == 1)
-		return 0;
-	if (owner < 0 && !jbool(machine, "target.replace", false)) {
-		err_move(e, &why);
-		return -1;
-	}
-	if (owner < 0)
-		forget_records(l->dir);
-	/* libvirt runs QEMU as a user of its own, who must get to the disks in here */
-	if (io_mkdirs(l->dir, 0711) < 0)
-		return err_sys(e, "cannot make directory '%s'", l->dir);
-	doc = json_object();
-	jset_str(doc, "lineage", jstr(run, "lineage", ""));
-	jset_str(doc, "machine", jstr(machine, "name", ""));
-	jset_str(doc, "plan", jstr(run, "plan", ""));
-	text = json_pretty(doc);
-	if (io_write_file(AT_FDCWD, l->marker, text, strlen(text), 0600) < 0)
-		return err_sys(e, "cannot write '%s'", l->marker);
-	return 0;
-}
-
-/* Cut off before it had its name: of a marker, a record, a map, a mark. */
-static bool is_half(const char *name)
-{
-	return strcmp(name, MARKER_NEW) == 0 || ends_in(name, RECORD ".new") ||
-		ends_in(name, ".map" MAP_HALF) || ends_in(name, READBACK ".new");
-}
-
-/* Nothing is left but the marker, and what has no name yet: that goes first. */
-static bool only_marker(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *de;
-	bool only = true;
-
-	if (!d)
-		return false;
-	while ((de = readdir(d))) {
-		if (is_half(de->d_name))
-			unlinkat(dirfd(d), de->d_name, 0);
-		else if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
-			 strcmp(de->d_name, MARKER) != 0)
-			only = false;
-	}
-	closedir(d);
-	return only;
-}
-
-int layout_release(const struct layout *l, struct err *e)
-{
-	if (!only_marker(l->dir))
-		return 0;
-	if (unlink(l->marker) < 0 && errno != ENOENT)
-		return err_sys(e, "cannot remove '%s'", l->marker);
-	if (rmdir(l->dir) < 0 && errno != ENOENT)
-		return err_sys(e, "cannot remove '%s'", l->dir);
-	return 0;
 }
