@@ -25,8 +25,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define GRANULE_MIN (64u << 10)
-#define GRANULES_MAX (64ull << 20)	/* 8 MiB of bits, three times */
 #define ANSWER_S 30
 #define END_MS 10000
 #define NAME_PREFIX "drover-"
@@ -108,42 +106,6 @@ static int ask(const struct ctx *c, struct track_ask *a, const char *disk,
 }
 
 /* ---- changes ------------------------------------------------------------------------ */
-
-void track_changes_make(struct track_changes *t, uint64_t size)
-{
-	*t = (struct track_changes){ .granule = GRANULE_MIN };
-	while (size / t->granule > GRANULES_MAX)
-		t->granule *= 2;
-	t->count = (size + t->granule - 1) / t->granule;
-	t->bits = mem_alloc((t->count + 7) / 8 + 1);
-}
-
-void track_changes_add(struct track_changes *t, uint64_t at, uint64_t len)
-{
-	for (uint64_t g = at / t->granule; g <= (at + len - 1) / t->granule; g++) {
-		uint8_t bit = (uint8_t)(1u << g % 8);
-
-		if (!(t->bits[g / 8] & bit))
-			t->bytes += t->granule;
-		t->bits[g / 8] |= bit;
-	}
-}
-
-bool track_changed(const struct track_changes *t, uint64_t at, uint64_t len)
-{
-	uint64_t last = len ? (at + len - 1) / t->granule : at / t->granule;
-
-	for (uint64_t g = at / t->granule; g <= last; g++)
-		if (g >= t->count || t->bits[g / 8] >> g % 8 & 1)
-			return true;
-	return false;
-}
-
-void track_changes_free(struct track_changes *t)
-{
-	mem_free_ptr(&t->bits);
-	t->bits = NULL;
-}
 
 const char *track_take(const struct ctx *c, const char *disk, const char *path,
 		       uint64_t keep_ms, struct track_changes *t)
@@ -256,10 +218,8 @@ static void add_disk(struct track_dog *d, const char *name, const struct track_d
 
 	d->disks = mem_realloc(d->disks, (d->disk_count + 1) * sizeof(*d->disks));
 	k = &d->disks[d->disk_count++];
-	*k = (struct track_disk){ .at = *at, .granule = GRANULE_MIN };
+	*k = (struct track_disk){ .at = *at, .granule = track_granule(at->size) };
 	snprintf(k->name, sizeof(k->name), "%s", name);
-	while (at->size / k->granule > GRANULES_MAX)
-		k->granule *= 2;
 	k->count = (at->size + k->granule - 1) / k->granule;
 	k->since = mem_alloc((k->count + 7) / 8 + 1);
 	k->taken = mem_alloc((k->count + 7) / 8 + 1);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * track_priv - what the files of track share; nobody else includes it.
  *
- *   track.c      the step's side: start, take, confirm, end
- *   track_fs.c   devices, tracefs, and the events' format
- *   track_dog.c  the tracker
+ *   track.c          the step's side: start, take, confirm, end
+ *   track_changes.c  what was written, in granules
+ *   track_fs.c       devices, tracefs, and the events' format
+ *   track_dog.c      the tracker
  */
 #ifndef DROVER_TRACK_PRIV_H
 #define DROVER_TRACK_PRIV_H
@@ -13,6 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Bytes that one bit stands for, of a disk of that size. */
+uint64_t track_granule(uint64_t size);
 
 /* ---- devices ------------------------------------------------------------------ */
 
