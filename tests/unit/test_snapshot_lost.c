@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_snapshot_lost - a volume whose snapshot ran full before a cutover. The device mapper
+ * and LVM's programs are stand-ins here: these functions take the place of dm.c.
+ */
+#include "engine/agent/ctx.h"
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "modules/lib/dm.h"
+#include "modules/lib/ourname.h"
+#include "tests/unit/convertrig.h"
+#include "tests/unit/modtest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define VG "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVV"
+#define LV "LLLLLLLLLLLLLLLLLLLLLLLLLLLLLLLL"
+#define SNAP "SSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSS"
+
+/* ---- the device mapper ------------------------------------------------------------------ */
+
+static const char *volume;	/* the path that is one; NULL: none is */
+static bool full;		/* its snapshot is lost */
+
+char *dm_uuid(const char *path)
+{
+	return volume && !strcmp(path, volume) ? mem_strdup("LVM-" VG LV) : NULL;
+}
+
+char *dm_node(const char *uuid)
+{
+	(void)uuid;
+	return NULL;
+}
+
+int dm_open(struct err *e)
+{
+	(void)e;
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+char *dm_status(int dm, const char *uuid, struct err *e)
+{
+	(void)dm;
+	(void)uuid;
+	(void)e;
+	return mem_strdup(full ? "Invalid" : "16/32768 16");
+}
+
+bool dm_fill_of(const char *status, struct dm_fill *f)
+{
+	*f = (struct dm_fill){ 16, 32768 };
+	return status && strcmp(status, "Invalid") != 0;
+}
+
+/* ---- LVM -------------------------------------------------------------------------------- */
+
+static void tool(const char *dir, const char *name, const char *text)
+{
+	AUTO_FREE char *path = mem_printf("%s/bin/%s", dir, name);
+
+	assert_int_equal(io_write_file(AT_FDCWD, path, text, strlen(text), 0700), 0);
+}
+
+/* A volume, and a snapshot of ours, which knows of which copy it is. */
+static char *rows(struct rig *r)
+{
+	AUTO_JSON *in = cv_input(r, "source");
+	struct ctx *c = ctx_new(-1, 1, in, NULL);
+	AUTO_FREE char *tag = ourname(c);
+	char hex[SHA256_HEX];
+
+	ctx_free(c);
+	sha256_hex("root", 4, hex);
+	return mem_printf("#!/bin/sh\ncat <<'END'\n{\"report\": [{\"lv\": ["
+		"{\"vg_name\":\"vg\",\"vg_uuid\":\"" VG "\",\"vg_free\":\"0\",\"vg_extent_size\":"
+		"\"4194304\",\"lv_name\":\"lv\",\"lv_uuid\":\"" LV "\",\"lv_size\":\"%u\","
+		"\"lv_layout\":\"linear\",\"lv_tags\":\"\",\"origin\":\"\"},"
+		"{\"vg_name\":\"vg\",\"vg_uuid\":\"" VG "\",\"vg_free\":\"0\",\"vg_extent_size\":"
+		"\"4194304\",\"lv_name\":\"%s-%.8s-1\",\"lv_uuid\":\"" SNAP "\",\"lv_size\":\"%u\","
+		"\"lv_layout\":\"linear\",\"lv_tags\":\"%s,drover-root-%064d\",\"origin\":\"lv\"}"
+		"]}]}\nEND\n", SIZE, tag, hex, SIZE, tag, 1);
+}
+
+static int set_up(void **state)
+{
+	static char path[4096];
+
+	if (cv_set_up(state) < 0)
+		return -1;
+	struct rig *r = *state;
+	AUTO_FREE char *bin = mem_printf("%s/bin", r->dir), *lvs = rows(r);
+
+	snprintf(path, sizeof(path), "%s", getenv("PATH"));
+	AUTO_FREE char *with = mem_printf("%s:%s", bin, path);
+
+	assert_int_equal(mkdir(bin, 0700), 0);
+	tool(r->dir, "lvs", lvs);
+	tool(r->dir, "lvchange", "#!/bin/sh\n");
+	setenv("PATH", with, 1);
+	volume = r->src;
+	full = false;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	const struct rig *r = *state;
+	AUTO_FREE char *path = mem_strdup(getenv("PATH") + strlen(r->dir) + strlen("/bin:"));
+
+	setenv("PATH", path, 1);
+	volume = NULL;
+	return cv_tear_down(state);
+}
+
+/* ---- before a cutover ------------------------------------------------------------------- */
+
+/* The first finding and the first change of the last pass's probe. */
+static char *look(struct rig *r)
+{
+	AUTO_JSON *out = cv_at(r, "source", "cutover.pass", "probe");
+	const json_t *f = json_array_get(jget(out, "findings"), 0);
+	const json_t *line = json_array_get(jget(out, "changes"), 0);
+
+	assert_true(jbool(out, "ok", false));
+	return mem_printf("%s %s: %s | %s", jstr(f, "severity", ""), jstr(f, "code", ""),
+			  jstr(f, "text", ""), jstr(line, "text", ""));
+}
+
+static void a_snapshot_that_ran_full_is_in_the_way_of_a_cutover(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *whole = NULL, *lost = NULL;
+
+	cv_do_both(r, "convert.disks");
+	whole = look(r);
+	assert_string_equal(whole, " :  | root: a snapshot of LVM notes its writes; a pass reads what "
+			    "was written");
+	full = true;
+	lost = look(r);
+	assert_string_equal(lost, "blocker pass.whole: the last pass would read all of disk 'root' "
+			    "while nobody is served: its snapshot is of no use: it ran full | root: "
+			    "the next pass reads all of it and compares digests: its snapshot is of "
+			    "no use: it ran full");
+}
+
+static void one_that_runs_full_once_the_source_is_stopped_ends_the_last_pass(void **state)
+{
+	struct rig *r = *state;
+	AUTO_JSON *source = NULL, *target = NULL;
+
+	cv_do_both(r, "convert.disks");
+	full = true;
+	cv_fill(r->src, 3 * MIB, MIB, 7);
+	target = cv_both(r, "cutover.pass", &source);
+	assert_false(jbool(target, "ok", true));
+	assert_string_equal(jstr(source, "error.text", ""), "the last pass would read all of disk "
+			    "'root' while nobody is served: its snapshot is of no use: it ran full");
+}
+
+int main(void)
+{
+#define T(f) { #f, f, set_up, tear_down, (void *)(uintptr_t)"raw" }
+	const struct CMUnitTest tests[] = {
+		T(a_snapshot_that_ran_full_is_in_the_way_of_a_cutover),
+		T(one_that_runs_full_once_the_source_is_stopped_ends_the_last_pass),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
