@@ -2,6 +2,7 @@
  * test_seed - a copy is filled from a backup, when that is worth it, and never with anything
  * else than was backed up.
  */
+#include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "modules/lib/map.h"
 #include "tests/unit/convertrig.h"
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A backup in <dir>/backup, of which all is known that was written since. */
@@ -196,6 +198,63 @@ static void a_backup_that_is_gone_is_told(void **state)
 			    "whole");
 }
 
+/* It fails once, saying so; from then on the source is read. */
+static void assert_read_from_the_source(struct rig *r, const char *why)
+{
+	AUTO_JSON *source = NULL, *target = NULL;
+
+	assert_string_equal(look(r), "absent");
+	target = cv_both(r, "convert.seed", &source);
+	assert_false(jbool(target, "ok", true));
+	if (!strstr(jstr(source, "error.text", ""), why))
+		fail_msg("%s", jstr(source, "error.text", "no error"));
+	json_object_set_new(r->kept, "unread.root", json_pack("{s:s}", "text", "it is gone"));
+	assert_string_equal(look(r), "done");
+	assert_string_equal(jstr(r->facts, "seed.root.why", ""), "its backup cannot be read");
+	cv_do_both(r, "convert.disks");
+	cv_assert_same(r);
+}
+
+static void prune(struct rig *r)
+{
+	AUTO_FREE char *place = mem_printf("%s/backup", r->dir);
+	AUTO_JSON *in = cv_input(r, "at"), *out = NULL;
+
+	json_object_set_new(in, "args", json_pack("{s:s, s:s, s:i}", "do", "prune", "place", place,
+						  "keep", 1));
+	out = modtest_call("call.backups", "apply", in, NULL);
+	assert_int_equal(json_array_size(jget(out, "volatile.removed")), 1);
+}
+
+/* A newer one was made, and `drover backups prune` took the one that was to be filled from. */
+static void what_was_pruned_since_is_read_from_the_source(void **state)
+{
+	struct rig *r = *state;
+
+	json_object_set_new(r->kept, "name", json_pack("{s:s}", "text", "20260101T000000Z-a"));
+	back_up(r);
+	AUTO_JSON *facts = json_deep_copy(r->facts);
+	json_object_set_new(r->kept, "name", json_pack("{s:s}", "text", "20260102T000000Z-b"));
+	cv_fill(r->src, 0, 2 * MIB, 7);
+	cv_do_both(r, "backup.image");
+	json_object_clear(r->kept);
+	json_object_update(r->facts, facts);
+	prune(r);
+	assert_read_from_the_source(r, "cannot fill disk 'root' from backup");
+}
+
+/* The backup says that it is whole, a pack of its chunks is not there. */
+static void chunks_that_are_missing_are_read_from_the_source(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *packs = mem_printf("%s/backup/packs", r->dir);
+
+	back_up(r);
+	assert_int_equal(io_remove_tree(packs), 0);
+	assert_int_equal(mkdir(packs, 0700), 0);
+	assert_read_from_the_source(r, "cannot fill disk 'root' from backup");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +265,8 @@ int main(void)
 		RAW(what_filling_will_cost_is_known_without_assess),
 		RAW(a_damaged_backup_fails_once_and_is_left_alone_then),
 		RAW(a_backup_that_is_gone_is_told),
+		RAW(what_was_pruned_since_is_read_from_the_source),
+		RAW(chunks_that_are_missing_are_read_from_the_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
