@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # A source disk that cannot be read everywhere, as Linux shows one: reading a stretch ends
 # in EIO. It stops the copy with the whole message; with bad_sectors: zero all the rest
-# arrives, zeros stand for what is lost, and a finding and evidence say where.
+# arrives, zeros stand for what is lost, and a finding and evidence say where. Once it can be
+# read again, the next pass brings what lies there.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
 . "$(dirname "$0")/../lib/disks.sh"
@@ -12,13 +13,14 @@ lab_host b 10.66.0.12
 make_disk "$LAB/sound.raw"
 cd "$LAB" || exit 1
 
-# 16 KiB at 2 MiB cannot be read, whatever is asked for around them.
+# 16 KiB at 2 MiB cannot be read, whatever is asked for around them, as long as `bad` is there.
+: >bad
 cat >medium.sh <<-END
 	#!/bin/bash
 	case \$1 in
 	get_size) stat -c %s "$LAB/sound.raw" ;;
 	pread)
-		if [ \$4 -lt 2113536 ] && [ \$((\$4 + \$3)) -gt 2097152 ]; then echo "EIO medium" >&2; exit 1; fi
+		if [ -e "$LAB/bad" ] && [ \$4 -lt 2113536 ] && [ \$((\$4 + \$3)) -gt 2097152 ]; then echo "EIO medium" >&2; exit 1; fi
 		dd if="$LAB/sound.raw" bs=64k iflag=skip_bytes,count_bytes skip=\$4 count=\$3 status=none ;;
 	can_write) exit 3 ;;
 	*) exit 2 ;;
@@ -81,4 +83,9 @@ said '^byte 2097152, length 16384$'
 # a further pass that reads it says so on its screen, too
 expect 0 "$DROVER" sync plan.yaml
 said 'warning  erp      disk.bad_sectors: 16.0 KiB of disk .root. cannot be read, from byte 2097152: zeros were copied'
+
+rm bad
+expect 0 "$DROVER" sync plan.yaml
+! grep -q bad_sectors "$LAB/out" || fail "what can be read again is told as lost"
+cmp sound.raw "$LAB/hosts/b/srv/out/erp/root.base.raw" || fail "zeros stayed where data can be read again"
 bad_end

@@ -19,13 +19,16 @@ struct medium {
 	struct disk d;
 	uint64_t from, to;
 	int error;
+	unsigned heals;		/* after so many such reads it gives what is there; 0: never */
 };
 
 static int m_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
 {
-	const struct medium *m = (struct medium *)d;
+	struct medium *m = (struct medium *)d;
 
 	if (at < m->to && at + n > m->from) {
+		if (m->heals && --m->heals == 0)
+			m->from = m->to = 0;
 		errno = m->error;
 		return err_sys(e, "cannot read");
 	}
@@ -43,7 +46,8 @@ static int m_close(struct disk *d, struct err *e)
 
 static const struct disk_ops ops = { .read = m_read, .close = m_close };
 
-static struct disk *medium(uint64_t from, uint64_t to, int error, struct badsectors *b)
+static struct disk *medium_that_heals(uint64_t from, uint64_t to, int error, unsigned heals,
+				      struct badsectors *b)
 {
 	struct medium *m = mem_alloc(sizeof(*m));
 
@@ -51,7 +55,13 @@ static struct disk *medium(uint64_t from, uint64_t to, int error, struct badsect
 	m->from = from;
 	m->to = to;
 	m->error = error;
+	m->heals = heals;
 	return badsectors_zero(&m->d, b);
+}
+
+static struct disk *medium(uint64_t from, uint64_t to, int error, struct badsectors *b)
+{
+	return medium_that_heals(from, to, error, 0, b);
 }
 
 /* `[from, to)` of what was read is zeros, the rest is not. */
@@ -116,6 +126,20 @@ static void another_error_is_no_bad_sector(void **state)
 	assert_int_equal(b.bytes, 0);
 }
 
+/* A medium that had a bad moment: what a second try reads is no zeros, and no finding. */
+static void what_can_be_read_at_a_second_try_is_not_lost(void **state)
+{
+	AUTO_BADSECTORS b = { 0 };
+	AUTO_DISK *d = medium_that_heals(5000, 9000, EIO, 1, &b);
+	AUTO_FREE char *buf = disk_buffer(SIZE);
+
+	(void)state;
+	assert_int_equal(d->ops->read(d, buf, SIZE, 0, NULL), 0);
+	assert_zeros(buf, 0, 0);
+	assert_int_equal(b.count, 0);
+	assert_int_equal(b.bytes, 0);
+}
+
 static void more_places_than_a_person_reads_are_counted(void **state)
 {
 	AUTO_BADSECTORS b = { 0 };
@@ -137,6 +161,7 @@ int main(void)
 		cmocka_unit_test(the_shorter_end_of_a_disk_may_be_bad_too),
 		cmocka_unit_test(what_a_disk_says_of_a_medium_error_is_one),
 		cmocka_unit_test(another_error_is_no_bad_sector),
+		cmocka_unit_test(what_can_be_read_at_a_second_try_is_not_lost),
 		cmocka_unit_test(more_places_than_a_person_reads_are_counted),
 	};
 
