@@ -3,9 +3,9 @@
  */
 #include "modules/lib/parttab.h"
 #include "engine/base/mem.h"
+#include "modules/lib/bytes.h"
 
 #include <ctype.h>
-#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,8 +17,6 @@ struct view {
 	size_t n;
 	uint64_t size;		/* of the whole */
 };
-
-static uint32_t le32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return le32toh(v); }
 
 static bool at(const struct view *v, size_t off, const void *magic, size_t n)
 {
@@ -59,9 +57,9 @@ static bool probe_ext(const struct view *v, struct fsinfo *f)
 
 	if (!at(v, 1080, "\x53\xef", 2) || v->n < 2048)
 		return false;
-	compat = le32(s + 92);
-	incompat = le32(s + 96);
-	ro = le32(s + 100);
+	compat = get_le32(s + 92);
+	incompat = get_le32(s + 96);
+	ro = get_le32(s + 100);
 	if (incompat & 0x8)
 		put_name(f, "jbd");
 	else if (incompat & ~0x16u || ro & ~0x7u)
@@ -127,7 +125,7 @@ static bool probe_lvm(const struct view *v, struct fsinfo *f)
 		if (!at(v, off, "LABELONE", 8) || !at(v, off + 24, "LVM2 001", 8))
 			continue;
 		put_name(f, "LVM2_member");
-		pv = off + le32(v->p + off + 20);
+		pv = off + get_le32(v->p + off + 20);
 		for (size_t i = 0, o = 0; pv + 32 <= v->n && i < 32; i++) {
 			if (i >= 6 && (i - 2) % 4 == 0 && i < 30)
 				f->uuid[o++] = '-';
@@ -158,7 +156,7 @@ static bool probe_md_end(const struct blk *b, struct fsinfo *f)
 
 	for (size_t i = 0; b->size > 131072 && i < 2; i++) {
 		if (blk_read(b, s, sizeof(s), places[i], NULL) < 0 ||
-		    le32(s) != 0xa92b4efc)
+		    get_le32(s) != 0xa92b4efc)
 			continue;
 		put_name(f, "linux_raid_member");
 		if (i == 0)
@@ -179,8 +177,8 @@ static bool probe_boot_sector(const struct view *v, struct fsinfo *f)
 		return false;
 	if (at(v, 3, "NTFS    ", 8)) {
 		put_name(f, "ntfs");
-		snprintf(f->uuid, sizeof(f->uuid), "%08X%08X", le32(v->p + 0x4c),
-			 le32(v->p + 0x48));
+		snprintf(f->uuid, sizeof(f->uuid), "%08X%08X", get_le32(v->p + 0x4c),
+			 get_le32(v->p + 0x48));
 	} else if (at(v, 3, "EXFAT   ", 8)) {
 		put_name(f, "exfat");
 		put_serial(f, v->p + 100);

@@ -5,8 +5,8 @@
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "modules/lib/bytes.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -34,22 +34,6 @@ enum { F_DIRTY = 1, F_CORRUPT = 2, F_DATA_FILE = 4, F_COMPRESSION = 8, F_EXTENDE
 #define EXT_DATA_FILE 0x44415441u
 #define EXT_CRYPTO 0x0537be77u
 
-static uint32_t be32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be32toh(v);
-}
-
-static uint64_t be64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be64toh(v);
-}
-
 static int refuse(struct err *e, const char *path, const char *why)
 {
 	return err_set(e, ERR_STEP, "cannot use image '%s': %s", path, why);
@@ -64,7 +48,7 @@ static int reference(struct err *e, const char *path, const char *why)
 
 static int check_features(const uint8_t *h, const char *path, struct err *e)
 {
-	uint64_t f = be64(h + AT_INCOMPATIBLE);
+	uint64_t f = get_be64(h + AT_INCOMPATIBLE);
 
 	if (f & F_DATA_FILE)
 		return reference(e, path, "it keeps its data in another file");
@@ -82,7 +66,7 @@ static int check_extensions(const uint8_t *h, size_t have, size_t at, const char
 			    struct err *e)
 {
 	while (at + 8 <= have) {
-		uint32_t type = be32(h + at), len = be32(h + at + 4);
+		uint32_t type = get_be32(h + at), len = get_be32(h + at + 4);
 
 		if (type == EXT_END)
 			return 0;
@@ -104,21 +88,21 @@ static int check_header(const uint8_t *h, size_t have, const char *path, uint64_
 {
 	uint32_t version, bits, len;
 
-	if (have < V2_LEN || be32(h) != QCOW2_MAGIC)
+	if (have < V2_LEN || get_be32(h) != QCOW2_MAGIC)
 		return refuse(e, path, "it is no qcow2 image");
-	version = be32(h + AT_VERSION);
-	bits = be32(h + AT_CLUSTER_BITS);
-	len = version == 3 && have >= V3_LEN ? be32(h + AT_HEADER_LEN) : V2_LEN;
-	*size = be64(h + AT_SIZE);
+	version = get_be32(h + AT_VERSION);
+	bits = get_be32(h + AT_CLUSTER_BITS);
+	len = version == 3 && have >= V3_LEN ? get_be32(h + AT_HEADER_LEN) : V2_LEN;
+	*size = get_be64(h + AT_SIZE);
 	if (version != 2 && version != 3)
 		return refuse(e, path, "its qcow2 version is not known");
 	if (bits < 9 || bits > 21 || *size > QCOW2_SIZE_MAX)
 		return refuse(e, path, "its header is damaged");
 	if (version == 3 && (have < V3_LEN || len < V3_LEN || len > 4096 || len % 8))
 		return refuse(e, path, "its header is damaged");
-	if (be64(h + AT_BACKING) || be32(h + AT_BACKING_LEN))
+	if (get_be64(h + AT_BACKING) || get_be32(h + AT_BACKING_LEN))
 		return reference(e, path, "it names a backing file");
-	if (be32(h + AT_CRYPT))
+	if (get_be32(h + AT_CRYPT))
 		return refuse(e, path, "it is encrypted");
 	if (version == 3 && check_features(h, path, e) < 0)
 		return -1;

@@ -5,6 +5,7 @@
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "modules/lib/bytes.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -41,22 +42,6 @@ static int stands_on(const struct image *m, struct err *e)
 static int take(const struct image *m, void *p, size_t n, uint64_t at)
 {
 	return at <= m->size && n <= m->size - at ? io_pread_full(m->fd, p, n, at) : -1;
-}
-
-static uint32_t le32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
-static uint64_t le64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le64toh(v);
 }
 
 /* ---- vmdk ------------------------------------------------------------------------ */
@@ -203,12 +188,12 @@ static int check_inner(const struct image *m, uint64_t at, struct err *e)
 
 static int check_header(const struct image *m, const uint8_t *h, struct err *e)
 {
-	uint64_t at = le64(h + VMDK_DESCRIPTOR);
+	uint64_t at = get_le64(h + VMDK_DESCRIPTOR);
 
 	if (memcmp(h, "KDMV", 4) != 0)
 		return refuse(m, e, "its header is damaged");
 	/* then it would be a descriptor, of any files */
-	if (le64(h + VMDK_CAPACITY) == 0)
+	if (get_le64(h + VMDK_CAPACITY) == 0)
 		return refuse(m, e, "its header gives it no size");
 	if (at > m->size / 512)
 		return refuse(m, e, "its header points beyond its end");
@@ -223,7 +208,7 @@ static int check_sparse(const struct image *m, struct err *e)
 		return refuse(m, e, "it is no vmdk image");
 	if (check_header(m, h, e) < 0 || check_inner(m, VMDK_QEMU_DESCRIPTOR, e) < 0)
 		return -1;
-	if (le64(h + VMDK_GRAINS) != VMDK_AT_END)
+	if (get_le64(h + VMDK_GRAINS) != VMDK_AT_END)
 		return 0;
 	if (m->size < 1536 || take(m, h, sizeof(h), m->size - 1024) < 0)
 		return refuse(m, e, "its footer is missing: was all of it copied?");
@@ -261,9 +246,9 @@ static int check_vdi(const struct image *m, struct img_files *f, struct err *e)
 	uint32_t kind;
 
 	(void)f;
-	if (take(m, h, sizeof(h), 0) < 0 || le32(h + VDI_MAGIC) != 0xbeda107fu)
+	if (take(m, h, sizeof(h), 0) < 0 || get_le32(h + VDI_MAGIC) != 0xbeda107fu)
 		return refuse(m, e, "it is no vdi image");
-	kind = le32(h + VDI_KIND);
+	kind = get_le32(h + VDI_KIND);
 	/* uuids of what it is linked to, and of its parent */
 	if (kind == 4 || memcmp(h + VDI_PARENT - 16, none, sizeof(none)) != 0)
 		return stands_on(m, e);
@@ -325,12 +310,12 @@ static int vhdx_find_metadata(const struct image *m, uint64_t table, uint64_t *a
 	uint8_t h[16], row[32];
 
 	if (take(m, h, sizeof(h), table) < 0 || memcmp(h, "regi", 4) != 0 ||
-	    le32(h + 8) > VHDX_ROWS_MAX)
+	    get_le32(h + 8) > VHDX_ROWS_MAX)
 		return -1;
-	for (uint32_t i = 0; i < le32(h + 8); i++) {
+	for (uint32_t i = 0; i < get_le32(h + 8); i++) {
 		if (take(m, row, sizeof(row), table + 16 + 32ull * i) < 0)
 			return -1;
-		*at = le64(row + 16);
+		*at = get_le64(row + 16);
 		if (memcmp(row, vhdx_metadata, 16) == 0)
 			return 0;
 	}

@@ -3,8 +3,8 @@
  */
 #include "modules/lib/parttab.h"
 #include "engine/base/mem.h"
+#include "modules/lib/bytes.h"
 
-#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +14,6 @@ const char *const table_names[] = { "none", "dos", "gpt" };
 
 #define MBR_ENTRY 446
 #define EBR_MAX 128		/* logical partitions that are followed */
-
-static uint16_t le16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return le16toh(v); }
-static uint32_t le32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return le32toh(v); }
-static uint64_t le64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return le64toh(v); }
 
 static struct part *add_part(struct parttab *t, int number)
 {
@@ -44,8 +40,8 @@ static void dos_add(struct parttab *t, const uint8_t *entry, uint64_t base,
 {
 	struct part *p = add_part(t, number);
 
-	p->start = (base + le32(entry + 8)) * t->sector;
-	p->size = (uint64_t)le32(entry + 12) * t->sector;
+	p->start = (base + get_le32(entry + 8)) * t->sector;
+	p->size = (uint64_t)get_le32(entry + 12) * t->sector;
 	p->active = entry[0] == 0x80;
 	snprintf(p->type, sizeof(p->type), "0x%02x", entry[4]);
 	snprintf(p->partuuid, sizeof(p->partuuid), "%.8s-%02x", t->id,
@@ -65,14 +61,14 @@ static int dos_logical(const struct blk *b, struct parttab *t, uint64_t first,
 		if (blk_read(b, s, sizeof(s), next * t->sector, e) < 0)
 			return err_wrap(e, "cannot read the table of logical "
 					"partition %d", number);
-		if (le16(s + 510) != 0xaa55)
+		if (get_le16(s + 510) != 0xaa55)
 			return 0;
-		if (entry[4] && le32(entry + 12))
+		if (entry[4] && get_le32(entry + 12))
 			dos_add(t, entry, next, number);
 		entry += 16;
-		if (!is_extended(entry[4]) || !le32(entry + 8))
+		if (!is_extended(entry[4]) || !get_le32(entry + 8))
 			return 0;
-		next = first + le32(entry + 8);
+		next = first + get_le32(entry + 8);
 	}
 	return err_set(e, ERR_STEP, "cannot read the partition table: "
 		       "its chain of logical partitions does not end");
@@ -84,14 +80,14 @@ static bool dos_plausible(const uint8_t *s)
 {
 	int used = 0;
 
-	if (le16(s + 510) != 0xaa55)
+	if (get_le16(s + 510) != 0xaa55)
 		return false;
 	for (int i = 0; i < 4; i++) {
 		const uint8_t *entry = s + MBR_ENTRY + 16 * i;
 
 		if (entry[0] != 0 && entry[0] != 0x80)
 			return false;
-		used += entry[4] != 0 && le32(entry + 12) != 0;
+		used += entry[4] != 0 && get_le32(entry + 12) != 0;
 	}
 	return used > 0;
 }
@@ -100,18 +96,18 @@ static int dos_read(const struct blk *b, struct parttab *t, const uint8_t *s,
 		    struct err *e)
 {
 	t->kind = TABLE_DOS;
-	snprintf(t->id, sizeof(t->id), "%08x", le32(s + 440));
+	snprintf(t->id, sizeof(t->id), "%08x", get_le32(s + 440));
 	for (int i = 0; i < 4; i++) {
 		const uint8_t *entry = s + MBR_ENTRY + 16 * i;
 
-		if (entry[4] && le32(entry + 12))
+		if (entry[4] && get_le32(entry + 12))
 			dos_add(t, entry, 0, i + 1);
 	}
 	for (int i = 0; i < 4; i++) {
 		const uint8_t *entry = s + MBR_ENTRY + 16 * i;
 
-		if (is_extended(entry[4]) && le32(entry + 8))
-			return dos_logical(b, t, le32(entry + 8), e);
+		if (is_extended(entry[4]) && get_le32(entry + 8))
+			return dos_logical(b, t, get_le32(entry + 8), e);
 	}
 	return 0;
 }
@@ -121,7 +117,7 @@ static int dos_read(const struct blk *b, struct parttab *t, const uint8_t *s,
 static void guid_text(const uint8_t *g, char out[37])
 {
 	snprintf(out, 37, "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-		 le32(g), le16(g + 4), le16(g + 6), g[8], g[9], g[10], g[11],
+		 get_le32(g), get_le16(g + 4), get_le16(g + 6), g[8], g[9], g[10], g[11],
 		 g[12], g[13], g[14], g[15]);
 }
 
@@ -131,7 +127,7 @@ static void gpt_name(const uint8_t *p, char out[109])
 	char *o = out;
 
 	for (int i = 0; i < 36; i++) {
-		uint16_t u = le16(p + 2 * i);
+		uint16_t u = get_le16(p + 2 * i);
 
 		if (!u)
 			break;
@@ -155,7 +151,7 @@ static void gpt_add(struct parttab *t, const struct blk *b, const uint8_t *entry
 		    int number)
 {
 	static const uint8_t unused[16];
-	uint64_t first = le64(entry + 32), last = le64(entry + 40);
+	uint64_t first = get_le64(entry + 32), last = get_le64(entry + 40);
 	uint64_t sectors = b->size / t->sector;
 	struct part *p;
 
@@ -164,7 +160,7 @@ static void gpt_add(struct parttab *t, const struct blk *b, const uint8_t *entry
 	p = add_part(t, number);
 	p->start = first * t->sector;
 	p->size = (last - first + 1) * t->sector;
-	p->active = le64(entry + 48) & 4;
+	p->active = get_le64(entry + 48) & 4;
 	guid_text(entry, p->type);
 	guid_text(entry + 16, p->partuuid);
 	gpt_name(entry + 56, p->label);
@@ -180,21 +176,21 @@ static bool gpt_read_at(const struct blk *b, struct parttab *t, uint64_t lba)
 	if (blk_read(b, h, sizeof(h), lba * t->sector, NULL) < 0 ||
 	    memcmp(h, "EFI PART", 8) != 0)
 		return false;
-	hlen = le32(h + 12);
-	count = le32(h + 80);
-	esize = le32(h + 84);
+	hlen = get_le32(h + 12);
+	count = get_le32(h + 80);
+	esize = get_le32(h + 84);
 	if (hlen < 92 || hlen > sizeof(h) || esize < 128 || esize > 4096 ||
-	    count > 4096 || le64(h + 24) != lba)
+	    count > 4096 || get_le64(h + 24) != lba)
 		return false;
 	uLong crc = crc32(0, h, 16);
 	crc = crc32(crc, zero, 4);
 	crc = crc32(crc, h + 20, hlen - 20);
-	if (crc != le32(h + 16) || le64(h + 72) > b->size / t->sector)
+	if (crc != get_le32(h + 16) || get_le64(h + 72) > b->size / t->sector)
 		return false;
 	entries = mem_alloc((size_t)count * esize + 1);
 	if (blk_read(b, entries, (size_t)count * esize,
-		     le64(h + 72) * t->sector, NULL) < 0 ||
-	    crc32(0, entries, count * esize) != le32(h + 88))
+		     get_le64(h + 72) * t->sector, NULL) < 0 ||
+	    crc32(0, entries, count * esize) != get_le32(h + 88))
 		return false;
 	t->kind = TABLE_GPT;
 	guid_text(h + 56, t->id);
