@@ -19,6 +19,8 @@
 #define INFO_MAX 4096
 #define ASKING "next"		/* who asks has a lock on it; many may at once */
 #define OFFERED "yields"
+#define NAMELESS_MS 5000	/* how long one is waited for that does not say who it is ... */
+#define NAP_MS 50		/* ... and how often it is looked at */
 
 static void set_file_line(json_t *o, const char *key, const char *path)
 {
@@ -153,6 +155,7 @@ static int not_locked(const char *dir, struct err *e)
 			"mend that, or name another one with --state DIR");
 }
 
+/* 1: held by others. */
 static int take(struct lock *l, const char *dir, const char *path, struct err *e)
 {
 	l->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -161,14 +164,40 @@ static int take(struct lock *l, const char *dir, const char *path, struct err *e
 		return not_locked(dir, e);
 	/* a directory cannot be locked everywhere; its file can */
 	if (try_lock(l->dir) > 0)
-		return held(dir, path, e);
+		return 1;
 	switch (try_lock(l->file)) {
 	case 0:
 		return 0;
 	case 1:
-		return held(dir, path, e);
+		return 1;
 	default:
 		return not_locked(dir, e);
+	}
+}
+
+/* Who holds it and does not say so is about to say it, or was killed, and what it had
+ * started is about to end. */
+static bool is_nameless(const char *path)
+{
+	AUTO_JSON *o = info_read(path);
+
+	return !o;
+}
+
+static int take_or_wait(struct lock *l, const char *dir, const char *path, struct err *e)
+{
+	for (int left = NAMELESS_MS / NAP_MS;; left--) {
+		int rc = take(l, dir, path, e);
+
+		if (rc == 0)
+			return 0;
+		mem_close_fd(&l->dir);
+		mem_close_fd(&l->file);
+		if (rc < 0)
+			return -1;
+		if (left == 0 || !is_nameless(path))
+			return held(dir, path, e);
+		usleep(NAP_MS * 1000);
 	}
 }
 
@@ -177,11 +206,8 @@ int lock_take(struct lock *l, const char *dir, const char *run, int64_t now, str
 	AUTO_FREE char *path = mem_printf("%s/lock", dir), *info = NULL;
 
 	*l = (struct lock)LOCK_NONE;
-	if (take(l, dir, path, e) < 0) {
-		mem_close_fd(&l->dir);
-		mem_close_fd(&l->file);
+	if (take_or_wait(l, dir, path, e) < 0)
 		return -1;
-	}
 	info = info_make(run, now);
 	if (ftruncate(l->file, 0) < 0 || io_pwrite_full(l->file, info, strlen(info), 0) < 0) {
 		err_sys(e, "cannot lock state '%s'", dir);
