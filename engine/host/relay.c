@@ -318,8 +318,7 @@ static void give_up(struct relay *r, const char *how)
 /* Not directly. */
 static void go_through(struct relay *r, const char *why, const char *when)
 {
-	AUTO_FREE char *how = mem_printf("through the engine, as it cannot go directly: %s%s", why,
-					 when);
+	AUTO_FREE char *how = mem_printf(RELAY_INSTEAD ": %s%s", why, when);
 
 	tell(r, false, how);
 	open_ends(r);

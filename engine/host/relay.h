@@ -13,6 +13,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* What is told of a stream that `auto` did not get across directly; why follows. */
+#define RELAY_INSTEAD "through the engine, as it cannot go directly"
+
 /* A byte pipe of a transport's own. */
 struct relay_pipe {
 	/* Bytes read; 0: none now; -1: end of file. */

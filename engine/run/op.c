@@ -2,6 +2,8 @@
  * op - one operation of one step. A two-ended step is two calls and one result: if
  * one end fails the other is stopped.
  */
+#include "engine/host/relay.h"
+#include "engine/host/shut.h"
 #include "engine/plan/vault.h"
 #include "engine/run/priv.h"
 
@@ -254,6 +256,36 @@ static void on_way(void *arg, bool direct, const char *how)
 	op_event(&o->end[0], evidence);
 }
 
+#define AFTER_SYNC "evidence/cutover.sync/stream.text"
+
+/* How the newest pass of this machine went: "relay: ..." or "direct: ...". Borrowed. */
+static const char *way_before(const struct op *o)
+{
+	const struct graph *g = o->r->graph;
+	const json_t *tree = state_tree(o->r->state, o->m->name);
+	const char *found = json_string_value(json_object_get(tree, AFTER_SYNC));
+
+	for (uint32_t i = g->first[o->m->index]; !found && i < g->first[o->m->index + 1]; i++) {
+		const struct plan_step *s = g->nodes[i].step;
+		AUTO_FREE char *path = mem_printf("evidence/%s.%s/stream.text",
+						  phase_names[s->phase], s->id);
+
+		if (s->phase == PHASE_CONVERT && !s->module->near_end)
+			found = json_string_value(json_object_get(tree, path));
+	}
+	return found ? found : "";
+}
+
+/* While nobody serves is no time to wait for an answer that is known. */
+static void recall_way(struct op *o)
+{
+	const struct plan_host *hosts = o->r->plan->hosts;
+	const char *a = hosts[o->end[0].host].name, *b = hosts[o->end[1].host].name;
+
+	if (o->step->phase == PHASE_CUTOVER && strstr(way_before(o), RELAY_INSTEAD))
+		shut_add(o->r->shut, a, b, "the copies before could not", loop_now(o->r->loop));
+}
+
 static void make_stream(struct op *o)
 {
 	static const char *const words[] = { "auto", "direct", "relay" };	/* stream_way */
@@ -264,6 +296,8 @@ static void make_stream(struct op *o)
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (!strcmp(word, words[i]))
 			way = (enum stream_way)i;
+	if (way == WAY_AUTO)
+		recall_way(o);
 	o->relay = relay_new(o->r->loop);
 	relay_way(o->relay, way, on_way, o);
 	relay_knows(o->relay, o->r->shut);

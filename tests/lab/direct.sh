@@ -62,6 +62,13 @@ plan auto 10.77.0.12:7000
 expect 0 "$DROVER" run plan.yaml
 how | grep -q "^relay: .*'a' cannot reach 'b' at 10.77.0.12 port 7000: no answer within 2 s" || fail "it says: $(how)"
 clean
+# Not again for the last pass, while nobody serves.
+echo "    cutover: [ pass: {} ]" >>plan.yaml
+expect 0 "$DROVER" run plan.yaml
+expect 0 "$DROVER" cutover plan.yaml -y
+last=$("$DROVER" show plan.yaml HEAD evidence/cutover.pass/stream.text)
+grep -q "^relay: .* directly: the copies before could not" <<<"$last" || fail "the last pass: $last"
+clean
 
 # Slow enough that what happens to it happens in its midst. A rate: it holds on both ways.
 limit() { sed -i "/^limits/d; /^hosts:/i limits: { bandwidth: $1 }" plan.yaml; }
