@@ -162,7 +162,8 @@ static bool wanted(struct run *r, const json_t *entry)
 	return false;
 }
 
-void cleanup_begin(struct run *r)
+/* Take away all of the ledger that is `wanted`. */
+static void clean_all(struct run *r, bool (*is_wanted)(struct run *r, const json_t *entry))
 {
 	const json_t *ledger = json_object_get(state_meta(r->state), "ledger");
 	struct thing *list = NULL;
@@ -173,7 +174,7 @@ void cleanup_begin(struct run *r)
 		json_object_foreach(things, key, entry) {
 			struct thing *t;
 
-			if (!wanted(r, entry))
+			if (!is_wanted(r, entry))
 				continue;
 			t = thing_new(r, host, key, entry);
 			if (t->host != UINT32_MAX) {
@@ -192,6 +193,73 @@ void cleanup_begin(struct run *r)
 		return;
 	r->jobs++;
 	clean(list);
+}
+
+void cleanup_begin(struct run *r)
+{
+	clean_all(r, wanted);
+}
+
+/* ---- what a step began that the plan no longer has ------------------------------------------ */
+
+/* By these what is written to a source is followed from a backup or a copy on. */
+static bool is_following(const char *kind)
+{
+	static const char *const kinds[] = { "tracker", "checkpoint", "lvm-snapshot" };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (!strcmp(kinds[i], kind))
+			return true;
+	return false;
+}
+
+/* Nobody will ask it any more: its step is gone, and no copy was begun that relies on it. */
+static bool strayed(struct run *r, const json_t *entry)
+{
+	int i = plan_find_machine(r->plan, jstr(entry, "machine", ""));
+	struct mach *m = i >= 0 ? &r->machines[i] : NULL;
+
+	if (!m || !m->in || jbool(entry, "lasting", false) ||
+	    !is_following(jstr(entry, "kind", "")))
+		return false;
+	for (uint32_t n = r->graph->first[i]; n < r->graph->first[i + 1]; n++) {
+		const struct plan_step *s = r->graph->nodes[n].step;
+		AUTO_FREE char *key = step_key(s);
+
+		if (!strcmp(key, jstr(entry, "step", "")) ||
+		    (!strcmp(s->module->name, "convert.disks") &&
+		     (meta_touched(r, m, n) || meta_finished(r, m, n))))
+			return false;
+	}
+	return true;
+}
+
+void cleanup_strays(struct run *r)
+{
+	clean_all(r, strayed);
+}
+
+void cleanup_preview_strays(struct run *r)
+{
+	const json_t *ledger = r->state ? json_object_get(state_meta(r->state), "ledger") : NULL;
+	const char *host, *key;
+	json_t *things, *entry;
+
+	json_object_foreach((json_t *)ledger, host, things)
+		json_object_foreach(things, key, entry) {
+			json_t *o;
+
+			if (!strayed(r, entry))
+				continue;
+			o = json_pack("{s:s, s:s, s:b}", "severity", "info", "code", "ledger.stray",
+				      "waived", 0);
+			jset_str(o, "machine", jstr(entry, "machine", ""));
+			jset_strf(o, "text", "%s '%s' on %s was begun by %s, which the plan no longer "
+				  "has: a run ends it", jstr(entry, "kind", ""),
+				  jstr(entry, "name", ""), host, jstr(entry, "step", "a step"));
+			report(r, "finding", o);
+			count_add(r, "info", 1);
+		}
 }
 
 /* ---- finalize -------------------------------------------------------------------------------- */

@@ -469,6 +469,10 @@ void sync_begin(struct run *r);
 /* The machine's first step from `node` on that copied disks; UINT32_MAX: none. */
 uint32_t sync_next(const struct run *r, const struct mach *m, uint32_t node);
 void cleanup_begin(struct run *r);
+/* Before a run: end what follows a source for a step that the plan no longer has. A preview
+ * says so. */
+void cleanup_strays(struct run *r);
+void cleanup_preview_strays(struct run *r);
 void finalize_begin(struct run *r);
 
 /* Report events. `o` is stolen. */

@@ -311,6 +311,10 @@ static int forward(struct run *r, struct err *e)
 {
 	if (r->o->saved && fits_saved(r, e) < 0)
 		return -1;
+	if (r->kind == RUN_GO) {
+		cleanup_strays(r);
+		turn_until_over(r);
+	}
 	start_sched(r, false);
 	turn_until_over(r);
 	tell_left(r);
@@ -320,6 +324,8 @@ static int forward(struct run *r, struct err *e)
 static void previews(struct run *r, json_t **out)
 {
 	saved_begin(r);
+	if (r->kind == RUN_PREVIEW)
+		cleanup_preview_strays(r);
 	start_sched(r, true);
 	turn_until_over(r);
 	r->whole = estimate_all(r);

@@ -122,6 +122,16 @@ struct migration *migration_new(void)
 	return make(steps);
 }
 
+struct migration *migration_unbacked(void)
+{
+	struct fake_step some[ARRAY_LEN(steps)], *to = some;
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+		if (steps[i].module != &fake_image)
+			*to++ = steps[i];
+	return make(some);
+}
+
 struct migration *migration_passing(void)
 {
 	return make(passing);

@@ -33,6 +33,8 @@ struct migration *migration_new(void);
 /* Another one, of a cutover alone: quiesce, pass (b.pass 0 -> 1, done only as long as the
  * fact it told stands), off, start. */
 struct migration *migration_passing(void);
+/* The first one, without its backup. */
+struct migration *migration_unbacked(void);
 void migration_free(struct migration *g);
 /* One run of the engine, state opened and closed around it; the exit status. */
 int migration_run(struct migration *g, enum run_kind kind);

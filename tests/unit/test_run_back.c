@@ -194,6 +194,69 @@ static void cleanup_spares_a_machine_of_which_nobody_knows_who_serves(void **sta
 	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
 }
 
+/* The plan of one becomes that of the other, beside the same state. */
+static void swap_plans(struct migration *a, struct migration *b)
+{
+	struct plan *plan = a->p.plan;
+	struct graph *graph = a->p.graph;
+
+	a->p.plan = b->p.plan;
+	a->p.graph = b->p.graph;
+	b->p.plan = plan;
+	b->p.graph = graph;
+}
+
+/* A backup that follows the source, so that its copy may be filled from it. */
+static struct migration *followed(void)
+{
+	struct migration *g = migration_new();
+
+	migration_rule(g, "backup.image")->ledger = "drover-erp-1";
+	migration_rule(g, "backup.image")->leaves = "tracker";
+	migration_ends(g, RUN_GO, 0);
+	return g;
+}
+
+static void what_a_step_followed_ends_once_the_plan_has_it_no_more(void **state)
+{
+	struct migration *g = followed(), *without = migration_unbacked();
+
+	(void)state;
+	g->phase = PHASE_CONVERT;
+	migration_ends(g, RUN_ROLLBACK, 0);
+	migration_ends(g, RUN_GO, 0);		/* its own step is there yet */
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
+	migration_ends(g, RUN_ROLLBACK, 0);
+	swap_plans(g, without);
+	migration_ends(g, RUN_PREVIEW, 0);
+	migration_has(jstr(fake_event(g->f, "finding", "code", "ledger.stray"), "text", ""),
+		      "tracker 'drover-erp-1' on b was begun by backup.image, which the plan no "
+		      "longer has: a run ends it");
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
+	migration_ends(g, RUN_GO, 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
+	assert_int_equal(fake_get(g->f, "b.disk"), 2);
+	migration_ends(g, RUN_GO, 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 1);
+	swap_plans(g, without);
+	migration_free(without);
+	migration_free(g);
+}
+
+/* Passes of the copy that stands go on by it. */
+static void what_a_copy_relies_on_stays_without_the_step_that_began_it(void **state)
+{
+	struct migration *g = followed(), *without = migration_unbacked();
+
+	(void)state;
+	swap_plans(g, without);
+	migration_ends(g, RUN_GO, 0);
+	assert_int_equal(fake_applies(g->f, "call.cleanup"), 0);
+	swap_plans(g, without);
+	migration_free(without);
+	migration_free(g);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -207,6 +270,8 @@ int main(void)
 		TEST(after_finalize_there_is_no_way_back),
 		cmocka_unit_test(cleanup_takes_what_a_dead_step_left),
 		TEST(cleanup_spares_a_machine_of_which_nobody_knows_who_serves),
+		cmocka_unit_test(what_a_step_followed_ends_once_the_plan_has_it_no_more),
+		cmocka_unit_test(what_a_copy_relies_on_stays_without_the_step_that_began_it),
 	};
 
 	return cmocka_run_group_tests_name("run_back", tests, NULL, NULL);
