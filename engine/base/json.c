@@ -36,6 +36,17 @@ json_t *jget(const json_t *o, const char *path)
 	return (json_t *)(uintptr_t)o;
 }
 
+json_t *jfind(const json_t *array, const char *key, const char *text)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(array, i, o)
+		if (strcmp(jstr(o, key, ""), text) == 0)
+			return o;
+	return NULL;
+}
+
 const char *jstr(const json_t *o, const char *path, const char *dflt)
 {
 	const char *s = json_string_value(jget(o, path));

@@ -15,6 +15,8 @@ void json_unref_ptr(json_t **j);
 
 /* `path` is a dotted path of object keys: "source.host". */
 json_t *jget(const json_t *o, const char *path);	/* borrowed or NULL */
+/* The first object of an array whose `key` is this text; borrowed or NULL. */
+json_t *jfind(const json_t *array, const char *key, const char *text);
 const char *jstr(const json_t *o, const char *path, const char *dflt);
 int64_t jint(const json_t *o, const char *path, int64_t dflt);
 double jreal(const json_t *o, const char *path, double dflt);

@@ -135,13 +135,7 @@ static int look_disks(struct look *l)
 
 static bool has_type(const json_t *disk, const char *type)
 {
-	size_t i;
-	json_t *part;
-
-	json_array_foreach(jget(disk, "partitions"), i, part)
-		if (strcmp(jstr(part, "type", ""), type) == 0)
-			return true;
-	return false;
+	return jfind(jget(disk, "partitions"), "type", type) != NULL;
 }
 
 /* The disk the firmware starts from: that of a boot loader, else that of the root. */

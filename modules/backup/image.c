@@ -106,20 +106,15 @@ static void tell_fact(struct ctx *c, const char *dir, const json_t *index)
 static void say_change(struct ctx *c, const char *place)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	const json_t *seen = json_object_get(ctx_fact(c, "machine"), "disks"), *d;
 	const char *name;
 	json_t *spec;
-	size_t i;
 
 	json_object_foreach((json_t *)disks, name, spec) {
-		uint64_t size = 0;
+		uint64_t size = (uint64_t)jint(copy_seen(c, name), "size", 0);
 		char sz[24];
 
 		if (!copy_wants(c, name, spec))
 			continue;
-		json_array_foreach(seen, i, d)
-			if (strcmp(jstr(d, "name", ""), name) == 0)
-				size = (uint64_t)jint(d, "size", 0);
 		text_size(size, sz);
 		if (size)
 			ctx_change(c, '+', "%s %s -> %s, compressed", name, sz, place);

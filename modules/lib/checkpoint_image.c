@@ -18,17 +18,12 @@ static json_t *bitmap_in(const char *path, const char *name)
 		"qcow2", "--", path, NULL };
 	struct proc p = { .argv = argv, .timeout_ms = QEMU_IMG_MS, .max_output = INFO_MAX };
 	AUTO_JSON *info = NULL;
-	json_t *b, *found = NULL;
-	size_t i;
 
 	if (imgcheck_qcow2(path, &(uint64_t){ 0 }, NULL) == 0 && proc_run(&p, NULL) == 0 &&
 	    p.out.s)
 		info = json_parse(p.out.s, p.out.len, NULL);
 	proc_free(&p);
-	json_array_foreach(json_object_get(jget(info, "format-specific.data"), "bitmaps"), i, b)
-		if (strcmp(jstr(b, "name", ""), name) == 0)
-			found = json_incref(b);
-	return found;
+	return json_incref(jfind(jget(info, "format-specific.data.bitmaps"), "name", name));
 }
 
 static bool has_flag(const json_t *bitmap, const char *flag)

@@ -79,13 +79,7 @@ bool copy_may_snapshot(const struct ctx *c)
 
 const json_t *copy_seen(const struct ctx *c, const char *name)
 {
-	json_t *disk;
-	size_t i;
-
-	json_array_foreach(jget(ctx_fact(c, "machine"), "disks"), i, disk)
-		if (strcmp(jstr(disk, "name", ""), name) == 0)
-			return disk;
-	return NULL;
+	return jfind(jget(ctx_fact(c, "machine"), "disks"), "name", name);
 }
 
 bool copy_seeded(const struct ctx *c, const char *disk)

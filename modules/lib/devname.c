@@ -98,17 +98,6 @@ static bool parse_kname(const char *name, struct kname *k)
 	return parse_lettered(name + 5, k) || parse_numbered(name + 5, k);
 }
 
-static json_t *disk_named(const json_t *machine, const char *name)
-{
-	size_t i;
-	json_t *disk;
-
-	json_array_foreach(jget(machine, "disks"), i, disk)
-		if (strcmp(jstr(disk, "name", ""), name) == 0)
-			return disk;
-	return NULL;
-}
-
 static json_t *disk_by_kname(const json_t *machine, const char *name,
 			     const struct kname *k)
 {
@@ -120,7 +109,7 @@ static json_t *disk_by_kname(const json_t *machine, const char *name,
 		return json_array_get(jget(machine, "disks"), (size_t)k->index);
 	json_object_foreach(names, disk, v)
 		if (json_is_string(v) && strcmp(json_string_value(v), kernel) == 0)
-			return disk_named(machine, disk);
+			return jfind(jget(machine, "disks"), "name", disk);
 	return NULL;
 }
 

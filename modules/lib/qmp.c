@@ -220,15 +220,10 @@ static int job_wait(struct qmp *q, bool (*tick)(void *, uint64_t, uint64_t), voi
 int qmp_uses(struct qmp *q, const char *path, struct err *e)
 {
 	AUTO_JSON *nodes = NULL;
-	json_t *node;
-	size_t i;
 
 	if (qmp_call(q, "query-named-block-nodes", NULL, &nodes, e) < 0)
 		return -1;
-	json_array_foreach(nodes, i, node)
-		if (strcmp(jstr(node, "file", ""), path) == 0)
-			return 1;
-	return 0;
+	return jfind(nodes, "file", path) != NULL;
 }
 
 int qmp_commit(struct qmp *q, const char *node, const char *base_path,

@@ -98,20 +98,10 @@ static struct room *room_of_group(struct look *l, const char *vg)
 
 /* ---- disks ---------------------------------------------------------------------- */
 
-static const json_t *described(const struct look *l, const char *name)
-{
-	const json_t *d;
-	size_t i;
-
-	json_array_foreach(jget(l->machine, "disks"), i, d)
-		if (strcmp(jstr(d, "name", ""), name) == 0)
-			return d;
-	return NULL;
-}
-
 static void look_at_disk(struct look *l, const char *name)
 {
-	uint64_t size = (uint64_t)jint(described(l, name), "size", 0);
+	uint64_t size = (uint64_t)jint(jfind(jget(l->machine, "disks"), "name", name),
+					  "size", 0);
 	const json_t *seen = json_object_get(jget(l->machine, "used"), name);
 	uint64_t used = seen ? (uint64_t)json_integer_value(seen) : size;
 	AUTO_LAYOUT_DISK d = { 0 };

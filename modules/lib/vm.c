@@ -55,17 +55,6 @@ static bool mac_ok(const char *mac)
 	       end == 17 && !(b[0] & 1);
 }
 
-static const json_t *named(const json_t *list, const char *name)
-{
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-		if (strcmp(jstr(item, "name", ""), name) == 0)
-			return item;
-	return NULL;
-}
-
 /* What the plan says of the target, else of the source, else what was found. */
 static int64_t amount(const struct vm_from *from, const char *key, int64_t dflt)
 {
@@ -146,7 +135,7 @@ static const char *chipset(const json_t *guest)
 static int sector_of(const struct vm_from *from, const char *name, bool virtio, int64_t *sector,
 		     struct err *e)
 {
-	*sector = jint(named(jget(from->fact, "disks"), name), "sector", 512);
+	*sector = jint(jfind(jget(from->fact, "disks"), "name", name), "sector", 512);
 	if (virtio || *sector <= 512)
 		return 0;
 	err_set(e, ERR_STEP, "cannot define '%s': disk '%s' has sectors of %lld bytes, which only a "
@@ -199,7 +188,7 @@ static int add_disks(const struct vm_from *from, bool virtio, json_t *disks,
 			return -1;
 	}
 	json_object_foreach(wanted, name, spec)
-		if (layout_copies(spec) && !named(known, name) &&
+		if (layout_copies(spec) && !jfind(known, "name", name) &&
 		    add_disk(from, name, virtio, false, disks, e) < 0)
 			return -1;
 	if (json_array_size(disks))
@@ -215,7 +204,7 @@ static const char *network_of(const struct vm_from *from, const char *nic)
 	const json_t *maps = jget(from->machine, "maps.networks");
 	const char *net = jstr(json_object_get(jget(from->machine, "target.nics"), nic),
 			       "network", NULL);
-	const char *old = jstr(named(jget(from->fact, "nics"), nic), "network", NULL);
+	const char *old = jstr(jfind(jget(from->fact, "nics"), "name", nic), "network", NULL);
 	const json_t *mapped = json_object_get(maps, net ? net : nic);
 
 	if (!net && !mapped && old)
@@ -229,8 +218,8 @@ static const char *network_of(const struct vm_from *from, const char *nic)
 static void add_address(const struct vm_from *from, const json_t *want, const char *nic,
 			json_t *n)
 {
-	const json_t *guest = named(jget(from->guest, "network.interfaces"), nic);
-	const json_t *seen = named(jget(from->fact, "nics"), nic);
+	const json_t *guest = jfind(jget(from->guest, "network.interfaces"), "name", nic);
+	const json_t *seen = jfind(jget(from->fact, "nics"), "name", nic);
 	const char *first = json_string_value(json_array_get(jget(seen, "addresses"), 0));
 	const char *address = jstr(want, "address", jstr(guest, "address", first));
 	const char *gateway = jstr(want, "gateway", jstr(guest, "gateway",
@@ -246,7 +235,7 @@ static int add_nic(const struct vm_from *from, const char *nic, bool virtio,
 		   json_t *nics, json_t *left_out, struct err *e)
 {
 	const json_t *want = json_object_get(jget(from->machine, "target.nics"), nic);
-	const json_t *found = named(jget(from->fact, "nics"), nic);
+	const json_t *found = jfind(jget(from->fact, "nics"), "name", nic);
 	const json_t *told = json_object_get(jget(from->machine, "source.nics"), nic);
 	const char *machine = jstr(from->machine, "name", "");
 	const char *net = network_of(from, nic), *mac = jstr(want, "mac", "keep");
@@ -287,7 +276,7 @@ static int add_nics(const struct vm_from *from, bool virtio, json_t *nics,
 		if (add_nic(from, jstr(found, "name", ""), virtio, nics, left_out, e) < 0)
 			return -1;
 	json_object_foreach(wanted, name, spec)
-		if (!named(known, name) &&
+		if (!jfind(known, "name", name) &&
 		    add_nic(from, name, virtio, nics, left_out, e) < 0)
 			return -1;
 	return 0;

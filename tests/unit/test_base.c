@@ -243,6 +243,18 @@ static void canonical_json_does_not_depend_on_order(void **s)
 	assert_null(jget(a, "b.c"));
 }
 
+static void an_object_of_a_list_is_found_by_a_text_in_it(void **s)
+{
+	AUTO_JSON *list = json_pack("[{s:s}, i, {s:s, s:i}, {s:s, s:i}]", "name", "a", 7, "name",
+				    "b", "n", 1, "name", "b", "n", 2);
+
+	(void)s;
+	assert_int_equal(jint(jfind(list, "name", "b"), "n", 0), 1);
+	assert_null(jfind(list, "name", "c"));
+	assert_null(jfind(list, "size", "a"));
+	assert_null(jfind(NULL, "name", "a"));
+}
+
 static void bytes_that_are_not_text_become_replacement_characters(void **s)
 {
 	AUTO_JSON *j = jtext("a\xff" "b", 3);
@@ -523,6 +535,7 @@ int main(void)
 		cmocka_unit_test(an_error_is_wrapped_but_not_its_source_line),
 		cmocka_unit_test(an_error_prints_place_host_step_and_hint),
 		cmocka_unit_test(canonical_json_does_not_depend_on_order),
+		cmocka_unit_test(an_object_of_a_list_is_found_by_a_text_in_it),
 		cmocka_unit_test(bytes_that_are_not_text_become_replacement_characters),
 		cmocka_unit_test(base64_goes_there_and_back),
 		cmocka_unit_test(what_is_no_base64_is_refused),

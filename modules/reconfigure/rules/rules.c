@@ -91,22 +91,11 @@ static char *lower(const char *s)
 	return out;
 }
 
-static const json_t *found_nic(const json_t *machine, const char *name)
-{
-	size_t i;
-	json_t *nic;
-
-	json_array_foreach(jget(machine, "nics"), i, nic)
-		if (strcmp(jstr(nic, "name", ""), name) == 0)
-			return nic;
-	return NULL;
-}
-
 static struct rule_nic one_nic(const struct rule_env *r, const json_t *nic)
 {
 	const char *name = jstr(nic, "name", "");
 	json_t *want = json_object_get(jget(r->spec, "target.nics"), name);
-	const json_t *found = found_nic(r->machine, name);
+	const json_t *found = jfind(jget(r->machine, "nics"), "name", name);
 	const char *said = jstr(json_object_get(jget(r->spec, "source.nics"), name),
 				"mac", NULL);
 
