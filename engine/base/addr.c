@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * addr - numeric addresses, parsed and asked for.
+ * addr - numeric addresses, parsed and asked for; local ones.
  */
 #include "engine/base/addr.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,4 +103,15 @@ int addr_peer(int fd, struct addr *out)
 		return inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, out->text,
 				 ADDR_TEXT) ? 0 : -1;
 	return inet_ntop(AF_INET6, &v6->sin6_addr, out->text, ADDR_TEXT) ? 0 : -1;
+}
+
+socklen_t addr_local(const char *name, struct sockaddr_un *out)
+{
+	size_t n = strlen(name);
+
+	*out = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (n > sizeof(out->sun_path) - 1)
+		n = sizeof(out->sun_path) - 1;
+	memcpy(out->sun_path + 1, name, n);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
 }

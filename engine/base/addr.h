@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * addr - where a host can be met: a numeric address and a range of ports. Names are
- * never resolved here.
+ * addr - where a host can be met: a numeric address and a range of ports; where a process of
+ * this host can. Names are never resolved here.
  */
 #ifndef DROVER_ADDR_H
 #define DROVER_ADDR_H
 
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #define ADDR_TEXT 64		/* holds any address, with its NUL */
 
@@ -23,5 +24,8 @@ socklen_t addr_socket(const char *text, uint16_t port, struct sockaddr_storage *
 /* The address of whoever is at the other end of `fd`. -1: it has none that others could
  * use (no network socket, or only valid on one link). Ports stay 0. */
 int addr_peer(int fd, struct addr *out);
+/* A local socket by a name that no file system knows, as much of it as there is room for; the
+ * address's length. */
+socklen_t addr_local(const char *name, struct sockaddr_un *out);
 
 #endif

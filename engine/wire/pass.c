@@ -3,23 +3,16 @@
  */
 #include "engine/wire/pass.h"
 
+#include "engine/base/addr.h"
 #include "engine/base/fdpass.h"
 #include "engine/base/mem.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 
 socklen_t pass_address(struct sockaddr_un *sun, const char *name)
 {
-	size_t n = strlen(name);
-
-	memset(sun, 0, sizeof(*sun));
-	sun->sun_family = AF_UNIX;
-	if (n > sizeof(sun->sun_path) - 1)
-		n = sizeof(sun->sun_path) - 1;
-	memcpy(sun->sun_path + 1, name, n);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
+	return addr_local(name, sun);
 }
 
 int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
@@ -27,7 +20,7 @@ int stream_pass(const char *name, const char *secret, uint32_t step, int fd,
 {
 	struct pass_greeting g = { .step = step };
 	struct sockaddr_un sun;
-	socklen_t len = pass_address(&sun, name);
+	socklen_t len = addr_local(name, &sun);
 	int conn = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	if (strlen(secret) != STREAM_SECRET)

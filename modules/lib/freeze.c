@@ -3,6 +3,7 @@
  */
 #include "modules/lib/freeze.h"
 
+#include "engine/base/addr.h"
 #include "engine/base/clock.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
@@ -36,23 +37,12 @@ struct freeze {
 	uint64_t since_ms;	/* this process's clock, when it began; 0: an earlier one did */
 };
 
-static socklen_t address(const char *name, struct sockaddr_un *a)
-{
-	size_t n = strlen(name);
-
-	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (n > sizeof(a->sun_path) - 1)
-		n = sizeof(a->sun_path) - 1;
-	memcpy(a->sun_path + 1, name, n);	/* abstract: no file system knows it */
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
-}
-
 /* Say one word, take the answer. False: there is no watchdog any more. */
 static bool say(const char *name, const char *word, char out[FREEZE_ANSWER])
 {
 	AUTO_FD fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
-	socklen_t n = address(name, &a);
+	socklen_t n = addr_local(name, &a);
 	struct pollfd p = { fd, POLLIN, 0 };
 	ssize_t got;
 
@@ -105,7 +95,7 @@ static int watch_agent(struct ctx *c, struct freeze_dog *d)
 static int listener_of(const char *name)
 {
 	struct sockaddr_un a;
-	socklen_t n = address(name, &a);
+	socklen_t n = addr_local(name, &a);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), tries = BIND_TRIES;
 
 	while (fd >= 0 && bind(fd, (struct sockaddr *)&a, n) < 0) {

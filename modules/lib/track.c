@@ -3,6 +3,7 @@
  */
 #include "modules/lib/track.h"
 
+#include "engine/base/addr.h"
 #include "engine/base/mem.h"
 #include "modules/lib/disk.h"
 #include "modules/lib/layout.h"
@@ -48,18 +49,10 @@ static char *name_of(const struct ctx *c)
 	return mem_printf(NAME_PREFIX "%s-%.16s", plain, hex);
 }
 
-static socklen_t address(const char *name, struct sockaddr_un *a)
-{
-	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "%s", name);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			   strlen(a->sun_path + 1));
-}
-
 static int listener_of(const char *name)
 {
 	struct sockaddr_un a;
-	socklen_t n = address(name, &a);
+	socklen_t n = addr_local(name, &a);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0 && (bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 8) < 0))
@@ -72,7 +65,7 @@ static int reach(const char *name)
 {
 	struct timeval patience = { ANSWER_S, 0 };
 	struct sockaddr_un a;
-	socklen_t n = address(name, &a), size;
+	socklen_t n = addr_local(name, &a), size;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct ucred who = { 0 };
 
