@@ -78,6 +78,8 @@ char *disk_node(const char *kernel_name);
 /* Which device stands there, whatever the kernel calls it since its last boot: by its own
  * serial number, UUID or file. NULL: no device, or it has none of these. Caller frees. */
 char *disk_device(const char *path);
+/* A block device's directory in sysfs, "/sys/devices/.../sda/sda1". Owned; NULL: it is none. */
+char *disk_sys(const char *path);
 /* What can be said without opening it for work; used: what a file takes, busy: a QEMU writes
  * to it. Read only; a qcow2's size is read from its header, of other images a confined qemu-nbd is
  * asked. */

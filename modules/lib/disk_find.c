@@ -191,15 +191,21 @@ static char *disk_identity(const char *dev)
 	return NULL;
 }
 
-char *disk_device(const char *path)
+char *disk_sys(const char *path)
 {
-	AUTO_FREE char *link = NULL, *sys = NULL, *file = NULL, *number = NULL, *whole = NULL;
+	AUTO_FREE char *link = NULL;
 	struct stat st;
 
 	if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
 		return NULL;
 	link = mem_printf("/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
-	sys = realpath(link, NULL);
+	return realpath(link, NULL);
+}
+
+char *disk_device(const char *path)
+{
+	AUTO_FREE char *sys = disk_sys(path), *file = NULL, *number = NULL, *whole = NULL;
+
 	if (!sys)
 		return NULL;
 	file = mem_printf("%s/partition", sys);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* ---- what is on it --------------------------------------------------------- */
@@ -74,17 +73,6 @@ int diskmap_read(struct disk *d, json_t *disk, struct err *e)
 
 /* ---- where it is mounted --------------------------------------------------- */
 
-static bool known_dev(const json_t *mounts, const char *dev)
-{
-	size_t i;
-	json_t *m;
-
-	json_array_foreach(mounts, i, m)
-		if (strcmp(jstr(m, "dev", ""), dev) == 0)
-			return true;
-	return false;
-}
-
 /* "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw" */
 static void take_mount(json_t *mounts, char *line)
 {
@@ -97,7 +85,7 @@ static void take_mount(json_t *mounts, char *line)
 	for (int i = 0; i < 6; i++)
 		if (!(field[i] = strtok_r(i ? NULL : line, " ", &save)))
 			return;
-	if (strncmp(field[2], "0:", 2) == 0 || known_dev(mounts, field[2]) ||
+	if (strncmp(field[2], "0:", 2) == 0 || jfind(mounts, "dev", field[2]) ||
 	    strcmp(field[3], "/") != 0)
 		return;
 	text_unescape(field[4]);
@@ -215,16 +203,11 @@ static char *partition_sys(const char *disk_sys, const char *kernel, int64_t num
 
 char *diskmap_place(json_t *disk, const char *path, const json_t *mounts)
 {
-	AUTO_FREE char *link = NULL, *sys = NULL;
+	AUTO_FREE char *sys = disk_sys(path);
 	const char *kernel;
-	struct stat st;
 	size_t i;
 	json_t *part;
 
-	if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
-		return NULL;
-	link = mem_printf("/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
-	sys = realpath(link, NULL);
 	if (!sys)
 		return NULL;
 	kernel = strrchr(sys, '/') + 1;

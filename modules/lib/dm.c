@@ -5,6 +5,7 @@
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "modules/lib/disk.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,13 +33,9 @@ static char *uuid_at(const char *dir)
 
 char *dm_uuid(const char *path)
 {
-	AUTO_FREE char *dir = NULL;
-	struct stat st;
+	AUTO_FREE char *dir = disk_sys(path);
 
-	if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
-		return NULL;
-	dir = mem_printf("/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
-	return uuid_at(dir);
+	return dir ? uuid_at(dir) : NULL;
 }
 
 char *dm_node(const char *uuid)

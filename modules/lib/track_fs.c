@@ -4,6 +4,7 @@
 #include "modules/lib/track_priv.h"
 
 #include "engine/base/mem.h"
+#include "modules/lib/disk.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -66,15 +66,14 @@ static bool has_requests(const char *disk)
 
 const char *track_dev_of(const char *path, struct track_dev *d)
 {
-	AUTO_FREE char *link = NULL, *sys = NULL, *dev = NULL;
+	AUTO_FREE char *sys = NULL, *dev = NULL;
 	unsigned major = 0, minor = 0;
 	struct stat st;
 
 	*d = (struct track_dev){ 0 };
 	if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
 		return "it is no block device";
-	link = mem_printf("/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
-	sys = realpath(link, NULL);
+	sys = disk_sys(path);
 	if (!sys)
 		return "sysfs does not show it";
 	d->size = number_at(sys, "size") * SECTOR;
