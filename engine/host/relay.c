@@ -343,8 +343,10 @@ static void on_met(void *arg, bool up, const char *how)
 }
 
 /* Both halves are for this machine. */
-static bool join_here(const struct end *a, const struct end *b)
+static bool join_here(struct relay *r)
 {
+	struct end *a = &r->ends[0], *b = &r->ends[1];
+	AUTO_FREE char *how = NULL;
 	int pair[2];
 
 	if (!a->party.give || !b->party.give ||
@@ -352,6 +354,11 @@ static bool join_here(const struct end *a, const struct end *b)
 		return false;
 	a->party.give(a->party.arg, a->party.id, pair[0]);
 	b->party.give(b->party.arg, b->party.id, pair[1]);
+	how = a->party.link == b->party.link ?
+		mem_printf("directly on '%s', from process to process", name_of(r, 0)) :
+		mem_printf("directly from '%s' to '%s', from process to process", name_of(r, 0),
+			   name_of(r, 1));
+	tell(r, true, how);
 	return true;
 }
 
@@ -362,7 +369,7 @@ static void start(struct relay *r)
 	const char *why;
 
 	r->started = true;
-	if (join_here(a, b))
+	if (join_here(r))
 		return;
 	if (r->way == WAY_RELAY) {
 		tell(r, false, "through the engine, as the plan says");

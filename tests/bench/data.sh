@@ -4,7 +4,7 @@
 # side ends in a sync. SIZE (MiB, default 8192) is that of the disks full of data.
 #
 # first copies of a guest's 4 GiB disk, to raw and to qcow2; a second pass after 1 % of the
-# chunks changed; a local raw to qcow2; the ceiling of one direct stream; what an agent
+# chunks changed; a local raw to qcow2 and to vmdk; the ceiling of one direct stream; what an agent
 # needs for a disk of 16 TiB.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
@@ -114,12 +114,14 @@ esac
 case " $only " in *" local "*)
 	random "$LAB/full.raw" "$SIZE"
 	BEFORE=fresh
-	plan here "$LAB/full.raw" here qcow2 "$LAB/out"
-	measure "local raw to qcow2: drover" "$DROVER" run "$plan"
-	ours=$M_WALL
-	same qcow2 "$LAB/full.raw" "$LAB/out/disk/root.base.qcow2"
-	measure "qemu-img convert" bash -c "qemu-img convert -f raw -O qcow2 $LAB/full.raw $LAB/out/q && sync $LAB/out/q"
-	row "local raw to qcow2" "$ours" "$M_WALL" 1.3
+	for format in ${FORMATS:-qcow2 vmdk}; do
+		plan here "$LAB/full.raw" here "$format" "$LAB/out"
+		measure "local raw to $format: drover" "$DROVER" run "$plan"
+		ours=$M_WALL
+		same "$format" "$LAB/full.raw" "$LAB/out/disk/root.base.$format"
+		measure "qemu-img convert" bash -c "qemu-img convert -f raw -O $format $LAB/full.raw $LAB/out/q && sync $LAB/out/q"
+		row "local raw to $format" "$ours" "$M_WALL" 1.3
+	done
 	rm -f "$LAB/full.raw" ;;
 esac
 

@@ -153,14 +153,23 @@ static void a_call_on_a_host_that_is_down_is_lost(void **state)
 	calltest_clear(&c);
 }
 
+static void on_way(void *arg, bool direct, const char *how)
+{
+	assert_true(direct);
+	assert_string_equal(how, "directly from 'here' to 'there', from process to process");
+	*(bool *)arg = true;
+}
+
 static void a_stream_joins_two_calls(void **state)
 {
 	struct fixture *f = *state;
-	AUTO_JSON *spec = local_spec();
+	AUTO_JSON *spec = json_pack("{s:s, s:b}", "name", "there", "local", 1);
 	struct hosttest other;
 	struct calltest a = { 0 }, b = { 0 };
 	struct relay *relay = relay_new(f->loop);
+	bool told = false;
 
+	relay_way(relay, WAY_AUTO, on_way, &told);
 	hosttest_open(&other, f->loop, spec);
 	assert_true(other.ready);
 	a.call.relay = b.call.relay = relay;
@@ -175,6 +184,7 @@ static void a_stream_joins_two_calls(void **state)
 	assert_true(jbool(b.result, "ok", false));
 	assert_string_equal(jstr(a.result, "volatile.digest", "a"),
 			    jstr(b.result, "volatile.digest", "b"));
+	assert_true(told);
 	calltest_clear(&a);
 	calltest_clear(&b);
 	relay_free(relay);

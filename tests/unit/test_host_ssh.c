@@ -107,6 +107,24 @@ static void a_direct_stream_passes_the_engine_by(void **state)
 	hosttest_close(&c);
 }
 
+static void both_ends_on_one_host_are_joined_there(void **state)
+{
+	struct sshtest *f = *state;
+	AUTO_JSON *one = sshd_spec(f->sshd, "one", "drover");
+	struct sshtest_way w;
+	struct hosttest t;
+
+	/* where nobody could meet it */
+	jset_str(one, "data", "192.0.2.1:7000-7001");
+	sshtest_open(&t, f, one);
+	w = sshtest_join_by(f, &t, &t, 20000000, WAY_AUTO);
+	assert_true(w.direct);
+	assert_string_equal(w.how, "directly on 'one', from process to process");
+	w = sshtest_join_by(f, &t, &t, 3000000, WAY_RELAY);
+	assert_false(w.direct);
+	hosttest_close(&t);
+}
+
 static void a_stream_that_cannot_go_directly_goes_through_the_engine(void **state)
 {
 	struct sshtest *f = *state;
@@ -406,6 +424,7 @@ int main(void)
 		cmocka_unit_test(a_stream_joins_two_ssh_hosts),
 		cmocka_unit_test(a_stream_joins_ssh_and_local),
 		cmocka_unit_test(a_direct_stream_passes_the_engine_by),
+		cmocka_unit_test(both_ends_on_one_host_are_joined_there),
 		cmocka_unit_test(a_stream_that_cannot_go_directly_goes_through_the_engine),
 		cmocka_unit_test(a_stream_that_may_only_go_directly_fails_when_it_cannot),
 		cmocka_unit_test(a_direct_stream_that_is_not_wanted_any_more_is_forgotten),
