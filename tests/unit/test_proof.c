@@ -15,7 +15,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define KILLED 99
 
 /* ---- the proof --------------------------------------------------------------------------- */
 
@@ -173,17 +176,28 @@ static void a_readback_reads_all_and_leaves_what_it_finds(void **s)
 /* ---- a reading that was cut off ------------------------------------------------------- */
 
 /* A base whose reader dies: what lies from `until` on is not had. */
-struct dying { struct disk_over over; uint64_t until; };
+struct dying {
+	struct disk_over over;
+	uint64_t until;
+	const char *mark;	/* the process dies with it, once this file is there; or NULL */
+};
 
-static int dies(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
+static int dies(struct disk *disk, void *buf, size_t n, uint64_t at, struct err *e)
 {
-	if (at >= ((struct dying *)d)->until)
-		return err_set(e, ERR_STEP, "the reader died");
-	return disk_over_read(d, buf, n, at, e);
+	const struct dying *d = (struct dying *)disk;
+
+	if (at < d->until)
+		return disk_over_read(disk, buf, n, at, e);
+	while (d->mark && access(d->mark, F_OK) < 0)
+		usleep(1000);
+	if (d->mark)
+		_exit(KILLED);
+	return err_set(e, ERR_STEP, "the reader died");
 }
 
-/* The read-back of a disk of 1 MiB chunks, cut off at the chunk `until`. */
-static void cut_off_at(struct rig *r, uint64_t until)
+/* The read-back of a disk of 1 MiB chunks, cut off at the chunk `until`; with `mark` it is
+ * killed there. */
+static void cut_off(struct rig *r, uint64_t until, const char *mark)
 {
 	static const struct disk_ops ops = { .read = dies, .extent = disk_over_extent,
 					     .close = disk_over_close };
@@ -198,6 +212,7 @@ static void cut_off_at(struct rig *r, uint64_t until)
 			     .proof = "readback" };
 
 	d->until = until * MIB;
+	d->mark = mark;
 	disk_over_init(&d->over, &ops, disk_open_image(r->base, r->format, DISK_DIRECT, &e));
 	assert_int_equal(layout_of_disk(ctx_machine(c), "root", &at, &e), 0);
 	assert_int_equal(proof_read(c, &x, &e), -1);
@@ -206,6 +221,11 @@ static void cut_off_at(struct rig *r, uint64_t until)
 	disk_close(&x.d, NULL);
 	ctx_free(c);
 	close(fd);
+}
+
+static void cut_off_at(struct rig *r, uint64_t until)
+{
+	cut_off(r, until, NULL);
 }
 
 /* As a storage does that lies: nothing says that it was written to. */
@@ -255,6 +275,34 @@ static void a_readback_goes_on_where_it_was_cut_off(void **s)
 	/* It is over: whoever asks again has all of it read. */
 	json_object_del(r->facts, "readback");
 	assert_read_anew(r);
+}
+
+/* Nothing told it that it would end: what was noted meanwhile counts. */
+static void a_readback_that_is_killed_goes_on_from_what_it_noted(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *mark = mem_printf("%s/erp/root.readback", r->target);
+	AUTO_FREE char *data = mem_alloc(MIB);
+	AUTO_JSON *said = NULL;
+	int status;
+	pid_t pid;
+
+	memset(data, 1, MIB);
+	assert_int_equal(truncate(r->src, 80ll * MIB), 0);
+	for (uint64_t i = 0; i < 70; i++)
+		cv_put(r->src, i * MIB, data, MIB);
+	cut_over(r);
+	pid = fork();
+	if (pid == 0)
+		cut_off(r, 66, mark);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == KILLED);
+	said = cv_at(r, "target", "cutover.readback", "probe");
+	/* how much that is depends on who read when; its beginning is among it */
+	assert_in_range(jint(said, "cost.read", 0), 14 * MIB, 79 * MIB);
+	put_unseen(r->base, 0);
+	cv_do_at(r, "target", "cutover.readback", "apply");
+	assert_int_equal(access(mark, F_OK), -1);
 }
 
 static void what_was_not_read_yet_is_read_by_the_one_that_goes_on(void **s)
@@ -482,6 +530,7 @@ int main(void)
 		RAW(a_mending_that_was_cut_off_is_gone_on_with),
 		RAW(a_readback_reads_all_and_leaves_what_it_finds),
 		RAW(a_readback_goes_on_where_it_was_cut_off),
+		RAW(a_readback_that_is_killed_goes_on_from_what_it_noted),
 		RAW(what_was_not_read_yet_is_read_by_the_one_that_goes_on),
 		RAW(a_base_that_was_written_to_is_read_anew),
 		RAW(a_copy_of_another_pass_is_read_anew),
