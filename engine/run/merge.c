@@ -73,6 +73,16 @@ static void add_cost(json_t *to, const json_t *from)
 			 jint(json_object_get(from, "cost"), parts[i], 0));
 }
 
+/* The target does not see what of a disk is free: it writes no more than it is sent. */
+static void bound_write(json_t *out)
+{
+	json_t *sum = json_object_get(out, "cost");
+	int64_t send = jint(sum, "send", 0);
+
+	if (send > 0 && jint(sum, "write", 0) > send)
+		jset_int(sum, "write", send);
+}
+
 static void add_facts(json_t *to, const json_t *from, const char *prefix)
 {
 	json_t *facts = json_object_get(to, "facts"), *fact;
@@ -157,6 +167,8 @@ static json_t *merge_two(const struct op *o)
 		if (mine && (!state || state_rank(mine) < state_rank(state)))
 			state = mine;
 	}
+	if (o->module->place == ON_BOTH)
+		bound_write(out);
 	jset_bool(out, "ok", !worst);
 	if (state)
 		jset_str(out, "state", state);

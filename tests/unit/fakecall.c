@@ -91,7 +91,8 @@ static json_t *probe_result(struct fake_call *k)
 	jset(o, "volatile", json_pack("{s:i, s:i}", "calls", k->f->w->boundaries,
 				      "target_writes", 4096));
 	if (r->send && mine(k) && !done)
-		jset(o, "cost", json_pack("{s:I}", "send", (json_int_t)r->send));
+		jset(o, "cost", json_pack("{s:I, s:I}", "send", (json_int_t)r->send, "write",
+					  (json_int_t)r->write));
 	if (r->finding)
 		jset(o, "findings", json_pack("[{s:s, s:s, s:s, s:b}]", "severity", "blocker",
 			"code", r->finding, "text", "it stands in the way", "now",

@@ -40,7 +40,7 @@ struct fake_rule {
 	bool ran;		/* nothing tells that it is done but what was kept */
 	const char *bound;	/* of its '?' line: "send" or "changes"; NULL: none */
 	int64_t bound_max;
-	uint64_t send;		/* what its probe says apply costs, until it is done */
+	uint64_t send, write;	/* what its probe says apply costs, until it is done */
 	bool asks_only;		/* its probe never knows; apply asks and is content */
 	int held_ms;		/* hold: told, when it is not 0 */
 	int slow_ms;		/* what apply takes */

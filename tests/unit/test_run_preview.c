@@ -70,6 +70,18 @@ static int64_t estimate(struct migration *g, const char *step, const char *what)
 	return jint(fake_event(g->f, "cost", "step", step), what, -1);
 }
 
+/* It does not see what of the source is free. */
+static void a_target_writes_no_more_than_it_is_sent(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "convert.disks")->send = 10ull << 20;
+	migration_rule(g, "convert.disks")->write = 40ull << 20;
+	migration_ends(g, RUN_PREVIEW, 0);
+	assert_int_equal(estimate(g, "disks", "send"), 10 << 20);
+	assert_int_equal(estimate(g, "disks", "write"), 10 << 20);
+}
+
 static void an_estimate_is_assumed_until_a_run_has_measured(void **state)
 {
 	struct migration *g = *state;
@@ -227,6 +239,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_preview_changes_nothing_anywhere),
 		TEST(later_probes_of_a_preview_see_the_facts_of_earlier_ones),
+		TEST(a_target_writes_no_more_than_it_is_sent),
 		TEST(an_estimate_is_assumed_until_a_run_has_measured),
 		TEST(a_downtime_lasts_from_the_hold_until_the_target_serves),
 		TEST(a_saved_preview_is_done_when_the_world_still_fits),
