@@ -73,7 +73,7 @@ static _Noreturn void be_the_step(struct met *met, const struct child_pace *pace
 {
 	struct tlspipe p;
 
-	if (tls_move(met->path[0], CHILD_STREAM) < 0)
+	if (tls_widen(met->path[0], CHILD_STREAM) < 0)
 		_exit(1);
 	tlspipe_init(&p, met->path[0]);
 	child_ahead_serve(&p.pipe, pace);

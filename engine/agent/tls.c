@@ -5,6 +5,7 @@
 
 #include "engine/base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #define READ_AHEAD (40u << 10)	/* OpenSSL moves what it has read ahead at each record */
+#define WIDE (TLS_BATCH + (16u << 10))	/* with what the records add */
 #define IDENTITY "drover"	/* the key says all; the name of it nothing */
 
 struct tls_context {
@@ -163,14 +165,39 @@ int tls_fd(const struct tls *t)
 	return t->fd;
 }
 
-int tls_move(struct tls *t, int fd)
+/* A buffer before the socket; it frees both. */
+static BIO *buffered(int fd)
+{
+	BIO *buffer = BIO_new(BIO_f_buffer()), *socket = BIO_new_socket(fd, BIO_NOCLOSE);
+
+	if (buffer && socket && BIO_set_read_buffer_size(buffer, WIDE) &&
+	    BIO_set_write_buffer_size(buffer, WIDE))
+		return BIO_push(buffer, socket);
+	BIO_free(buffer);
+	BIO_free(socket);
+	return NULL;
+}
+
+int tls_widen(struct tls *t, int fd)
 {
 	int to = dup3(t->fd, fd, O_CLOEXEC);
+	BIO *in, *out;
 
-	if (to < 0 || !SSL_set_fd(t->ssl, to))
+	if (to < 0)
 		return -1;
 	close(t->fd);
 	t->fd = to;
+	in = buffered(to);
+	out = buffered(to);
+	if (!in || !out) {
+		BIO_free_all(in);
+		BIO_free_all(out);
+		errno = ENOMEM;
+		return -1;
+	}
+	SSL_set0_rbio(t->ssl, in);
+	SSL_set0_wbio(t->ssl, out);
+	SSL_set_read_ahead(t->ssl, 0);	/* the buffer does, and moves nothing */
 	return 0;
 }
 
@@ -181,7 +208,7 @@ bool tls_ended(const struct tls *t)
 
 bool tls_pending(const struct tls *t)
 {
-	return SSL_has_pending(t->ssl);
+	return SSL_has_pending(t->ssl) || BIO_pending(SSL_get_rbio(t->ssl)) > 0;
 }
 
 unsigned tls_keys(const struct tls *t)
@@ -254,8 +281,19 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n)
 	return rc;
 }
 
+int tls_flush(struct tls *t)
+{
+	BIO *out = SSL_get_wbio(t->ssl);
+
+	if (BIO_flush(out) > 0)
+		return 1;
+	t->wants = POLLOUT;
+	return BIO_should_retry(out) ? 0 : -1;
+}
+
 void tls_finish(struct tls *t)
 {
 	ERR_clear_error();
 	SSL_shutdown(t->ssl);
+	tls_flush(t);
 }

@@ -28,14 +28,18 @@ void tls_context_free(struct tls_context *c);	/* wipes the key; NULL is harmless
 struct tls *tls_new(struct tls_context *c, int fd, struct err *e);
 void tls_free(struct tls *t);			/* closes it; NULL is harmless */
 int tls_fd(const struct tls *t);
-/* From now on it is `fd`, a duplicate of the old one, which is closed. -1 with errno. */
-int tls_move(struct tls *t, int fd);
+/* From now on it is `fd`, a duplicate of the old one, which is closed, and many records go in
+ * one call of the kernel: what is written waits for tls_flush(). -1 with errno. */
+int tls_widen(struct tls *t, int fd);
 
 /* 1: the other end has the key; 0: wait for tls_wants(); -1 with e. */
 int tls_shake(struct tls *t, struct err *e);
 /* Bytes; 0: wait for tls_wants(); -1: the other end has finished, or is gone. */
 ssize_t tls_read(struct tls *t, void *buf, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n);
+/* All that was written is the kernel's: 1; 0: wait for tls_wants(); -1: the other end is gone. */
+int tls_flush(struct tls *t);
+#define TLS_BATCH (256u << 10)	/* bytes that are best written before that */
 /* What poll(2) must see before the last call that gave 0 is made again. */
 short tls_wants(const struct tls *t);
 /* The other end said that nothing more comes: it was not cut off. */

@@ -70,24 +70,52 @@ static struct iovec first_of(struct tlspipe *p, const struct iovec *v, int n)
 	return (struct iovec){ p->small, at };
 }
 
-static ssize_t tp_writev(struct pipe *pipe, const struct iovec *v, int n)
+/* A record or more; -1: the other end is gone. */
+static ssize_t put_some(struct tlspipe *p, const void *from, size_t n)
 {
-	struct tlspipe *p = (struct tlspipe *)pipe;
-	struct iovec first = first_of(p, v, n);
 	ssize_t put;
 	short wants;
 
 	for (;;) {
 		pthread_mutex_lock(&p->lock);
-		put = tls_write(p->tls, first.iov_base, first.iov_len);
+		put = tls_write(p->tls, from, n);
 		wants = tls_wants(p->tls);
 		pthread_mutex_unlock(&p->lock);
-		if (put > 0)
+		if (put != 0)
 			return put;
-		if (put < 0)
-			break;
 		wait_for(p, wants);
 	}
+}
+
+static int flush(struct tlspipe *p)
+{
+	int rc;
+
+	for (;;) {
+		pthread_mutex_lock(&p->lock);
+		rc = tls_flush(p->tls);
+		pthread_mutex_unlock(&p->lock);
+		if (rc != 0)
+			return rc;
+		wait_for(p, POLLOUT);
+	}
+}
+
+static ssize_t tp_writev(struct pipe *pipe, const struct iovec *v, int n)
+{
+	struct tlspipe *p = (struct tlspipe *)pipe;
+	struct iovec first = first_of(p, v, n);
+	size_t at = 0;
+
+	while (at < first.iov_len && at < TLS_BATCH) {
+		ssize_t put = put_some(p, (char *)first.iov_base + at, first.iov_len - at);
+
+		if (put < 0)
+			break;
+		at += (size_t)put;
+	}
+	if (at > 0 && flush(p) > 0)
+		return (ssize_t)at;
 	errno = EPIPE;
 	return -1;
 }

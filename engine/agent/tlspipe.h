@@ -19,7 +19,7 @@ struct tlspipe {
 	uint8_t small[TLS_RECORD];	/* parts that would not fill a record, put together */
 };
 
-/* Over a connection whose handshake is done. Never fails. */
+/* Over a connection whose handshake is done, best one that is wide. Never fails. */
 void tlspipe_init(struct tlspipe *p, struct tls *t);
 
 #endif

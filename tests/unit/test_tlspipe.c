@@ -84,6 +84,7 @@ static int set_up(void **state)
 	pthread_join(t, NULL);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(r->end[i].rc, 1);
+		assert_int_equal(tls_widen(r->end[i].tls, dup(tls_fd(r->end[i].tls))), 0);
 		tlspipe_init(&r->end[i].p, r->end[i].tls);
 	}
 	*state = r;
