@@ -84,24 +84,28 @@ int cli_close(struct cli *c, int status)
 	return status;
 }
 
+void cli_json_error(struct cli *c, const char *type, const struct err *e)
+{
+	json_t *o = json_object();
+
+	jset_str(o, "file", e->at.file);
+	jset_int(o, "line", e->at.line);
+	jset_int(o, "column", e->at.column);
+	jset_str(o, type, e->what);
+	jset_str(o, "hint", e->hint);
+	cli_json(c, type, o);
+}
+
 int cli_errors(struct cli *c, const struct err_list *l)
 {
 	int status = ERR_PLAN;
 
 	fflush(c->out);
 	for (size_t i = 0; i < l->count; i++) {
-		if (c->json) {
-			json_t *o = json_object();
-
-			jset_str(o, "file", l->v[i].at.file);
-			jset_int(o, "line", l->v[i].at.line);
-			jset_int(o, "column", l->v[i].at.column);
-			jset_str(o, "error", l->v[i].what);
-			jset_str(o, "hint", l->v[i].hint);
-			cli_json(c, "error", o);
-		} else {
+		if (c->json)
+			cli_json_error(c, "error", &l->v[i]);
+		else
 			cli_print_error(c, &l->v[i]);
-		}
 		if (l->v[i].kind == ERR_SYSTEM)
 			status = ERR_SYSTEM;
 	}

@@ -140,6 +140,8 @@ int cli_confirm_word(struct cli *c, const char *word, const char *fmt, ...)
 
 /* One JSON line on c->out: v, t (and at) are put in front. Steals body. */
 void cli_json(struct cli *c, const char *type, json_t *body);
+/* The same of an error: {file, line, column, TYPE: what, hint}. */
+void cli_json_error(struct cli *c, const char *type, const struct err *e);
 
 /* A line for people on c->out, wrapped to the screen; further lines are indented. */
 void cli_say(struct cli *c, size_t indent, const char *fmt, ...)

@@ -12,13 +12,7 @@ static void tell_warnings(struct cli *c, const struct err_list *l)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		if (c->json) {
-			json_t *o = json_object();
-			jset_str(o, "file", l->v[i].at.file);
-			jset_int(o, "line", l->v[i].at.line);
-			jset_int(o, "column", l->v[i].at.column);
-			jset_str(o, "warning", l->v[i].what);
-			jset_str(o, "hint", l->v[i].hint);
-			cli_json(c, "warning", o);
+			cli_json_error(c, "warning", &l->v[i]);
 			continue;
 		}
 		err_wrap(&l->v[i], "warning");
