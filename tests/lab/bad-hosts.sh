@@ -10,19 +10,7 @@ lab_enter "$0" "$@"
 
 # In every host: a user ops, whose password is "secret" and who may not use sudo.
 prepare() {
-	local dir=$LAB/hosts/$1 f
-	cp -a /etc/passwd /etc/group /etc/shadow "$dir/"
-	echo "ops:x:4711:4711::/home/ops:/bin/bash" >>"$dir/passwd"
-	echo "ops:x:4711:" >>"$dir/group"
-	echo "ops:$(openssl passwd -6 secret):19000:0:99999:7:::" >>"$dir/shadow"
-	echo "127.0.0.1 localhost $1" >"$dir/hosts"
-	echo "root ALL=(ALL:ALL) ALL" >"$dir/sudoers"
-	chmod 440 "$dir/sudoers"
-	for f in passwd group shadow hosts sudoers; do mount --bind "$dir/$f" "/etc/$f"; done
-	mount -t tmpfs -o mode=755 home /home
-	mkdir -p /home/ops/.ssh
-	cp "$dir/root/.ssh/authorized_keys" /home/ops/.ssh/
-	chown -R 4711:4711 /home/ops
+	lab_user_ops "$1" "root ALL=(ALL:ALL) ALL" <<<secret
 	mount -t tmpfs -o mode=1777 shm /dev/shm
 }
 export -f prepare

@@ -12,6 +12,8 @@
 # lab_needs TOOL...     skips the script where one of them is not installed; before lab_enter.
 # lab_libvirtd [LINE...]   in what LAB_INSIDE names, which runs in each host as it starts: a libvirtd of its own, whose QEMUs
 #                       need nothing that a namespace does not have; the lines go in its qemu.conf. lab_on NAME virsh talks to it.
+# lab_user_ops NAME SUDOERS   in what LAB_INSIDE names: the host has a user ops, who logs in with the lab's key, and whose password is
+#                       the line of stdin; SUDOERS is all of its /etc/sudoers.
 # lab_libvirt_pair      hosts a (10.66.0.11) and b (10.66.0.12), each with a libvirtd of its own, whose guests reach each other and us
 #                       (10.77.0.1) over a bridge br0.
 # lab_guest KEY CMD...  run CMD in the guest at 10.77.0.10, whatever host runs it.
@@ -114,6 +116,22 @@ lab_libvirtd() {
 	libvirtd --daemon --pid-file /run/libvirtd.pid
 }
 
+lab_user_ops() {
+	local dir=$LAB/hosts/$1 f
+	cp -a /etc/passwd /etc/group /etc/shadow "$dir/"
+	echo "ops:x:4711:4711::/home/ops:/bin/bash" >>"$dir/passwd"
+	echo "ops:x:4711:" >>"$dir/group"
+	echo "ops:$(openssl passwd -6 -stdin):19000:0:99999:7:::" >>"$dir/shadow"
+	echo "127.0.0.1 localhost $1" >"$dir/hosts"
+	echo "$2" >"$dir/sudoers"
+	chmod 440 "$dir/sudoers"
+	for f in passwd group shadow hosts sudoers; do mount --bind "$dir/$f" "/etc/$f"; done
+	mount -t tmpfs -o mode=755 home /home
+	mkdir -p /home/ops/.ssh
+	cp "$dir/root/.ssh/authorized_keys" /home/ops/.ssh/
+	chown -R 4711:4711 /home/ops
+}
+
 _lab_libvirt_bridged() {
 	local ip
 	ip=$(ip -o -4 addr show dev eth0 | awk '{ print $4 }')
@@ -170,7 +188,7 @@ lab_host() {
 	ip -n "$name" addr add "$ip/24" dev eth0
 	ip -n "$name" link set eth0 up
 	export lab_lib
-	export -f _lab_inside _lab_keep_tree _lab_no_kvm lab_libvirtd
+	export -f _lab_inside _lab_keep_tree _lab_no_kvm lab_libvirtd lab_user_ops
 	nsenter --net="/run/netns/$name" unshare --mount --pid --uts --fork --kill-child --propagation private \
 		--mount-proc bash -c '_lab_inside "$1"' lab "$name" &
 	echo $! >"$dir/pid"
