@@ -32,7 +32,7 @@ char *virsh_ask(const char *const *words, const char *input, struct err *e)
 		.input = input, .input_len = input ? strlen(input) : 0 };
 	char *out = NULL;
 
-	for (size_t i = 0; words[i] && i < WORDS_MAX; i++)
+	for (size_t i = 0; i < WORDS_MAX && words[i]; i++)
 		argv[i + 2] = words[i];
 	if (proc_run(&p, e) == 0)
 		out = str_take(&p.out);
