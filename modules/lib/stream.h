@@ -53,6 +53,7 @@
 #define STREAM_CHUNK_MIN (64u << 10)
 #define STREAM_CHUNK_MAX (4u << 20)
 #define STREAM_WINDOW (16u << 20)
+#define STREAM_TWICE (64u << 20)	/* bytes of data that a cut has done again, at most */
 
 enum stream_zip { ZIP_AUTO, ZIP_NONE, ZIP_ZSTD };
 

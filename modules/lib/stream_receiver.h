@@ -34,6 +34,7 @@ struct receiver {
 	struct map_update *done;	/* written, not yet durable; owned */
 	size_t dones, done_cap;
 	uint64_t done_bytes;
+	uint64_t unsynced;		/* bytes in workers' hands or written, not yet durable */
 	bool syncing;			/* a commit is under way */
 	bool flush;			/* commit now, whatever there is */
 	bool end;			/* threads are to end */

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <zstd.h>
 
-#define SYNC_BYTES (48u << 20)
+#define SYNC_BYTES (32u << 20)		/* the other half is written while they are synced */
 #define SYNC_MS 1500
 
 void receiver_stop(struct receiver *x, struct err *e)
@@ -86,6 +86,12 @@ static int do_data(struct receiver *x, const struct job *j, void *buf, ZSTD_DCtx
 	return x->k->data(x->k, &c, e);
 }
 
+/* What a kill would have done again. Zeros are as good as nothing. */
+static uint64_t work_in(const struct record *r)
+{
+	return r->type == REC_DATA ? r->plain : RECORD_COST;
+}
+
 static void finished(struct receiver *x, const struct job *j)
 {
 	struct map_update u = { .index = j->r.index, .count = j->r.count };
@@ -97,7 +103,7 @@ static void finished(struct receiver *x, const struct job *j)
 	pthread_mutex_lock(&x->lock);
 	x->done = mem_grow(x->done, x->dones, &x->done_cap, sizeof(*x->done));
 	x->done[x->dones++] = u;
-	x->done_bytes += data ? last : RECORD_COST;
+	x->done_bytes += work_in(&j->r);
 	*(data ? &x->st.data : &x->st.zero) += (u.count - 1) * x->chunk + last;
 	x->st.wire += RECORD_HEAD + (data ? SHA256_LEN + receiver_data_len(&j->r) : 0);
 	x->st.scanned = (u.index + u.count - 1) * x->chunk + last;
@@ -115,12 +121,18 @@ static void finished(struct receiver *x, const struct job *j)
 	pthread_mutex_unlock(&x->writing);
 }
 
+/* A sync that takes long is waited for: no more than STREAM_TWICE is ever done twice. */
+static bool may_take(const struct receiver *x)
+{
+	return x->first && x->unsynced + work_in(&x->first->r) <= STREAM_TWICE;
+}
+
 static struct job *take_job(struct receiver *x)
 {
 	struct job *j;
 
 	pthread_mutex_lock(&x->lock);
-	while (!x->first && !x->stop && !x->end)
+	while (!may_take(x) && !x->stop && !x->end)
 		pthread_cond_wait(&x->cond, &x->lock);
 	j = x->stop ? NULL : x->first;
 	if (j) {
@@ -128,6 +140,7 @@ static struct job *take_job(struct receiver *x)
 		if (!x->first)
 			x->last = &x->first;
 		x->busy++;
+		x->unsynced += work_in(&j->r);
 	}
 	pthread_mutex_unlock(&x->lock);
 	return j;
@@ -204,6 +217,7 @@ void *receiver_sync(void *arg)
 	pthread_mutex_lock(&x->lock);
 	while (due(x, since)) {
 		AUTO_FREE struct map_update *u = x->done;
+		uint64_t bytes = x->done_bytes;
 		size_t n = x->dones;
 		AUTO_ERR e = { 0 };
 
@@ -218,6 +232,7 @@ void *receiver_sync(void *arg)
 			receiver_stop(x, &e);
 		pthread_mutex_lock(&x->lock);
 		x->syncing = false;
+		x->unsynced -= bytes;
 		pthread_cond_broadcast(&x->cond);
 	}
 	pthread_mutex_unlock(&x->lock);

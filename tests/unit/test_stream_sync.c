@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a cut of a stream has done again: no more than STREAM_TWICE, however long the
+ * target takes to make durable what was written.
+ */
+#include "engine/base/mem.h"
+#include "modules/lib/stream.h"
+#include "modules/lib/tree.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CHUNK (1u << 20)
+#define CHUNKS 100u
+#define TWICE (STREAM_TWICE / CHUNK)
+#define UNDER_WAY 15u			/* chunks and what each costs beside: a window */
+
+struct rig {
+	struct disk d;			/* first */
+	struct sink k;
+	pthread_mutex_t lock;		/* guards all below */
+	pthread_cond_t cond;
+	unsigned read, written, synced;	/* chunks */
+	unsigned most;			/* that were ever written and not synced */
+	bool held;			/* the first sync was */
+	uint8_t digest[CHUNKS][SHA256_LEN];
+	int fd[2];
+	struct err send_err;
+	int send_rc;
+};
+
+static struct rig *rig_of(struct sink *k)
+{
+	return (struct rig *)((char *)k - offsetof(struct rig, k));
+}
+
+/* ---- the source ---------------------------------------------------------------- */
+
+static int src_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
+{
+	struct rig *r = (struct rig *)d;
+
+	(void)e;
+	memset(buf, (int)(1 + at / CHUNK), n);
+	pthread_mutex_lock(&r->lock);
+	r->read++;
+	pthread_cond_broadcast(&r->cond);
+	pthread_mutex_unlock(&r->lock);
+	return 0;
+}
+
+static int src_extent(struct disk *d, uint64_t at, uint64_t *len, bool *hole, struct err *e)
+{
+	(void)e;
+	*hole = false;
+	*len = d->size - at;
+	return 0;
+}
+
+static const struct disk_ops src_ops = { .read = src_read, .extent = src_extent };
+
+/* ---- the target ------------------------------------------------------------------ */
+
+static int dst_data(struct sink *k, const struct stream_chunk *c, struct err *e)
+{
+	struct rig *r = rig_of(k);
+
+	(void)c;
+	(void)e;
+	pthread_mutex_lock(&r->lock);
+	r->written++;
+	if (r->written - r->synced > r->most)
+		r->most = r->written - r->synced;
+	pthread_cond_broadcast(&r->cond);
+	pthread_mutex_unlock(&r->lock);
+	return 0;
+}
+
+/* The first takes until nothing moves any more: all that may be is written, the window is
+ * full. */
+static int dst_commit(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+{
+	struct rig *r = rig_of(k);
+
+	(void)e;
+	pthread_mutex_lock(&r->lock);
+	while (!r->held && (r->written < TWICE || r->read < TWICE + UNDER_WAY))
+		pthread_cond_wait(&r->cond, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	for (int i = 0; i < 1000 && !r->held; i++)
+		sched_yield();	/* a chance for whoever does not keep to it */
+	pthread_mutex_lock(&r->lock);
+	r->held = true;
+	r->synced += (unsigned)n;
+	for (size_t i = 0; i < n; i++)
+		memcpy(r->digest[u[i].index], u[i].digest, SHA256_LEN);
+	pthread_mutex_unlock(&r->lock);
+	return 0;
+}
+
+static int dst_finish(struct sink *k, uint8_t root[SHA256_LEN], struct err *e)
+{
+	struct rig *r = rig_of(k);
+	struct tree t = { .next = 0 };
+
+	(void)e;
+	for (unsigned i = 0; i < CHUNKS; i++)
+		tree_add(&t, r->digest[i]);
+	tree_end(&t, r->d.size, CHUNK, root);
+	return 0;
+}
+
+static struct sink *dst_open(void *arg, const struct stream_offer *o, struct err *e)
+{
+	struct rig *r = arg;
+
+	(void)o;
+	(void)e;
+	return &r->k;
+}
+
+static int dst_close(void *arg, struct sink *k, const struct stream_stat *st, bool ok,
+		     struct err *e)
+{
+	(void)arg;
+	(void)k;
+	(void)st;
+	(void)ok;
+	(void)e;
+	return 0;
+}
+
+/* ---- the tests -------------------------------------------------------------------- */
+
+static void *send_end(void *arg)
+{
+	struct rig *r = arg;
+	struct stream_open o = { .disk = "root", .chunk = CHUNK };
+	struct stream_stat st;
+	struct pipe p;
+	struct stream s = { .pipe = &p, .zip = ZIP_NONE };
+
+	pipe_of_socket(&p, r->fd[0]);
+	r->send_rc = stream_send(&s, &r->d, &o, &st, &r->send_err);
+	close(r->fd[0]);
+	return NULL;
+}
+
+static void a_slow_sync_holds_the_writers_back(void **state)
+{
+	struct rig *r = mem_alloc(sizeof(*r));
+	struct stream_receiver how = { .open = dst_open, .close = dst_close, .arg = r };
+	struct pipe p;
+	struct stream s = { .pipe = &p };
+	AUTO_ERR e = { 0 };
+	pthread_t t;
+
+	(void)state;
+	r->d = (struct disk){ .ops = &src_ops, .size = (uint64_t)CHUNK * CHUNKS };
+	r->k = (struct sink){ .data = dst_data, .commit = dst_commit, .finish = dst_finish,
+			      .pass = 1 };
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->cond, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, r->fd), 0);
+	pipe_of_socket(&p, r->fd[1]);
+	assert_int_equal(pthread_create(&t, NULL, send_end, r), 0);
+	assert_int_equal(stream_recv(&s, &how, &e), 1);
+	pthread_join(t, NULL);
+	close(r->fd[1]);
+	assert_int_equal(r->send_rc, 0);
+	assert_int_equal(r->synced, CHUNKS);
+	assert_int_equal(r->most, TWICE);
+	err_clear(&r->send_err);
+	free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_slow_sync_holds_the_writers_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
