@@ -287,15 +287,12 @@ static void say_whole(struct ctx *c, const char *name, const char *why)
 	ctx_finding_now(c, "blocker", COPY_WHOLE, COPY_WHOLE_HINT, COPY_WHOLE_TEXT, name, why);
 }
 
-static bool was_traced(struct ctx *c, const char *name)
+/* Was it, since its newest pass, by this way? NULL: by any. */
+static bool was_followed(struct ctx *c, const char *name, const char *by)
 {
-	const json_t *list = jget(ctx_fact(c, "warm"), "traced"), *one;
-	size_t i;
+	const json_t *was = json_object_get(jget(ctx_fact(c, "warm"), "followed"), name);
 
-	json_array_foreach(list, i, one)
-		if (json_is_string(one) && strcmp(json_string_value(one), name) == 0)
-			return true;
-	return false;
+	return json_is_string(was) && (!by || strcmp(json_string_value(was), by) == 0);
 }
 
 bool copy_followed(struct ctx *c, const char *name, const json_t *spec)
@@ -306,7 +303,8 @@ bool copy_followed(struct ctx *c, const char *name, const json_t *spec)
 	enum checkpoint_way bitmap = checkpoint_of(domain, name, spec, NULL);
 
 	return volume == SNAPSHOT_LOST || volume == SNAPSHOT_FOLLOWS ||
-		bitmap == CHECKPOINT_LOST || bitmap == CHECKPOINT_FOLLOWS || was_traced(c, name);
+		bitmap == CHECKPOINT_LOST || bitmap == CHECKPOINT_FOLLOWS ||
+		was_followed(c, name, NULL);
 }
 
 /* Where the source is a domain: true when its bitmaps tell, which is said; else *why not. */
@@ -325,6 +323,8 @@ static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy
 			   "written since (dirty bitmap)", name);
 	if (way == CHECKPOINT_LOST && how == CHANGES_KNOWN)
 		say_whole(c, name, *why);
+	else if (!tells && how == CHANGES_KNOWN && was_followed(c, name, "bitmap"))
+		say_whole(c, name, "its checkpoint is gone");
 	return tells || begins;
 }
 
@@ -346,6 +346,8 @@ static bool say_snapshot(struct ctx *c, const struct snapshot_view *v, enum copy
 	}
 	if (way == SNAPSHOT_LOST && how == CHANGES_KNOWN)
 		say_whole(c, name, *why);
+	else if (how == CHANGES_KNOWN && was_followed(c, name, "snapshot"))
+		say_whole(c, name, "its snapshot is gone");
 	if (way == SNAPSHOT_CAN)
 		*why = "no snapshot was made with the last one";
 	return false;
@@ -387,7 +389,7 @@ static void say_changes(struct ctx *c, const struct views *v, enum copy_changes 
 			   name);
 		return;
 	}
-	if (how == CHANGES_KNOWN && was_traced(c, name))
+	if (how == CHANGES_KNOWN && was_followed(c, name, "trace"))
 		say_whole(c, name, "its tracker is gone");
 	if (how == CHANGES_DIGEST)
 		why = "the plan says so";

@@ -192,20 +192,38 @@ static uint32_t send_passes(struct sending *s)
 	return pass;
 }
 
-/* The disks that a tracker follows from here on. */
-static json_t *traced(struct ctx *c)
+/* By what it is followed from here on; NULL: by nothing. */
+static const char *followed_by(struct ctx *c, const struct checkpoint_view *domain,
+			       const struct snapshot_view *volumes, const char *name,
+			       const json_t *spec)
 {
-	json_t *list = json_array(), *spec;
+	AUTO_FREE char *path = disk_find(name, spec, NULL);
+	uint8_t root[SHA256_LEN];
+
+	if (snapshot_of(volumes, name, NULL) == SNAPSHOT_FOLLOWS)
+		return "snapshot";
+	if (checkpoint_of(domain, name, spec, NULL) == CHECKPOINT_FOLLOWS)
+		return "bitmap";
+	return path && track_since(c, name, path, root) ? "trace" : NULL;
+}
+
+/* Of disks that other steps copy what those told. */
+static json_t *followed(struct ctx *c)
+{
+	AUTO_SNAPSHOTS *volumes = snapshot_view(c);
+	AUTO_VIEW *domain = checkpoint_view(c);
+	json_t *out = json_deep_copy(jget(ctx_fact(c, "warm"), "followed")), *spec;
 	const char *name;
 
+	if (!out)
+		out = json_object();
 	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec) {
-		AUTO_FREE char *path = copy_wants(c, name, spec) ? disk_find(name, spec, NULL) : NULL;
-		uint8_t root[SHA256_LEN];
-
-		if (path && track_since(c, name, path, root))
-			jadd(list, json_string(name));
+		if (!copy_wants(c, name, spec))
+			continue;
+		json_object_del(out, name);
+		jset_str(out, name, followed_by(c, domain, volumes, name, spec));
 	}
-	return list;
+	return out;
 }
 
 static void tell_warm(struct sending *s, uint32_t pass)
@@ -216,7 +234,7 @@ static void tell_warm(struct sending *s, uint32_t pass)
 	jset_bool(loose, "enough", s->how->goes_on ? jbool(ctx_fact(s->c, "warm"), "enough", false) :
 		  pass < s->how->passes);
 	jset(loose, "passes", json_incref(s->passes));
-	jset(loose, "traced", traced(s->c));
+	jset(loose, "followed", followed(s->c));
 	ctx_set_fact(s->c, "warm", json_object(), loose);
 }
 

@@ -3,9 +3,10 @@
  * it still if it came now.
  *
  * Fact `warm`, volatile: {enough, passes: [{pass, at, ms, read, changed, wire, held}],
- * traced: [DISK]}, newest last. enough: fewer passes than the plan allows will do. traced:
- * a tracker follows these disks from the newest pass on. at: the source's wall
- * clock in milliseconds when the pass began. changed: bytes sent as data or as zeros.
+ * followed: {DISK: "trace"|"bitmap"|"snapshot"|null}}, newest last. enough: fewer passes than the
+ * plan allows will do. followed: by what the writes to a disk are known from its newest pass
+ * on. at: the source's wall clock in milliseconds when the pass began. changed: bytes sent as
+ * data or as zeros.
  */
 #ifndef DROVER_WARM_H
 #define DROVER_WARM_H

@@ -151,6 +151,43 @@ static void a_snapshot_that_ran_full_is_in_the_way_of_a_cutover(void **state)
 			    "no use: it ran full");
 }
 
+/* Taken away by somebody: what it was for is known by what the copy's last pass told. */
+static void one_that_is_gone_is_in_the_way_too(void **state)
+{
+	struct rig *r = *state;
+	AUTO_JSON *source = NULL, *target = cv_both(r, "convert.disks", &source);
+	AUTO_FREE char *gone = NULL;
+
+	cv_take_facts(r, source);
+	cv_take_facts(r, target);
+	assert_string_equal(jstr(r->facts, "warm.followed.root", ""), "snapshot");
+	AUTO_FREE char *before = look(r);
+
+	assert_string_equal(before, " :  | root: a snapshot of LVM notes its writes; a pass reads "
+			    "what was written");
+	tool(r->dir, "lvs", "#!/bin/sh\necho '{\"report\": [{\"lv\": []}]}'\n");
+	gone = look(r);
+	assert_string_equal(gone, "blocker pass.whole: the last pass would read all of disk 'root' "
+			    "while nobody is served: its snapshot is gone | root: the next pass reads "
+			    "all of it and compares digests: LVM does not know it");
+}
+
+/* Of what nothing followed there is nothing to be lost. */
+static void a_disk_that_nothing_followed_is_compared(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *said = NULL;
+
+	volume = NULL;
+	AUTO_JSON *source = NULL, *target = cv_both(r, "convert.disks", &source);
+	cv_take_facts(r, source);
+	cv_take_facts(r, target);
+	assert_true(json_is_null(jget(r->facts, "warm.followed.root")));
+	said = look(r);
+	assert_string_equal(said, " :  | root: the next pass reads all of it and compares digests: it is "
+			    "no block device");
+}
+
 static void one_that_runs_full_once_the_source_is_stopped_ends_the_last_pass(void **state)
 {
 	struct rig *r = *state;
@@ -170,6 +207,8 @@ int main(void)
 #define T(f) { #f, f, set_up, tear_down, (void *)(uintptr_t)"raw" }
 	const struct CMUnitTest tests[] = {
 		T(a_snapshot_that_ran_full_is_in_the_way_of_a_cutover),
+		T(one_that_is_gone_is_in_the_way_too),
+		T(a_disk_that_nothing_followed_is_compared),
 		T(one_that_runs_full_once_the_source_is_stopped_ends_the_last_pass),
 	};
 
