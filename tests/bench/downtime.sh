@@ -29,36 +29,7 @@ cd "$LAB" || exit 1
 
 # ---- the machine ---------------------------------------------------------------------
 
-cat >"$srv/old.xml" <<'END'
-<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
-  <name>old</name>
-  <memory unit='MiB'>448</memory>
-  <vcpu>2</vcpu>
-  <os><type arch='x86_64' machine='q35'>hvm</type><boot dev='hd'/></os>
-  <features><acpi/><apic/></features>
-  <cpu mode='maximum' check='none'/>
-  <devices>
-    <controller type='scsi' index='0' model='vmpvscsi'/>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2'/><source file='/srv/old.qcow2'/>
-      <target dev='sda' bus='scsi'/><serial>OLD-0001</serial>
-    </disk>
-    <controller type='pci' index='0' model='pcie-root'/>
-    <controller type='pci' index='1' model='pcie-root-port'><alias name='ua-port'/></controller>
-    <interface type='bridge'>
-      <mac address='52:54:00:77:00:10'/><source bridge='br0'/><model type='vmxnet3'/>
-      <address type='pci' bus='0x01' slot='0x00'/>
-    </interface>
-    <serial type='pty'/>
-  </devices>
-  <qemu:commandline>
-    <qemu:arg value='-global'/><qemu:arg value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'/>
-  </qemu:commandline>
-  <qemu:override><qemu:device alias='ua-port'><qemu:frontend>
-    <qemu:property name='slot' type='unsigned' value='192'/>
-  </qemu:frontend></qemu:device></qemu:override>
-</domain>
-END
+sed 's/NAME/old/; /cdrom/d; /<video>/d' "$here/tests/lib/domain.xml" >"$srv/old.xml"
 cat >plan.yaml <<END
 plan: bench
 hosts:

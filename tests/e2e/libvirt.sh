@@ -19,38 +19,7 @@ uuids=$(for host in a b; do lab_on $host virsh capabilities | grep -o '<uuid>.*<
 
 DROVER_GUEST_CACHE=${DROVER_GUEST_CACHE:-/root/.cache/drover} "$here/examples/guest/build" "$LAB/hosts/a/srv/old.raw" 4G || fail "no guest"
 (cd "$LAB/hosts/a/srv" && qemu-img convert -f raw -O qcow2 old.raw old.qcow2 && rm old.raw) || fail "no image"
-cat >"$LAB/hosts/a/srv/old.xml" <<'END'
-<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
-  <name>erp-ledger</name>
-  <memory unit='MiB'>448</memory>
-  <vcpu>2</vcpu>
-  <os><type arch='x86_64' machine='q35'>hvm</type><boot dev='hd'/></os>
-  <features><acpi/><apic/></features>
-  <cpu mode='maximum' check='none'/>
-  <devices>
-    <controller type='scsi' index='0' model='vmpvscsi'/>
-    <disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2'/><source file='/srv/old.qcow2'/>
-      <target dev='sda' bus='scsi'/><serial>OLD-0001</serial>
-    </disk>
-    <controller type='pci' index='0' model='pcie-root'/>
-    <controller type='pci' index='1' model='pcie-root-port'><alias name='ua-port'/></controller>
-    <interface type='bridge'>
-      <mac address='52:54:00:77:00:10'/><source bridge='br0'/><model type='vmxnet3'/>
-      <address type='pci' bus='0x01' slot='0x00'/>
-    </interface>
-    <serial type='pty'/>
-    <video><model type='vga'/></video>
-  </devices>
-  <qemu:commandline>
-    <qemu:arg value='-global'/><qemu:arg value='ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'/>
-  </qemu:commandline>
-  <qemu:override><qemu:device alias='ua-port'><qemu:frontend>
-    <qemu:property name='slot' type='unsigned' value='192'/>
-  </qemu:frontend></qemu:device></qemu:override>
-</domain>
-END
+sed 's/NAME/erp-ledger/' "$here/tests/lib/domain.xml" >"$LAB/hosts/a/srv/old.xml"
 lab_on a virsh -q define /srv/old.xml || fail "the old domain cannot be defined"
 lab_on a virsh -q autostart erp-ledger
 lab_on a virsh -q start erp-ledger || fail "the old domain does not start"
