@@ -24,7 +24,7 @@ static int send_request(struct nbd *n, const struct nbd_req *r, uint16_t type, c
 		__attribute__((packed)) h = { htobe32(MAGIC_REQUEST), 0, htobe16(type),
 		htobe64(r->handle), htobe64(r->at), htobe32(r->len) };
 	struct iovec iov[2] = { { &h, sizeof(h) }, { (void *)data, data ? r->len : 0 } };
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = data ? 2 : 1 };
 	size_t left = iov[0].iov_len + iov[1].iov_len;
 
 	while (left > 0) {
@@ -35,7 +35,7 @@ static int send_request(struct nbd *n, const struct nbd_req *r, uint16_t type, c
 		if (put < 0)
 			return nbd_broken(n, "the connection ended");
 		left -= (size_t)put;
-		for (int i = 0; i < 2; i++) {
+		for (size_t i = 0; i < m.msg_iovlen; i++) {
 			size_t part = (size_t)put < iov[i].iov_len ? (size_t)put : iov[i].iov_len;
 
 			iov[i].iov_base = (char *)iov[i].iov_base + part;
