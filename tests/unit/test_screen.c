@@ -114,7 +114,7 @@ static void a_preview_is_one_page(void **state)
 		"drover cutover erp.yaml --preview\n"
 		"\n"
 		"1 machine:  + 1  ~ 1  - 0  ? 1   12.0 GiB to send, est. 4m10s (P90 8m20s)\n"
-		"Times are estimates, from earlier runs; 1 of 3 steps were not measured yet.\n"
+		"Times are estimates, from earlier runs; 1 of 3 steps was not measured yet.\n"
 		"1 step could not be asked\n"
 		"1 blocker: a run will refuse\n"
 		"Next: drover preview erp.yaml\n");
