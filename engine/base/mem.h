@@ -11,6 +11,19 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Is this built with AddressSanitizer, by gcc or by clang? What limits or locks memory cannot be
+ * had beside it. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEM_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEM_SANITIZED 1
+#endif
+#endif
+#ifndef MEM_SANITIZED
+#define MEM_SANITIZED 0
+#endif
+
 void *mem_alloc(size_t n);			/* zeroed */
 void *mem_realloc(void *p, size_t n);
 char *mem_strdup(const char *s);		/* NULL gives NULL */

@@ -3,6 +3,8 @@
  */
 #include "engine/hook/sandbox.h"
 
+#include "engine/base/mem.h"
+
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -16,17 +18,6 @@
 #include <unistd.h>
 
 #define ROOM (48u << 20)	/* beyond the limit: stacks, JSON, the allocator's slack */
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
@@ -68,7 +59,7 @@ static int set_limits(uint64_t memory, uint64_t timeout_ms)
 
 	if (limit(RLIMIT_CPU, timeout_ms / 1000 + 5) < 0 || limit(RLIMIT_CORE, 0) < 0)
 		return -1;
-	if (SANITIZED)
+	if (MEM_SANITIZED)
 		return 0;
 	if (limit(RLIMIT_NPROC, 0) < 0 || limit(RLIMIT_FSIZE, 0) < 0 ||
 	    limit(RLIMIT_AS, mapped + memory + ROOM) < 0)
@@ -127,7 +118,7 @@ int sandbox_enter(uint64_t memory, uint64_t timeout_ms)
 	if (set_limits(memory, timeout_ms) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;
-	if (SANITIZED || set_filter() == 0)
+	if (MEM_SANITIZED || set_filter() == 0)
 		return 0;
 	/* A kernel without seccomp: limits and the deadline still hold. */
 	return errno == EINVAL ? 0 : -1;

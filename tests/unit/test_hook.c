@@ -194,9 +194,8 @@ static void a_process_that_is_locked_in_cannot_open_a_file(void **state)
 	pid_t pid;
 
 	(void)state;
-#if defined(__SANITIZE_ADDRESS__)
-	skip();
-#endif
+	if (MEM_SANITIZED)
+		skip();
 	pid = fork();
 	if (pid == 0) {
 		if (sandbox_enter(16 << 20, 1000) < 0)

@@ -15,14 +15,7 @@
 #include <string.h>
 
 /* Every boundary; with the sanitizers, which make each state slow, every seventh. */
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define STRIDE test_part(7, 23)
-#else
-#define STRIDE test_part(1, 11)
-#endif
+#define STRIDE (MEM_SANITIZED ? test_part(7, 23) : test_part(1, 11))
 
 /* Forward to the end, through a cutover that may have been begun. */
 static int finish(struct migration *g)
