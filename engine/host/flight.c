@@ -60,8 +60,12 @@ static void finish(struct flight *f, json_t *result)
 	struct call *c = f->call;
 	AUTO_JSON *held = result;
 
-	if (c->relay && !f->sent)
+	if (c->relay && !f->sent) {
+		AUTO_JSON *drop = json_pack("{s:b}", "drop", 1);
+
+		link_stream(f->link, c->id, drop);
 		relay_broken(c->relay, c->relay_end);
+	}
 	c->impl = NULL;
 	flight_free(f);
 	c->on_result(c, held, c->arg);
@@ -84,12 +88,25 @@ static struct flight *next_early(struct link *l)
 	return f;
 }
 
+static struct flight *next_opened(struct link *l)
+{
+	struct flight *f;
+
+	for (f = l->flights; f && (!f->opened || f->early); f = f->next)
+		;
+	return f;
+}
+
 void flights_tell(struct link *l)
 {
 	struct flight *f;
 
 	while ((f = next_early(l)))
 		finish(f, json_incref(f->early));
+	while ((f = next_opened(l))) {
+		f->opened = false;
+		f->call->on_open(f->call, f->call->arg);
+	}
 }
 
 void flights_lose(struct link *l, const char *text)
@@ -169,8 +186,18 @@ void link_run(struct link *l, uint32_t call_id)
 {
 	struct flight *f = flight_of(l, call_id);
 
-	if (f && !f->sent && !f->early)
+	if (f && !f->sent && !f->early && !f->call->ahead)
 		send_run(f);
+}
+
+void link_opened(struct link *l, uint32_t call_id)
+{
+	struct flight *f = flight_of(l, call_id);
+
+	if (!f || !f->call->ahead || f->early)
+		return;
+	f->opened = true;
+	link_soon(l);
 }
 
 void link_stream(struct link *l, uint32_t call_id, const json_t *body)
@@ -232,6 +259,16 @@ void link_op_pace(struct link *l, struct call *c)
 		return;		/* RUN will say it */
 	jset(body, "pace", pace_json(c));
 	link_send(l, FRAME_STREAM, c->id, body, NULL);
+}
+
+void link_op_go(struct link *l, struct call *c)
+{
+	struct flight *f = c->impl;
+
+	(void)l;
+	c->ahead = false;
+	if (f && !f->sent && !f->early)
+		send_run(f);
 }
 
 void link_op_stop(struct link *l, struct call *c)

@@ -34,6 +34,8 @@ struct host_ops {
 	/* An event with "ack" is durable, or answered: c->answer. */
 	void (*ack)(struct host *h, struct call *c, int64_t ack);
 	void (*stop)(struct host *h, struct call *c);
+	/* Off with a call that was started ahead, by the input it has now. */
+	void (*go)(struct host *h, struct call *c);
 	/* c->pace is another one now; also for a call that is not under way. */
 	void (*pace)(struct host *h, struct call *c);
 	/* Say BYE and end; on_closed follows. */
@@ -72,8 +74,11 @@ struct call {
 	json_t *input;			/* {args, machine, facts, kept, role, run}; owned */
 	struct relay *relay;		/* the stream it is an end of, or NULL */
 	int relay_end;			/* 0 source, 1 target */
+	bool ahead;			/* only its stream is opened; ops->go() follows */
 	uint64_t timeout_ms;		/* 0: none */
 	struct pace_rates pace;		/* for the sending end of a stream */
+	/* Of one that is ahead: its end of the stream stands. Once at most. */
+	void (*on_open)(struct call *c, void *arg);
 	/* an EVENT frame's body, borrowed: see engine/README.md, "events" */
 	void (*on_event)(struct call *c, const json_t *event, void *arg);
 	/* the RESULT, borrowed; the call is over. Always comes exactly once:

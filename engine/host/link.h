@@ -49,6 +49,8 @@ void link_down(struct link *l, struct err *why);
 /* Both ends of the stream are known (party.give or party.open was called): send the
  * RUN. */
 void link_run(struct link *l, uint32_t call_id);
+/* This end of its stream stands: whoever opens it ahead is told. */
+void link_opened(struct link *l, uint32_t call_id);
 /* The stream of a call cannot be opened: the call fails with `why` (taken). */
 void link_stream_failed(struct link *l, uint32_t call_id, struct err *why);
 /* Say something about a call's direct stream to the agent. */
@@ -65,6 +67,7 @@ const char *link_noise(struct link *l);
 void link_op_start(struct link *l, struct call *c);
 void link_op_ack(struct link *l, struct call *c, int64_t ack);
 void link_op_stop(struct link *l, struct call *c);
+void link_op_go(struct link *l, struct call *c);
 void link_op_pace(struct link *l, struct call *c);
 void link_op_close(struct link *l);
 

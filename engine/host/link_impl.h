@@ -26,6 +26,7 @@ struct flight {
 	struct call *call;
 	json_t *early;		/* a result to be told on the loop's next turn, or NULL */
 	bool sent;		/* RUN is out */
+	bool opened;		/* of a call that is ahead: to be told on the next turn */
 };
 
 struct link {

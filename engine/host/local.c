@@ -194,6 +194,8 @@ static void give(void *arg, uint32_t id, int fd)
 			   stream, &e);
 	if (conn < 0)
 		link_stream_failed(l->link, id, &e);
+	else
+		link_opened(l->link, id);
 	mem_close_fd(&conn);
 }
 
@@ -277,6 +279,11 @@ static void local_stop(struct host *h, struct call *c)
 	link_op_stop(((struct local *)h->impl)->link, c);
 }
 
+static void local_go(struct host *h, struct call *c)
+{
+	link_op_go(((struct local *)h->impl)->link, c);
+}
+
 static void local_pace(struct host *h, struct call *c)
 {
 	link_op_pace(((struct local *)h->impl)->link, c);
@@ -301,7 +308,7 @@ static void local_free(struct host *h)
 
 static const struct host_ops local_ops = {
 	.open = local_open, .start = local_start, .ack = local_ack,
-	.stop = local_stop, .pace = local_pace, .close = local_close, .free = local_free,
+	.stop = local_stop, .go = local_go, .pace = local_pace, .close = local_close, .free = local_free,
 };
 
 struct host *host_local_new(struct loop *loop, const char *name, const json_t *spec)

@@ -331,8 +331,10 @@ static void on_met(void *arg, bool up, const char *how)
 	r->meeting = false;
 	if (up) {
 		tell(r, true, how);
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < 2; i++) {
 			link_run(r->ends[i].party.link, r->ends[i].party.id);
+			link_opened(r->ends[i].party.link, r->ends[i].party.id);
+		}
 	} else if (r->way == WAY_DIRECT) {
 		give_up(r, how);
 	} else {

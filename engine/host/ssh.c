@@ -385,6 +385,11 @@ static void op_stop(struct host *h, struct call *c)
 	link_op_stop(((struct sshost *)h->impl)->link, c);
 }
 
+static void op_go(struct host *h, struct call *c)
+{
+	link_op_go(((struct sshost *)h->impl)->link, c);
+}
+
 static void op_pace(struct host *h, struct call *c)
 {
 	link_op_pace(((struct sshost *)h->impl)->link, c);
@@ -408,7 +413,8 @@ static void op_free(struct host *h)
 }
 
 static const struct host_ops ssh_ops = {
-	.open = op_open, .start = op_start, .ack = op_ack, .stop = op_stop, .pace = op_pace,
+	.open = op_open, .start = op_start, .ack = op_ack, .stop = op_stop, .go = op_go,
+	.pace = op_pace,
 	.close = op_close, .free = op_free,
 };
 

@@ -84,6 +84,7 @@ static void on_turn(struct chan *c)
 		if (chan_write(c, secret, strlen(secret)) != strlen(secret))
 			return;
 		st->runs = true;
+		link_opened(st->host->link, st->id);
 		if (st->finish)
 			chan_send_eof(c);
 	}

@@ -81,6 +81,12 @@ static bool on_one_machine(const struct run *r, uint32_t a, uint32_t b)
 	return a == b || (r->plan->hosts[a].local && r->plan->hosts[b].local);
 }
 
+/* It has a stream, and moves something through it. */
+static bool takes_part(const struct op *o)
+{
+	return o->relay && !o->finished && !o->ahead;
+}
+
 static struct share_user *users_of(const struct run *r, size_t *n, bool disks)
 {
 	struct share_user *v;
@@ -88,12 +94,12 @@ static struct share_user *users_of(const struct run *r, size_t *n, bool disks)
 
 	*n = 0;
 	for (const struct op *o = r->ops; o; o = o->next)
-		*n += o->relay != NULL && !o->finished;
+		*n += takes_part(o);
 	v = mem_alloc((*n + 1) * sizeof(*v));
 	for (const struct op *o = r->ops; o; o = o->next) {
 		uint32_t a = o->end[0].host, b = o->end[1].host;
 
-		if (!o->relay || o->finished)
+		if (!takes_part(o))
 			continue;
 		v[at] = (struct share_user){ .limit = { -1, -1, -1, -1 } };
 		if (disks) {
@@ -155,7 +161,7 @@ void budget_changed(struct run *r)
 	share_out(limits, limit_count, links, n);
 	share_out(limits, limit_count, disks, n);
 	for (struct op *o = r->ops; o; o = o->next) {
-		if (!o->relay || o->finished)
+		if (!takes_part(o))
 			continue;
 		hosts_pace(r, o->end[0].host, &o->end[0].call,
 			   (struct pace_rates){ links[at].rate, disks[at].rate });

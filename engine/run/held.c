@@ -13,8 +13,7 @@
 
 #define SLACK_MS 5000		/* of two clocks, over the longest hold */
 
-/* The step that makes the source stand still. */
-static bool takes_hold(const struct plan_step *s)
+bool held_takes(const struct plan_step *s)
 {
 	return (s->module->flags & MOD_SOURCE_HELD) && s->module->undo;
 }
@@ -88,7 +87,7 @@ static json_t *window(const struct job *j)
 
 void held_intend(struct job *j, struct rec *c)
 {
-	if (takes_hold(j->s))
+	if (held_takes(j->s))
 		forget_held(j, c);
 	if (step_switches_off(j->s))
 		rec_meta(c, "held", window(j));
@@ -173,7 +172,7 @@ bool held_ask(struct job *j, const json_t *result)
 	for (uint32_t i = g->first[j->m->index]; i < j->node; i++) {
 		const struct plan_step *s = g->nodes[i].step;
 
-		if (!takes_hold(s) || !meta_touched(j->r, j->m, i))
+		if (!held_takes(s) || !meta_touched(j->r, j->m, i))
 			continue;
 		j->asked_ms = loop_now(j->r->loop);
 		op_start(j->r, j->m, i, s->module->hold && strcmp(state, "done") ? "hold" :

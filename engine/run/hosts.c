@@ -314,6 +314,15 @@ void hosts_stop_call(struct run *r, uint32_t host, struct call *c)
 		rh->h->ops->stop(rh->h, c);
 }
 
+void hosts_go(struct run *r, uint32_t host, struct call *c)
+{
+	struct run_host *rh = &r->hosts[host];
+
+	c->ahead = false;
+	if (rh->state == LINK_READY)
+		rh->h->ops->go(rh->h, c);
+}
+
 void hosts_pace(struct run *r, uint32_t host, struct call *c, struct pace_rates pace)
 {
 	struct run_host *rh = &r->hosts[host];

@@ -9,6 +9,7 @@
 
 void job_free(struct job *j)
 {
+	ahead_drop(j->r, j->m, j->node);
 	json_decref(j->before);
 	json_decref(j->applied);
 	json_decref(j->answer);
@@ -125,6 +126,7 @@ static void over_failed(void *arg, struct err *e)
 	if (e)
 		run_error(r, e);
 	j->m->failed = true;
+	ahead_drop(r, j->m, UINT32_MAX);
 	sched_failed(r->sched, j->node);
 	if (!e && !r->fenced && must_back_out(j)) {
 		report_log(r, j->m, j->key, "the cutover of '%s' goes back: the source "

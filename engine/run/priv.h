@@ -96,6 +96,8 @@ void hosts_init(struct run *r);
 void hosts_start(struct run *r, uint32_t host, struct call *c);
 void hosts_stop_call(struct run *r, uint32_t host, struct call *c);
 /* How fast the call may send and read from now on; told to the host if it runs. */
+/* Off with a call that was started ahead. */
+void hosts_go(struct run *r, uint32_t host, struct call *c);
 void hosts_pace(struct run *r, uint32_t host, struct call *c, struct pace_rates pace);
 /* Is it connected; and since which boot of its kernel (NULL: not, or it does not say)? */
 bool hosts_up(const struct run *r, uint32_t host);
@@ -165,8 +167,12 @@ struct op {
 	bool bare;			/* sees nothing of what the step kept or told */
 	bool quiet;			/* its progress and log are not reported */
 	bool stopping;			/* told to stop */
-	struct loop_timer *late;	/* until the second end is told to stop, or NULL */
+	struct loop_timer *late;	/* until the second end is told to stop, or a stream
+					   that is opened ahead has to stand; or NULL */
 	bool waiting;			/* asked a person, and nobody was there */
+	bool ahead;			/* only its stream is open yet */
+	int open;			/* ends of it that stand */
+	void (*on_open)(struct op *o, void *arg);	/* once both do */
 	bool finished;			/* on_done was called */
 	char *fault;			/* what the module did wrong, or NULL; owned */
 	struct relay *relay;
@@ -197,6 +203,14 @@ struct op *op_apply_if(struct run *r, struct mach *m, uint32_t node, const json_
 		       void (*on_done)(struct op *, const json_t *, void *), void *arg);
 /* Another module's apply in the place of the node's, with its arguments; `as` is the
  * name in which it leaves evidence. */
+/* Only open the stream of a two-ended step's apply, which op_apply_if() then goes on with.
+ * on_open() once it stands; on_done() if it cannot be had, or is gone before that. NULL: the
+ * step cannot be asked yet. */
+struct op *op_open(struct run *r, struct mach *m, uint32_t node,
+		   void (*on_open)(struct op *o, void *arg),
+		   void (*on_done)(struct op *, const json_t *, void *), void *arg);
+/* What is open ahead of this step; of any of the machine's (node UINT32_MAX). Or NULL. */
+struct op *op_ahead(const struct run *r, const struct mach *m, uint32_t node);
 struct op *op_apply_as(struct run *r, struct mach *m, uint32_t node,
 		       const struct module *module, const char *as,
 		       void (*on_done)(struct op *, const json_t *, void *), void *arg);
@@ -345,6 +359,14 @@ void step_again(void *job);		/* ask it anew, from its probe on */
  * asked again. False: nobody can, or it was done often enough, or it is not that. */
 bool mend_begin(struct job *j);
 
+/* Where the step makes the source stand still, the stream of what then reads it is opened
+ * first. True: step_intend() follows by itself, or the job fails. */
+bool ahead_begin(struct job *j);
+/* Nobody will use what is open ahead of this step; of any of the machine's (UINT32_MAX). */
+void ahead_drop(struct run *r, const struct mach *m, uint32_t node);
+
+/* The step that makes the source stand still. */
+bool held_takes(const struct plan_step *s);
 /* The step is about to write its intent: what an earlier hold read is forgotten, and how
  * long this one lasts is written down. */
 void held_intend(struct job *j, struct rec *c);

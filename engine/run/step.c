@@ -271,7 +271,7 @@ static void judge(struct job *j)
 		return;
 	}
 	preview_show(r, j->m, j->node, result);
-	if (!held_ask(j, result))
+	if (!held_ask(j, result) && !ahead_begin(j))
 		step_intend(j);
 }
 

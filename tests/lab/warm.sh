@@ -103,6 +103,7 @@ expect 0 "$DROVER" cutover plan.yaml -y -v
 wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
 tells 'waiting until the sync --keep of pid [0-9]+'
 tells 'its traced writes were read'
+tells 'cutover.pass the data goes .* cutover.quiesce running'	# its stream was open first
 debugfs -R "dump /book $LAB/book.got" images/data/root.base.raw 2>/dev/null
 cmp book.want book.got || fail "the target lacks what was written before the freeze"
 

@@ -15,6 +15,7 @@ struct fake_call {
 	struct loop_timer *timer;	/* until it goes on; NULL: it waits for the engine */
 	int stage;			/* how far its op came */
 	int64_t awaits;			/* an acknowledgement; 0: none */
+	bool open;			/* its end of a stream stands ahead of it */
 	bool stop;
 	uint64_t sent;			/* bytes, of a rule that takes some */
 	int sent_ms;

@@ -77,6 +77,39 @@ static void fake_pace(struct host *h, struct call *c)
 	w->paces[w->pace_count++] = c->pace.send;
 }
 
+static void run_call(struct fake_call *k)
+{
+	struct call *c = k->c;
+
+	k->f->input = c->input;
+	if (k->f->on_call)
+		k->f->on_call(k->f, c->module, c->op);
+	note(k->f, c);
+	if (c->relay_end == 0)
+		fake_pace(k->h, c);
+	if (!k->f->w->mute[k->h->name[0] - 'a'])
+		fakecall_again(k);
+}
+
+/* Its end of the stream stands, or cannot be had. */
+static void opened(void *arg)
+{
+	struct fake_call *k = arg;
+
+	k->timer = NULL;
+	if (k->stop || k->f->w->streams == NO_STREAM) {
+		fakecall_fail(k, k->stop ? "cancelled" : "failed", "cannot open a stream");
+		return;
+	}
+	if (k->f->w->streams == SILENT_STREAM)
+		return;
+	k->open = true;
+	k->f->w->open_ahead++;
+	if (k->f->on_call)
+		k->f->on_call(k->f, k->c->module, "open");
+	k->c->on_open(k->c, k->c->arg);
+}
+
 static void fake_start(struct host *h, struct call *c)
 {
 	struct fake_host *fh = h->impl;
@@ -89,14 +122,21 @@ static void fake_start(struct host *h, struct call *c)
 	k->next = fh->calls;
 	fh->calls = k;
 	c->impl = k;
-	fh->f->input = c->input;
-	if (fh->f->on_call)
-		fh->f->on_call(fh->f, c->module, c->op);
-	note(fh->f, c);
-	if (c->relay_end == 0)
-		fake_pace(h, c);
-	if (!fh->f->w->mute[h->name[0] - 'a'])
-		fakecall_again(k);
+	if (c->ahead)
+		k->timer = loop_timer_add(h->loop, 1, opened, k);
+	else
+		run_call(k);
+}
+
+static void fake_go(struct host *h, struct call *c)
+{
+	struct fake_call *k = c->impl;
+
+	(void)h;
+	if (!k)
+		return;
+	k->f->w->open_ahead--;
+	run_call(k);
 }
 
 static void fake_ack(struct host *h, struct call *c, int64_t ack)
@@ -122,6 +162,11 @@ static void fake_stop(struct host *h, struct call *c)
 	if (!k)
 		return;
 	k->stop = true;
+	if (c->ahead && !k->timer) {
+		k->f->w->open_ahead -= k->open;
+		k->timer = loop_timer_add(h->loop, 1, opened, k);
+		return;
+	}
 	if (!k->timer && !k->f->w->mute[h->name[0] - 'a'])
 		fakecall_again(k);
 }
@@ -153,7 +198,7 @@ static void fake_host_free(struct host *h)
 }
 
 static const struct host_ops fake_ops = {
-	fake_open, fake_start, fake_ack, fake_stop, fake_pace, fake_close, fake_host_free,
+	fake_open, fake_start, fake_ack, fake_stop, fake_go, fake_pace, fake_close, fake_host_free,
 };
 
 /* The only pointer that reaches make_host is the loop: the fake stands behind its

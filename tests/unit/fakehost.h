@@ -65,6 +65,8 @@ struct fake_world {
 	uint64_t paces[32];		/* told to sending ends, in order */
 	uint64_t reads[32];		/* and how fast they may read */
 	int pace_count;
+	enum { STREAMS, NO_STREAM, SILENT_STREAM } streams;	/* that are opened ahead */
+	int open_ahead;			/* ends of streams that wait for their step */
 	char broken[200];		/* the first invariant that was broken */
 };
 
