@@ -14,7 +14,7 @@ head -c 48M /dev/urandom >disk.raw
 truncate -s 64M disk.raw
 dev=$(losetup -f --show disk.raw) || fail "no loop device"
 ls tracefs/instances >before.list
-ours() { ls tracefs/instances | grep '^drover-data-' | grep -vxFf before.list; }
+ours() { ls tracefs/instances | grep '^drover-crate-' | grep -vxFf before.list; }
 leave() {
 	gate_end
 	pkill drover-track	# of this pid namespace
@@ -28,7 +28,7 @@ cat >"$LAB/hosts/a/srv/write" <<END
 for at; do dd if=/dev/urandom of=$dev bs=64k seek=\$at count=1 oflag=direct conv=notrunc status=none || exit 1; done
 END
 chmod 755 "$LAB/hosts/a/srv/write"
-copy=images/data/root.base.raw
+copy=images/crate/root.base.raw
 same() { cmp "$dev" $copy || fail "the copy differs: $1"; }
 # MiB that were read of the source since the last time
 mib() { echo $(($(awk '{ print $3 }' "/sys/block/${dev#/dev/}/stat") >> 11)); }
@@ -53,14 +53,14 @@ hosts:
   b: { ssh: root@10.66.0.12, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
   here: { local: true }
 machines:
-  data:
+  crate:
     source: { host: a, disks: { root: { path: $dev } } }
     target: { host: here, dir: "$LAB/images", format: raw }
     assess:  [ machine: {} ]
     backup:  [ image: { to: "b:/srv/backup" }, command: { id: serve, argv: [/srv/write, 3, 700] } ]
     convert: [ disks: {} ]
     validate: [ disks: {} ]
-accept: [ { finding: guest.no-root, machine: data, until: 2099-01-01, reason: "only data" } ]
+accept: [ { finding: guest.no-root, machine: crate, until: 2099-01-01, reason: "only data" } ]
 END
 
 expect 0 "$DROVER" preview plan.yaml -o saved
@@ -95,7 +95,7 @@ nothing_left rollback
 
 # ---- killed half way ------------------------------------------------------------------------------
 
-sed -i "s/root@10.66.0.12/root@$GATE/; s/^  data:/&\n    stream: relay/" plan.yaml
+sed -i "s/root@10.66.0.12/root@$GATE/; s/^  crate:/&\n    stream: relay/" plan.yaml
 gate b "$LAB/nothing" 1
 expect 0 "$DROVER" run plan.yaml --until backup
 gate b "$copy" 8000
@@ -120,7 +120,7 @@ sed -i "s|b:/srv|here:$LAB|" plan.yaml
 expect 0 "$DROVER" run plan.yaml --until backup
 printf 'XXXXXXXX' | dd of="$(ls backup/packs/*.pack | head -n 1)" bs=1 seek=20000000 conv=notrunc status=none
 expect 1 "$DROVER" run plan.yaml
-said "cannot fill disk 'root' from backup '$LAB/backup/machines/data/.*': cannot read backup .* at byte"
+said "cannot fill disk 'root' from backup '$LAB/backup/machines/crate/.*': cannot read backup .* at byte"
 said 'the same command again, and the source is read instead'
 expect 0 "$DROVER" run plan.yaml -v
 said "backup.unreadable: the backup of disk 'root' cannot be read, its copy comes from the source"

@@ -12,9 +12,9 @@ mount -t tracefs none tracefs || { echo "no tracefs here"; exit 77; }
 truncate -s 96M disk.raw
 mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0,nodiscard disk.raw
 dev=$(losetup -f --show disk.raw) || fail "no loop device"
-# what a killed run left before is not ours to count
+# other labs have their own, and what a killed run left before is not ours to count
 ls tracefs/instances >before.list
-ours() { ls tracefs/instances | grep '^drover-data-' | grep -vxFf before.list; }
+ours() { ls tracefs/instances | grep '^drover-shelf-' | grep -vxFf before.list; }
 leave() {
 	pkill drover-track	# of this pid namespace
 	wait_for 10 eval '! pgrep drover-track'
@@ -34,7 +34,7 @@ hosts:
   a: { ssh: root@10.66.0.11, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
   here: { local: true }
 machines:
-  data:
+  shelf:
     source: { host: a, disks: { root: { path: $dev } } }
     target: { host: here, dir: "$LAB/images", format: raw }
     downtime: 5m
@@ -42,7 +42,7 @@ machines:
     convert: [ disks: { passes: 4, until: { changed: 16MiB } } ]
     validate: [ disks: {} ]
     cutover: [ quiesce: { mode: freeze }, pass: {}, proof: {} ]
-accept: [ { finding: guest.no-root, machine: data, until: 2099-01-01, reason: "only data" } ]
+accept: [ { finding: guest.no-root, machine: shelf, until: 2099-01-01, reason: "only data" } ]
 END
 # the screen wraps its lines
 tells() { tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" || fail "nothing tells '$1'"; }
@@ -51,7 +51,7 @@ nothing_left() {
 	[ "$(trackers)" = 0 ] || fail "$1 left a tracker"
 	[ -z "$(ours)" ] || fail "$1 left a tracefs instance"
 }
-state() { git -C .drover show "refs/heads/warm/data/main:$1"; }
+state() { git -C .drover show "refs/heads/warm/shelf/main:$1"; }
 
 expect 0 "$DROVER" preview plan.yaml
 said 'root: its writes are traced'
@@ -104,7 +104,7 @@ wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
 tells 'waiting until the sync --keep of pid [0-9]+'
 tells 'its traced writes were read'
 tells 'cutover.pass the data goes .* cutover.quiesce running'	# its stream was open first
-debugfs -R "dump /book $LAB/book.got" images/data/root.base.raw 2>/dev/null
+debugfs -R "dump /book $LAB/book.got" images/shelf/root.base.raw 2>/dev/null
 cmp book.want book.got || fail "the target lacks what was written before the freeze"
 
 expect 0 "$DROVER" rollback plan.yaml -y
