@@ -217,6 +217,7 @@ struct op *op_apply_as(struct run *r, struct mach *m, uint32_t node,
 void op_stop(struct op *o);
 void op_unlink_free(struct op *o);	/* once finished and without acks */
 void op_event(struct op_end *end, const json_t *event);		/* events.c */
+void op_stream(struct op *o);		/* op_stream.c: it is to have one */
 /* final.c: a result or event as the run may see it; new. An event that must not be
  * recorded stops the operation: NULL. */
 json_t *final_result(const struct op *o, const json_t *result);
