@@ -6,6 +6,7 @@
  *   place.c     where a step's calls go
  *   input.c     what a call is given
  *   op.c        one operation (probe, apply, undo) at its one or two ends
+ *   op_stream.c which way the bytes of a two-ended one go
  *   final.c     what comes from hosts, without secrets
  *   events.c    what comes while an operation runs
  *   owner.c     whose word a fact is
@@ -14,6 +15,7 @@
  *   record.c    every record that goes to the journal
  *   phase.c     entering a phase: all its steps are asked
  *   step.c      one step forward: probe, intent, apply, probe, outcome
+ *   ahead.c     the last pass's stream, open before the source stands still
  *   held.c      is the source sure to stand still until it is off
  *   alive.c     does it still answer when it is said to be off
  *   outcome.c   how a step ends: recorded, reported, or back out of the cutover
