@@ -105,6 +105,7 @@ static void opened(void *arg)
 		return;
 	k->open = true;
 	k->f->w->open_ahead++;
+	k->f->input = k->c->input;
 	if (k->f->on_call)
 		k->f->on_call(k->f, k->c->module, "open");
 	k->c->on_open(k->c, k->c->arg);
