@@ -65,7 +65,8 @@ static void connect_pair(int fd[2])
 	close(l);
 }
 
-static int set_up(void **state)
+/* The handshake is done, and no more. */
+static int set_up_narrow(void **state)
 {
 	static const uint8_t key[TLS_KEY] = { 1, 2, 3 };
 	struct pair *r = mem_alloc(sizeof(*r));
@@ -82,12 +83,26 @@ static int set_up(void **state)
 	assert_int_equal(pthread_create(&t, NULL, shake, &r->end[0]), 0);
 	shake(&r->end[1]);
 	pthread_join(t, NULL);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++)
 		assert_int_equal(r->end[i].rc, 1);
-		assert_int_equal(tls_widen(r->end[i].tls, dup(tls_fd(r->end[i].tls))), 0);
-		tlspipe_init(&r->end[i].p, r->end[i].tls);
-	}
 	*state = r;
+	return 0;
+}
+
+static void widen(struct end *e)
+{
+	assert_int_equal(tls_widen(e->tls, dup(tls_fd(e->tls))), 0);
+	tlspipe_init(&e->p, e->tls);
+}
+
+static int set_up(void **state)
+{
+	struct pair *r;
+
+	set_up_narrow(state);
+	r = *state;
+	widen(&r->end[0]);
+	widen(&r->end[1]);
 	return 0;
 }
 
@@ -262,6 +277,27 @@ static void the_last_words_get_across(void **state)
 	assert_int_equal(pipe_read(pipe_of(r, 1), &c, 1), 0);
 }
 
+/* The other end speaks as soon as it may: what came with the greeting is the step's. */
+static void what_was_read_ahead_is_not_lost(void **state)
+{
+	struct pair *r = *state;
+	char buf[64] = "";
+	ssize_t n = 0;
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(tls_write(r->end[0].tls, "greeting", 8), 8);
+	while (n == 0)
+		n = tls_read(r->end[1].tls, buf, 8);
+	assert_int_equal(n, 8);
+	widen(&r->end[1]);
+	assert_int_equal(pipe_wait(pipe_of(r, 1), -1), 1);
+	assert_int_equal(pipe_read_full(pipe_of(r, 1), buf + 8, 16), 1);
+	assert_string_equal(buf, "greetinggreetinggreeting");
+	widen(&r->end[0]);
+	assert_int_equal(pipe_write_full(pipe_of(r, 1), "answer", 6), 0);
+	assert_int_equal(pipe_read_full(pipe_of(r, 0), buf, 6), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -273,6 +309,8 @@ int main(void)
 		TEST(a_cut_is_no_end),
 		TEST(who_waits_is_let_go),
 		TEST(the_last_words_get_across),
+		cmocka_unit_test_setup_teardown(what_was_read_ahead_is_not_lost, set_up_narrow,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
