@@ -5,7 +5,8 @@
  * that starts, a log that is written, wait for the thaw. And what cannot be reached is
  * better known before nobody is served.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/step.h"
 
 /* The next step of the machine that reads what this one holds; UINT32_MAX: none. */
 static uint32_t reader_of(const struct job *j)

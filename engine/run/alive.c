@@ -3,7 +3,8 @@
  * connection, if that still stands, or else a new one. Silence is what is hoped for, and
  * proves nothing by itself; an answer proves that it is on.
  */
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * with a preview; a step that would do more at its turn is stopped.
  */
 #include "engine/base/text.h"
-#include "engine/run/priv.h"
+#include "engine/run/preview.h"
 
 #include <stdlib.h>
 #include <string.h>

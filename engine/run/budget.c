@@ -3,7 +3,8 @@
  * and of the disks of each source. Shares change when a stream begins or ends, when the
  * hour does, and when one takes more or less than before; each sending end is told its own.
  */
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
 
 #include "engine/base/share.h"
 #include "engine/base/text.h"

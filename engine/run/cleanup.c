@@ -2,7 +2,11 @@
  * cleanup - what the ledger calls temporary is taken from the hosts again, one thing
  * after another, last made first; and finalize, which ends the way back.
  */
-#include "engine/run/priv.h"
+#include "engine/run/back.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 
 #include <stdlib.h>
 #include <string.h>

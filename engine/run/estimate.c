@@ -3,7 +3,11 @@
  * bytes and milliseconds, beside the machines, so that they outlive a rollback: a
  * rehearsal measures what the real run will need. Without samples a rate is assumed.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/preview.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

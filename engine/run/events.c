@@ -2,7 +2,10 @@
  * events - what comes while an operation runs. Progress and log go on as report
  * events; what a module wants kept is durable before it hears so.
  */
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 
 #include <stdlib.h>
 #include <string.h>

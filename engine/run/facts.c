@@ -2,7 +2,8 @@
  * facts - what is known of a machine, and what was found. A fact keeps the phase
  * that told it, so that going back can drop it.
  */
-#include "engine/run/priv.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,10 @@
  * Kept beside the machine while the cutover goes on, since another run may end it. By the
  * clock of one run they are exact to some milliseconds; over several, to a second or two.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/preview.h"
+#include "engine/run/record.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  * ledger must stay as it is to be of use: where it holds a secret the step fails.
  */
 #include "engine/plan/vault.h"
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
 
 #include <stdlib.h>
 #include <string.h>

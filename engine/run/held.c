@@ -6,7 +6,10 @@
  * machine, and only the clock tells. Who is off already, not by this cutover, must still
  * be able to say that it stood still until then.
  */
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

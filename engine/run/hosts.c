@@ -2,7 +2,10 @@
  * hosts - one connection for each host that a run needs, made when the first call
  * wants it and made again when it was lost. Calls wait meanwhile.
  */
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,7 +2,8 @@
  * input - what a call is given: arguments, machine, facts, what was kept.
  */
 #include "engine/base/io.h"
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -3,7 +3,10 @@
  * so again while the source is there, and the step is asked anew, a few times; a storage
  * that spoils it every time is not believed any longer.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

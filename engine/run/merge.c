@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * merge - the results of a step's one or two ends, made one.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
 
 #include <stdlib.h>
 #include <string.h>

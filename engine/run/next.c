@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * next - the last line of a run: what to type now.
  */
-#include "engine/run/priv.h"
+#include "engine/run/record.h"
 
 static bool ledger_has_temporary(const struct run *r)
 {

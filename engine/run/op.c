@@ -4,7 +4,10 @@
  */
 #include "engine/host/relay.h"
 #include "engine/plan/vault.h"
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 
 #include <stdlib.h>
 #include <string.h>

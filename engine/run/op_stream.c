@@ -3,7 +3,7 @@
  */
 #include "engine/host/relay.h"
 #include "engine/host/shut.h"
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
 
 #include <string.h>
 

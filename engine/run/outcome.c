@@ -2,7 +2,12 @@
  * outcome - how a step ends: what is recorded, what is reported, who may go on.
  */
 #include "engine/base/text.h"
-#include "engine/run/priv.h"
+#include "engine/run/back.h"
+#include "engine/run/op.h"
+#include "engine/run/preview.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

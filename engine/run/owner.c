@@ -3,7 +3,7 @@
  * proven to be, is the target's to say: a source that somebody else holds must not be
  * able to tell it a machine to run, or a proof that nobody made.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
 
 #include <string.h>
 

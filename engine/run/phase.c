@@ -2,7 +2,10 @@
  * phase - entering a phase. All its steps are asked before the first one starts,
  * and their answers are committed: that is the point to which rollback returns.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

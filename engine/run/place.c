@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * place - where a step's calls go.
  */
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,10 @@
  * preview - the run that only probes. Facts that probes tell are kept in memory, so
  * that later probes see them as a run would.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/preview.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 
 #include <stdlib.h>
 #include <string.h>

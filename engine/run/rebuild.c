@@ -3,7 +3,11 @@
  * of their answers, and its object id is compared with the one that was recorded
  * when the phase began. Equal ids prove that the machine is as it was.
  */
-#include "engine/run/priv.h"
+#include "engine/run/back.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,9 @@
  * record - every record that a run appends to the journal. The tree takes stable
  * fields only; status, times and errors go to the meta document.
  */
-#include "engine/run/priv.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * report - what leaves a run: events, as engine/README.md lists them.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/report.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

@@ -2,7 +2,9 @@
  * resume - what the state says of a machine: its facts, what was done, who serves.
  * Every run begins here; a first run finds nothing.
  */
-#include "engine/run/priv.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rollback - all machines backward: those that came `after` another go first.
  */
-#include "engine/run/priv.h"
+#include "engine/run/back.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 #include "engine/base/text.h"
 
 #include <stdlib.h>

@@ -2,7 +2,13 @@
  * run - a run from start to end.
  */
 #include "engine/host/shut.h"
-#include "engine/run/priv.h"
+#include "engine/run/back.h"
+#include "engine/run/hosts.h"
+#include "engine/run/op.h"
+#include "engine/run/preview.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <signal.h>
 #include <stdarg.h>

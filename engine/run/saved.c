@@ -4,7 +4,8 @@
  * stable facts; the state may have moved on only by this preview's own commits.
  */
 #include "engine/base/io.h"
-#include "engine/run/priv.h"
+#include "engine/run/preview.h"
+#include "engine/run/record.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

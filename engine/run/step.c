@@ -10,7 +10,11 @@
  * applied if what it said when the phase began still stands. A cutover step that fails
  * before the point of no return sends the machine back, so that the source serves again.
  */
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/preview.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,10 @@
  * to an earlier phase finds the tree as that phase left it.
  */
 #include "engine/base/text.h"
-#include "engine/run/priv.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
+#include "engine/run/step.h"
 
 #include <stdlib.h>
 #include <string.h>

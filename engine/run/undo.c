@@ -3,7 +3,10 @@
  * an intent and an outcome of its own. A step that cannot be undone stops the
  * machine there: what was done before it may depend on it.
  */
-#include "engine/run/priv.h"
+#include "engine/run/back.h"
+#include "engine/run/op.h"
+#include "engine/run/record.h"
+#include "engine/run/report.h"
 
 #include <stdlib.h>
 #include <string.h>
