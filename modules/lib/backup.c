@@ -54,10 +54,13 @@ static int w_zero(struct sink *k, uint64_t index, uint64_t count, struct err *e)
 	return 0;
 }
 
-static int w_commit(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+static int w_sync(struct sink *k, struct err *e)
 {
-	if (chunkstore_seal(of(k)->store, e) < 0)
-		return -1;
+	return chunkstore_seal(of(k)->store, e);
+}
+
+static int w_enter(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+{
 	return map_commit(of(k)->m, u, n, e);
 }
 
@@ -187,7 +190,8 @@ struct sink *backup_sink(const struct backup_target *t, struct err *e)
 	struct writer *w = mem_alloc(sizeof(*w));
 
 	w->k = (struct sink){ .have = w_have, .data = w_data, .zero = w_zero, .frames = true,
-		.commit = w_commit, .finish = w_finish, .known = true, .pass = 1 };
+		.sync = w_sync, .enter = w_enter, .finish = w_finish, .known = true,
+		.pass = 1 };
 	w->store = t->store;
 	if (open_map(w, t, e) == 0)
 		return &w->k;

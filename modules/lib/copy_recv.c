@@ -72,10 +72,13 @@ static int t_zero(struct sink *k, uint64_t index, uint64_t count, struct err *e)
 	return wrote(t, t->d->ops->zero(t->d, at, n, e));
 }
 
-static int t_commit(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+static int t_sync(struct sink *k, struct err *e)
 {
-	if (wrote(of(k), of(k)->d->ops->flush(of(k)->d, e)) < 0)
-		return -1;
+	return wrote(of(k), of(k)->d->ops->flush(of(k)->d, e));
+}
+
+static int t_enter(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+{
 	return map_commit(of(k)->m, u, n, e);
 }
 
@@ -282,7 +285,7 @@ static struct sink *on_open(void *arg, const struct stream_offer *o, struct err 
 	struct target *t = mem_alloc(sizeof(*t));
 
 	t->k = (struct sink){ .have = t_have, .data = t_data, .zero = t_zero,
-		.commit = t_commit, .finish = t_finish };
+		.sync = t_sync, .enter = t_enter, .finish = t_finish };
 	if (open_target(arg, t, o, e) == 0)
 		return &t->k;
 	target_free(t);

@@ -120,9 +120,11 @@ struct sink {
 	bool (*have)(struct sink *k, uint64_t index, uint8_t digest[SHA256_LEN]);
 	int (*data)(struct sink *k, const struct stream_chunk *c, struct err *e);
 	int (*zero)(struct sink *k, uint64_t index, uint64_t count, struct err *e);
-	/* Make all of these durable, data first. One call at a time. */
-	int (*commit)(struct sink *k, const struct map_update *u, size_t n,
-		      struct err *e);
+	/* Make durable what was written until now. No two of sync and enter at a time. */
+	int (*sync)(struct sink *k, struct err *e);
+	/* Have these as its own, which are durable. Not called once a write failed: storage
+	 * that is written back amid it may have lost what was written before, too. */
+	int (*enter)(struct sink *k, const struct map_update *u, size_t n, struct err *e);
 	/* The pass is whole; its root. */
 	int (*finish)(struct sink *k, uint8_t root[SHA256_LEN], struct err *e);
 	bool known;		/* ask for what it has */

@@ -15,6 +15,7 @@ struct job {
 	uint8_t *payload;	/* aligned data; DATA only */
 	uint32_t slot;		/* where that is, or NO_SLOT: it is the job's own */
 	uint8_t digest[SHA256_LEN];
+	unsigned round;		/* in which a worker took it */
 	struct job *next;
 };
 
@@ -30,6 +31,8 @@ struct receiver {
 	pthread_cond_t cond;
 	struct job *first, **last;	/* waiting for a worker */
 	unsigned busy;			/* jobs in a worker's hands */
+	unsigned writing_in[2];		/* of them not yet written, by the round's lowest bit */
+	unsigned round;			/* syncs that ended */
 	uint64_t window;		/* what the sender may still send */
 	struct map_update *done;	/* written, not yet durable; owned */
 	size_t dones, done_cap;

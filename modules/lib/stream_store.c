@@ -92,6 +92,13 @@ static uint64_t work_in(const struct record *r)
 	return r->type == REC_DATA ? r->plain : RECORD_COST;
 }
 
+/* Lock held. */
+static void written(struct receiver *x, const struct job *j)
+{
+	x->writing_in[j->round & 1]--;
+	pthread_cond_broadcast(&x->cond);
+}
+
 static void finished(struct receiver *x, const struct job *j)
 {
 	struct map_update u = { .index = j->r.index, .count = j->r.count };
@@ -113,7 +120,7 @@ static void finished(struct receiver *x, const struct job *j)
 		credit.index = j->slot;
 		slots_give_back(x->slots, j->slot);
 	}
-	pthread_cond_broadcast(&x->cond);
+	written(x, j);
 	pthread_mutex_unlock(&x->lock);
 	pthread_mutex_lock(&x->writing);
 	/* A broken pipe is noticed where it is read. */
@@ -140,6 +147,8 @@ static struct job *take_job(struct receiver *x)
 		if (!x->first)
 			x->last = &x->first;
 		x->busy++;
+		j->round = x->round;
+		x->writing_in[j->round & 1]++;
 		x->unsynced += work_in(&j->r);
 	}
 	pthread_mutex_unlock(&x->lock);
@@ -209,6 +218,33 @@ static int by_index(const void *a, const void *b)
 	return p->index < q->index ? -1 : p->index > q->index;
 }
 
+/* Whether no write failed until the sync ended: a writeback that one of them saw fail may
+ * have had the data of others, of which a sync beside it knows nothing. Those that were under
+ * way at its end have yet to tell. */
+static bool no_write_failed(struct receiver *x)
+{
+	unsigned before;
+	bool good;
+
+	pthread_mutex_lock(&x->lock);
+	before = x->round++ & 1;
+	while (!x->stop && x->writing_in[before])
+		pthread_cond_wait(&x->cond, &x->lock);
+	good = !x->stop;
+	pthread_mutex_unlock(&x->lock);
+	return good;
+}
+
+static void make_durable(struct receiver *x, struct map_update *u, size_t n)
+{
+	AUTO_ERR e = { 0 };
+
+	qsort(u, n, sizeof(*u), by_index);
+	if (x->k->sync(x->k, &e) < 0 ||
+	    (no_write_failed(x) && x->k->enter(x->k, u, n, &e) < 0))
+		receiver_stop(x, &e);
+}
+
 void *receiver_sync(void *arg)
 {
 	struct receiver *x = arg;
@@ -219,17 +255,14 @@ void *receiver_sync(void *arg)
 		AUTO_FREE struct map_update *u = x->done;
 		uint64_t bytes = x->done_bytes;
 		size_t n = x->dones;
-		AUTO_ERR e = { 0 };
 
 		x->done = NULL;
 		x->dones = x->done_cap = 0;
 		x->done_bytes = 0;
 		x->syncing = true;
 		pthread_mutex_unlock(&x->lock);
-		qsort(u, n, sizeof(*u), by_index);
 		since = record_now_ns();
-		if (x->k->commit(x->k, u, n, &e) < 0)
-			receiver_stop(x, &e);
+		make_durable(x, u, n);
 		pthread_mutex_lock(&x->lock);
 		x->syncing = false;
 		x->unsynced -= bytes;

@@ -117,14 +117,19 @@ static int pot_zero(struct sink *k, uint64_t index, uint64_t count, struct err *
 	return 0;
 }
 
-static int pot_commit(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+static int pot_sync(struct sink *k, struct err *e)
+{
+	if (!((struct pot *)k)->fail_sync)
+		return 0;
+	errno = EIO;
+	return err_sys(e, "cannot sync 'pot'");
+}
+
+static int pot_enter(struct sink *k, const struct map_update *u, size_t n, struct err *e)
 {
 	struct pot *p = (struct pot *)k;
 
-	if (p->fail_commit) {
-		errno = EIO;
-		return err_sys(e, "cannot sync 'pot'");
-	}
+	(void)e;
 	for (size_t i = 0; i < n; i++)
 		for (uint64_t c = u[i].index; c < u[i].index + u[i].count; c++) {
 			memcpy(p->digest[c], u[i].digest, SHA256_LEN);
@@ -153,7 +158,7 @@ static int pot_finish(struct sink *k, uint8_t root[SHA256_LEN], struct err *e)
 static void pot_init(struct pot *p)
 {
 	*p = (struct pot){ .k = { .have = pot_have, .data = pot_data, .zero = pot_zero,
-		.commit = pot_commit, .finish = pot_finish, .pass = 1 },
+		.sync = pot_sync, .enter = pot_enter, .finish = pot_finish, .pass = 1 },
 		.fail_at = UINT64_MAX };
 	p->p = mem_alloc(SIZE);
 	memset(p->p, 0xee, SIZE);	/* it held other data before */

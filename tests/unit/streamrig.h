@@ -31,7 +31,7 @@ struct pot {
 	uint64_t data, zero;		/* chunks that came; atomic */
 	uint64_t shared;		/* of data, those in memory that both ends see; atomic */
 	uint64_t fail_at;		/* writing this chunk fails; UINT64_MAX: none */
-	bool fail_commit;
+	bool fail_sync;
 	uint8_t root[SHA256_LEN];
 };
 

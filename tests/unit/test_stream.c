@@ -215,7 +215,7 @@ static void nothing_is_entered_when_the_sync_failed(void **s)
 {
 	struct rig *r = *s;
 
-	r->pot.fail_commit = true;
+	r->pot.fail_sync = true;
 	sr_run(r);
 	assert_int_equal(r->recv_rc, -1);
 	assert_string_equal(r->recv_err.what, "cannot sync 'pot': Input/output error");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a cut of a stream has done again: no more than STREAM_TWICE, however long the
- * target takes to make durable what was written.
+ * When what was written counts: it is synced and no write beside failed. And what a cut of a
+ * stream has done again: no more than STREAM_TWICE, however long a sync takes.
  */
 #include "engine/base/mem.h"
 #include "modules/lib/stream.h"
@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #define CHUNK (1u << 20)
 #define CHUNKS 100u
 #define TWICE (STREAM_TWICE / CHUNK)
+#define BAD 8u				/* the chunk whose write may fail */
 #define UNDER_WAY 15u			/* chunks and what each costs beside: a window */
 
 struct rig {
@@ -27,8 +29,10 @@ struct rig {
 	struct sink k;
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t cond;
-	unsigned read, written, synced;	/* chunks */
+	unsigned read, written, synced;	/* chunks; synced ones are entered too */
 	unsigned most;			/* that were ever written and not synced */
+	bool failing;			/* chunk BAD is written during the first sync, and fails */
+	bool begun;			/* that write is */
 	bool held;			/* the first sync was */
 	uint8_t digest[CHUNKS][SHA256_LEN];
 	int fd[2];
@@ -68,12 +72,33 @@ static const struct disk_ops src_ops = { .read = src_read, .extent = src_extent 
 
 /* ---- the target ------------------------------------------------------------------ */
 
+/* A chance for whoever does not keep to an order. */
+static void others_go_first(void)
+{
+	for (int i = 0; i < 1000; i++)
+		sched_yield();
+}
+
+/* From before the end of the first sync until after it. */
+static int dst_fails(struct rig *r, struct err *e)
+{
+	pthread_mutex_lock(&r->lock);
+	r->begun = true;
+	pthread_cond_broadcast(&r->cond);
+	while (!r->held)
+		pthread_cond_wait(&r->cond, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	others_go_first();
+	errno = EIO;
+	return err_sys(e, "cannot write 'dst'");
+}
+
 static int dst_data(struct sink *k, const struct stream_chunk *c, struct err *e)
 {
 	struct rig *r = rig_of(k);
 
-	(void)c;
-	(void)e;
+	if (r->failing && c->index == BAD)
+		return dst_fails(r, e);
 	pthread_mutex_lock(&r->lock);
 	r->written++;
 	if (r->written - r->synced > r->most)
@@ -83,21 +108,39 @@ static int dst_data(struct sink *k, const struct stream_chunk *c, struct err *e)
 	return 0;
 }
 
-/* The first takes until nothing moves any more: all that may be is written, the window is
- * full. */
-static int dst_commit(struct sink *k, const struct map_update *u, size_t n, struct err *e)
+/* Nothing moves any more: all that may be is written, the window is full. */
+static bool stands(const struct rig *r)
+{
+	return r->written >= TWICE && r->read >= TWICE + UNDER_WAY;
+}
+
+/* The first takes until everything stands, or until the write that fails is begun. */
+static int dst_sync(struct sink *k, struct err *e)
+{
+	struct rig *r = rig_of(k);
+	bool first;
+
+	(void)e;
+	pthread_mutex_lock(&r->lock);
+	first = !r->held;
+	while (first && !(r->failing ? r->begun : stands(r)))
+		pthread_cond_wait(&r->cond, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	if (first)
+		others_go_first();
+	pthread_mutex_lock(&r->lock);
+	r->held = true;
+	pthread_cond_broadcast(&r->cond);
+	pthread_mutex_unlock(&r->lock);
+	return 0;
+}
+
+static int dst_enter(struct sink *k, const struct map_update *u, size_t n, struct err *e)
 {
 	struct rig *r = rig_of(k);
 
 	(void)e;
 	pthread_mutex_lock(&r->lock);
-	while (!r->held && (r->written < TWICE || r->read < TWICE + UNDER_WAY))
-		pthread_cond_wait(&r->cond, &r->lock);
-	pthread_mutex_unlock(&r->lock);
-	for (int i = 0; i < 1000 && !r->held; i++)
-		sched_yield();	/* a chance for whoever does not keep to it */
-	pthread_mutex_lock(&r->lock);
-	r->held = true;
 	r->synced += (unsigned)n;
 	for (size_t i = 0; i < n; i++)
 		memcpy(r->digest[u[i].index], u[i].digest, SHA256_LEN);
@@ -153,38 +196,76 @@ static void *send_end(void *arg)
 	return NULL;
 }
 
-static void a_slow_sync_holds_the_writers_back(void **state)
+static int set_up(void **state)
 {
 	struct rig *r = mem_alloc(sizeof(*r));
+
+	r->d = (struct disk){ .ops = &src_ops, .size = (uint64_t)CHUNK * CHUNKS };
+	r->k = (struct sink){ .data = dst_data, .sync = dst_sync, .enter = dst_enter,
+			      .finish = dst_finish, .pass = 1 };
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->cond, NULL);
+	*state = r;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct rig *r = *state;
+
+	err_clear(&r->send_err);
+	free(r);
+	return 0;
+}
+
+/* What stream_recv() returned. */
+static int one_pass(struct rig *r, struct err *e)
+{
 	struct stream_receiver how = { .open = dst_open, .close = dst_close, .arg = r };
 	struct pipe p;
 	struct stream s = { .pipe = &p };
-	AUTO_ERR e = { 0 };
 	pthread_t t;
+	int rc;
 
-	(void)state;
-	r->d = (struct disk){ .ops = &src_ops, .size = (uint64_t)CHUNK * CHUNKS };
-	r->k = (struct sink){ .data = dst_data, .commit = dst_commit, .finish = dst_finish,
-			      .pass = 1 };
-	pthread_mutex_init(&r->lock, NULL);
-	pthread_cond_init(&r->cond, NULL);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, r->fd), 0);
 	pipe_of_socket(&p, r->fd[1]);
 	assert_int_equal(pthread_create(&t, NULL, send_end, r), 0);
-	assert_int_equal(stream_recv(&s, &how, &e), 1);
+	rc = stream_recv(&s, &how, e);
 	pthread_join(t, NULL);
 	close(r->fd[1]);
+	return rc;
+}
+
+static void a_slow_sync_holds_the_writers_back(void **state)
+{
+	struct rig *r = *state;
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(one_pass(r, &e), 1);
 	assert_int_equal(r->send_rc, 0);
 	assert_int_equal(r->synced, CHUNKS);
 	assert_int_equal(r->most, TWICE);
-	err_clear(&r->send_err);
-	free(r);
+}
+
+static void of_a_sync_beside_a_write_that_fails_nothing_is_entered(void **state)
+{
+	struct rig *r = *state;
+	AUTO_ERR e = { 0 };
+
+	r->failing = true;
+	assert_int_equal(one_pass(r, &e), -1);
+	assert_string_equal(e.what, "cannot write 'dst': Input/output error");
+	assert_int_equal(r->send_rc, -1);
+	assert_true(r->held);
+	assert_int_equal(r->synced, 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_slow_sync_holds_the_writers_back),
+#define ON(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+		ON(a_slow_sync_holds_the_writers_back),
+		ON(of_a_sync_beside_a_write_that_fails_nothing_is_entered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
