@@ -11,11 +11,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -223,64 +219,6 @@ static void nothing_is_entered_when_the_sync_failed(void **s)
 		assert_false(r->pot.known[i]);
 }
 
-/* ---- a sender that does not keep to the rules ------------------------------------ */
-
-struct bad_record { struct record r; const char *says; };
-
-static void assert_refused(struct rig *r, const struct bad_record *b)
-{
-	struct stream_receiver how = sr_receiver(r);
-	json_t *open = json_pack("{s:s,s:I,s:i}", "disk", "root", "size", (json_int_t)SIZE,
-				 "chunk", CHUNK);
-	AUTO_ERR e = { 0 };
-	struct pipe p[2];
-	int fd[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
-	pipe_of_socket(&p[0], fd[0]);
-	pipe_of_socket(&p[1], fd[1]);
-	assert_int_equal(record_write_json(&p[0], REC_OPEN, open), 0);
-	{
-		AUTO_FREE char *junk = mem_alloc(65536);
-		struct record rec = b->r;
-
-		/* The head as it is, and enough bytes behind it. */
-		assert_int_equal(record_write(&p[0], &rec, junk,
-					      rec.length < 65536 ? rec.length : 65536, NULL, 0), 0);
-	}
-	shutdown(fd[0], SHUT_WR);
-	struct stream s = { .pipe = &p[1] };
-	assert_int_equal(stream_recv(&s, &how, &e), -1);
-	assert_string_equal(e.what, b->says);
-	json_decref(open);
-	close(fd[0]);
-	close(fd[1]);
-}
-
-static void records_that_break_the_rules_are_refused(void **s)
-{
-	static const struct bad_record bad[] = {
-		{ { .type = REC_DATA, .index = CHUNKS, .count = 1, .plain = CHUNK, .length = 40 },
-		  "the other end sent a malformed record" },
-		{ { .type = REC_DATA, .index = 0, .count = 1, .plain = CHUNK, .length = 40 },
-		  "the other end sent a malformed record" },
-		{ { .type = REC_DATA, .index = 0, .count = 2, .plain = CHUNK, .length = 40,
-		    .flags = ZIP_FLAG }, "the other end sent a malformed record" },
-		{ { .type = REC_ZERO, .index = 1, .count = 0xffffffff },
-		  "the other end sent a malformed record" },
-		{ { .type = REC_ZERO, .index = 198, .count = 2 },
-		  "the other end sent a malformed record" },
-		{ { .type = REC_WANT, .index = 0, .count = 201 },
-		  "the other end asked for digests beyond the disk" },
-		{ { .type = REC_DATA, .index = 0, .count = 1, .plain = CHUNK, .length = 60,
-		    .flags = ZIP_FLAG }, "a damaged chunk arrived for byte 0" },
-		{ { .type = 77 }, "the other end sent a record of unknown kind 77" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_refused(*s, &bad[i]);
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, sr_set_up, sr_tear_down)
@@ -296,7 +234,6 @@ int main(void)
 		T(a_read_error_names_the_place_at_both_ends),
 		T(a_full_target_is_told_at_both_ends_and_not_entered),
 		T(nothing_is_entered_when_the_sync_failed),
-		T(records_that_break_the_rules_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
