@@ -173,8 +173,7 @@ static struct sink *pot_open(void *arg, const struct stream_offer *o, struct err
 	return &((struct pot *)arg)->k;
 }
 
-static int pot_close(void *arg, struct sink *k, const struct stream_stat *st, bool ok,
-		     struct err *e)
+int sr_close(void *arg, struct sink *k, const struct stream_stat *st, bool ok, struct err *e)
 {
 	(void)arg;
 	(void)k;
@@ -186,7 +185,7 @@ static int pot_close(void *arg, struct sink *k, const struct stream_stat *st, bo
 
 struct stream_receiver sr_receiver(struct rig *r)
 {
-	return (struct stream_receiver){ .open = pot_open, .close = pot_close, .arg = &r->pot };
+	return (struct stream_receiver){ .open = pot_open, .close = sr_close, .arg = &r->pot };
 }
 
 /* ---- both ends, and what lies between ------------------------------------------ */

@@ -56,5 +56,7 @@ void sr_run(struct rig *r);
 void sr_assert_arrived(struct rig *r);
 /* What takes a pass into the rig's pot. */
 struct stream_receiver sr_receiver(struct rig *r);
+/* Of a sink that leaves nothing to be done. */
+int sr_close(void *arg, struct sink *k, const struct stream_stat *st, bool ok, struct err *e);
 
 #endif

@@ -3,8 +3,8 @@
  * stream has done again: no more than STREAM_TWICE, however long a sync takes.
  */
 #include "engine/base/mem.h"
-#include "modules/lib/stream.h"
 #include "modules/lib/tree.h"
+#include "tests/unit/streamrig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,13 +18,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHUNK (1u << 20)
-#define CHUNKS 100u
-#define TWICE (STREAM_TWICE / CHUNK)
+#define PIECE (1u << 20)
+#define PIECES 100u
+#define TWICE (STREAM_TWICE / PIECE)
 #define BAD 8u				/* the chunk whose write may fail */
 #define UNDER_WAY 15u			/* chunks and what each costs beside: a window */
 
-struct rig {
+struct slow {
 	struct disk d;			/* first */
 	struct sink k;
 	pthread_mutex_t lock;		/* guards all below */
@@ -34,25 +34,25 @@ struct rig {
 	bool failing;			/* chunk BAD is written during the first sync, and fails */
 	bool begun;			/* that write is */
 	bool held;			/* the first sync was */
-	uint8_t digest[CHUNKS][SHA256_LEN];
+	uint8_t digest[PIECES][SHA256_LEN];
 	int fd[2];
 	struct err send_err;
 	int send_rc;
 };
 
-static struct rig *rig_of(struct sink *k)
+static struct slow *slow_of(struct sink *k)
 {
-	return (struct rig *)((char *)k - offsetof(struct rig, k));
+	return (struct slow *)((char *)k - offsetof(struct slow, k));
 }
 
 /* ---- the source ---------------------------------------------------------------- */
 
 static int src_read(struct disk *d, void *buf, size_t n, uint64_t at, struct err *e)
 {
-	struct rig *r = (struct rig *)d;
+	struct slow *r = (struct slow *)d;
 
 	(void)e;
-	memset(buf, (int)(1 + at / CHUNK), n);
+	memset(buf, (int)(1 + at / PIECE), n);
 	pthread_mutex_lock(&r->lock);
 	r->read++;
 	pthread_cond_broadcast(&r->cond);
@@ -80,7 +80,7 @@ static void others_go_first(void)
 }
 
 /* From before the end of the first sync until after it. */
-static int dst_fails(struct rig *r, struct err *e)
+static int dst_fails(struct slow *r, struct err *e)
 {
 	pthread_mutex_lock(&r->lock);
 	r->begun = true;
@@ -95,7 +95,7 @@ static int dst_fails(struct rig *r, struct err *e)
 
 static int dst_data(struct sink *k, const struct stream_chunk *c, struct err *e)
 {
-	struct rig *r = rig_of(k);
+	struct slow *r = slow_of(k);
 
 	if (r->failing && c->index == BAD)
 		return dst_fails(r, e);
@@ -109,7 +109,7 @@ static int dst_data(struct sink *k, const struct stream_chunk *c, struct err *e)
 }
 
 /* Nothing moves any more: all that may be is written, the window is full. */
-static bool stands(const struct rig *r)
+static bool stands(const struct slow *r)
 {
 	return r->written >= TWICE && r->read >= TWICE + UNDER_WAY;
 }
@@ -117,7 +117,7 @@ static bool stands(const struct rig *r)
 /* The first takes until everything stands, or until the write that fails is begun. */
 static int dst_sync(struct sink *k, struct err *e)
 {
-	struct rig *r = rig_of(k);
+	struct slow *r = slow_of(k);
 	bool first;
 
 	(void)e;
@@ -137,7 +137,7 @@ static int dst_sync(struct sink *k, struct err *e)
 
 static int dst_enter(struct sink *k, const struct map_update *u, size_t n, struct err *e)
 {
-	struct rig *r = rig_of(k);
+	struct slow *r = slow_of(k);
 
 	(void)e;
 	pthread_mutex_lock(&r->lock);
@@ -150,42 +150,31 @@ static int dst_enter(struct sink *k, const struct map_update *u, size_t n, struc
 
 static int dst_finish(struct sink *k, uint8_t root[SHA256_LEN], struct err *e)
 {
-	struct rig *r = rig_of(k);
+	struct slow *r = slow_of(k);
 	struct tree t = { .next = 0 };
 
 	(void)e;
-	for (unsigned i = 0; i < CHUNKS; i++)
+	for (unsigned i = 0; i < PIECES; i++)
 		tree_add(&t, r->digest[i]);
-	tree_end(&t, r->d.size, CHUNK, root);
+	tree_end(&t, r->d.size, PIECE, root);
 	return 0;
 }
 
 static struct sink *dst_open(void *arg, const struct stream_offer *o, struct err *e)
 {
-	struct rig *r = arg;
+	struct slow *r = arg;
 
 	(void)o;
 	(void)e;
 	return &r->k;
 }
 
-static int dst_close(void *arg, struct sink *k, const struct stream_stat *st, bool ok,
-		     struct err *e)
-{
-	(void)arg;
-	(void)k;
-	(void)st;
-	(void)ok;
-	(void)e;
-	return 0;
-}
-
 /* ---- the tests -------------------------------------------------------------------- */
 
 static void *send_end(void *arg)
 {
-	struct rig *r = arg;
-	struct stream_open o = { .disk = "root", .chunk = CHUNK };
+	struct slow *r = arg;
+	struct stream_open o = { .disk = "root", .chunk = PIECE };
 	struct stream_stat st;
 	struct pipe p;
 	struct stream s = { .pipe = &p, .zip = ZIP_NONE };
@@ -198,9 +187,9 @@ static void *send_end(void *arg)
 
 static int set_up(void **state)
 {
-	struct rig *r = mem_alloc(sizeof(*r));
+	struct slow *r = mem_alloc(sizeof(*r));
 
-	r->d = (struct disk){ .ops = &src_ops, .size = (uint64_t)CHUNK * CHUNKS };
+	r->d = (struct disk){ .ops = &src_ops, .size = (uint64_t)PIECE * PIECES };
 	r->k = (struct sink){ .data = dst_data, .sync = dst_sync, .enter = dst_enter,
 			      .finish = dst_finish, .pass = 1 };
 	pthread_mutex_init(&r->lock, NULL);
@@ -211,7 +200,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	struct rig *r = *state;
+	struct slow *r = *state;
 
 	err_clear(&r->send_err);
 	free(r);
@@ -219,9 +208,9 @@ static int tear_down(void **state)
 }
 
 /* What stream_recv() returned. */
-static int one_pass(struct rig *r, struct err *e)
+static int one_pass(struct slow *r, struct err *e)
 {
-	struct stream_receiver how = { .open = dst_open, .close = dst_close, .arg = r };
+	struct stream_receiver how = { .open = dst_open, .close = sr_close, .arg = r };
 	struct pipe p;
 	struct stream s = { .pipe = &p };
 	pthread_t t;
@@ -238,18 +227,18 @@ static int one_pass(struct rig *r, struct err *e)
 
 static void a_slow_sync_holds_the_writers_back(void **state)
 {
-	struct rig *r = *state;
+	struct slow *r = *state;
 	AUTO_ERR e = { 0 };
 
 	assert_int_equal(one_pass(r, &e), 1);
 	assert_int_equal(r->send_rc, 0);
-	assert_int_equal(r->synced, CHUNKS);
+	assert_int_equal(r->synced, PIECES);
 	assert_int_equal(r->most, TWICE);
 }
 
 static void of_a_sync_beside_a_write_that_fails_nothing_is_entered(void **state)
 {
-	struct rig *r = *state;
+	struct slow *r = *state;
 	AUTO_ERR e = { 0 };
 
 	r->failing = true;
