@@ -102,19 +102,39 @@ static bool is_quiet(const char *name, const json_t *spec)
 	return info.block ? fd >= 0 : !info.busy;
 }
 
+static bool skips_free(const struct ctx *c)
+{
+	return strcmp(jstr(ctx_args(c), "free", "skip"), "skip") == 0;
+}
+
+/* Of which file systems what is free is read all the same. */
+static void tell_whole(struct ctx *c, const char *name, const struct freespace *f)
+{
+	for (const char *s = f->whole.s; s && *s; s += strspn(s, "\n")) {
+		size_t n = strcspn(s, "\n");
+
+		ctx_change(c, '.', "%s: %.*s", name, (int)n, s);
+		s += n;
+	}
+}
+
+static struct disk *leave_out(struct ctx *c, const char *name, struct disk *d, bool probing)
+{
+	AUTO_FREESPACE f = { 0 };
+
+	freespace_find(d, &f);
+	if (f.said.len)
+		ctx_log(c, "%s: %s", name, f.said.s);
+	if (probing)
+		tell_whole(c, name, &f);
+	return f.count > 0 ? freespace_skip(d, &f) : d;
+}
+
 /* Of one that something uses free space may be taken into use while we read. */
 struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec, bool still,
 			       struct disk *d)
 {
-	AUTO_FREESPACE f = { 0 };
-
-	if (strcmp(jstr(ctx_args(c), "free", "skip"), "skip") != 0 ||
-	    !(still || is_quiet(name, spec)))
-		return d;
-	freespace_find(d, &f);
-	if (f.said.len)
-		ctx_log(c, "%s: %s", name, f.said.s);
-	return f.count > 0 ? freespace_skip(d, &f) : d;
+	return skips_free(c) && (still || is_quiet(name, spec)) ? leave_out(c, name, d, false) : d;
 }
 
 static void look_at_use(struct ctx *c, const char *name, const char *path,
@@ -132,18 +152,32 @@ static void look_at_use(struct ctx *c, const char *name, const char *path,
 			    path);
 }
 
+/* Of a disk in use the numbers have its free space. */
+static void tell_counted(struct ctx *c, const char *name, bool snapped)
+{
+	if (snapped)
+		ctx_change(c, '.', "%s: free blocks are counted: only the snapshot will show which "
+			   "they are", name);
+	else
+		ctx_change(c, '.', "%s: free blocks are read too: the disk is in use", name);
+}
+
 /* Bytes that a first pass will read: all but holes and free space. An image that is not raw
- * is not opened for it: what its file takes is near enough. */
+ * is not opened for it: what its file takes is near enough. snapped: read from a snapshot. */
 static uint64_t to_read(struct ctx *c, const char *name, const json_t *spec,
-			const struct disk_info *i)
+			const struct disk_info *i, bool snapped)
 {
 	bool raw = strcmp(jstr(spec, "format", "raw"), "raw") == 0, hole;
 	AUTO_DISK *d = raw ? disk_open_source(name, spec, 0, NULL) : NULL;
+	bool quiet = is_quiet(name, spec);
 	uint64_t sum = 0, len;
 
+	if (skips_free(c) && !quiet)
+		tell_counted(c, name, snapped);
 	if (!d)
 		return i->used ? i->used : i->size;
-	d = copy_without_free(c, name, spec, false, d);
+	if (skips_free(c) && quiet)
+		d = leave_out(c, name, d, true);
 	for (uint64_t at = 0; at < d->size; at += len) {
 		if (d->ops->extent(d, at, &len, &hole, NULL) < 0)
 			return i->size;
@@ -152,7 +186,7 @@ static uint64_t to_read(struct ctx *c, const char *name, const json_t *spec,
 	return sum;
 }
 
-static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
+static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool snapped)
 {
 	AUTO_ERR e = { 0 };
 	AUTO_FREE char *path = disk_find(name, spec, &e);
@@ -178,7 +212,7 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec)
 	if (!was && copy_seeded(c, name)) {
 		ctx_cost(c, 0, 0, 0, SEEDED_MS);
 	} else if (!was) {
-		used = to_read(c, name, spec, &info);
+		used = to_read(c, name, spec, &info, snapped);
 		ctx_cost(c, used, used, 0, 0);
 	}
 	return 0;
@@ -257,10 +291,13 @@ int copy_probe_source(struct ctx *c)
 	if (check_names(c) < 0)
 		return -1;
 	json_object_foreach((json_t *)disks, name, spec) {
+		const char *why;
+
 		if (!copy_wants(c, name, spec))
 			continue;
 		n++;
-		if (probe_disk(c, name, spec) < 0)
+		if (probe_disk(c, name, spec, snapshot_knows(snaps, name) &&
+			       snapshot_place(snaps, name, &why)) < 0)
 			return -1;
 		tell_instant(c, v, name, spec);
 		tell_snapshot(c, snaps, name);

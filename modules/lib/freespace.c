@@ -30,6 +30,7 @@ void freespace_free(struct freespace *f)
 {
 	mem_free_ptr(&f->v);
 	str_free(&f->said);
+	str_free(&f->whole);
 	*f = (struct freespace){ 0 };
 }
 
@@ -114,9 +115,25 @@ static const char *find_known(struct freespace *f, const struct blk *part, const
 	return fs[0] ? "its free space cannot be told" : "its content is unknown";
 }
 
+/* "ext4 on partition 1", as far as that is known; number 0: of a disk without a table. Owned. */
+static char *place_of(const char *fs, int number)
+{
+	if (number)
+		return mem_printf("%s%spartition %d", fs, fs[0] ? " on " : "", number);
+	return mem_strdup(fs[0] ? fs : "it");
+}
+
+static void say_whole(struct freespace *f, const char *place, const char *why, uint64_t size)
+{
+	str_addf(&f->said, "%s%s is read whole: %s", f->said.len ? "; " : "", place, why);
+	if (size > EDGE)
+		str_addf(&f->whole, "%s%s is read whole: %s", f->whole.len ? "\n" : "", place, why);
+}
+
 /* What stands in a partition, or on a disk without a table (number 0). */
 static void find_in(struct freespace *f, const struct blk *part, int number)
 {
+	AUTO_FREE char *place = NULL;
 	uint64_t before = f->bytes;
 	size_t count = f->count;
 	struct fsinfo info;
@@ -124,19 +141,16 @@ static void find_in(struct freespace *f, const struct blk *part, int number)
 	char size[24];
 
 	fsinfo_read(part, &info);
+	place = place_of(info.fs, number);
 	why = find_known(f, part, info.fs);
 	if (why) {	/* nothing of it is believed */
 		f->count = count;
 		f->bytes = before;
+		say_whole(f, place, why, part->size);
+		return;
 	}
-	str_addf(&f->said, "%s%s", f->said.len ? "; " : "", info.fs[0] ? info.fs : "?");
-	if (number)
-		str_addf(&f->said, " on partition %d", number);
 	text_size(f->bytes - before, size);
-	if (why)
-		str_addf(&f->said, " is read whole: %s", why);
-	else
-		str_addf(&f->said, ": %s free", size);
+	str_addf(&f->said, "%s%s: %s free", f->said.len ? "; " : "", place, size);
 }
 
 /* ---- the disk ----------------------------------------------------------------------- */
@@ -208,8 +222,12 @@ void freespace_find(struct disk *d, struct freespace *f)
 	struct part **parts;
 
 	*f = (struct freespace){ 0 };
-	if (d->size < 4 * EDGE || parttab_read(&all, &t, NULL) < 0)
+	if (d->size < 4 * EDGE)
 		return;
+	if (parttab_read(&all, &t, NULL) < 0) {
+		say_whole(f, "it", "its partition table cannot be read", d->size);
+		return;
+	}
 	if (t.kind == TABLE_NONE) {
 		find_in(f, &all, 0);
 		sort_runs(f);

@@ -20,11 +20,12 @@ struct freespace {
 	size_t count, cap;
 	uint64_t bytes;		/* all of them together */
 	struct str said;	/* per partition, for a log: what is free, or why nothing is */
+	struct str whole;	/* those of which nothing is, a line each; not the smallest */
 };
 
 #define AUTO_FREESPACE __attribute__((cleanup(freespace_free))) struct freespace
 
-/* Look at a disk that nothing uses. What cannot be read has no free space. */
+/* Look at a disk that nothing uses. What cannot be read has no free space, and says so. */
 void freespace_find(struct disk *d, struct freespace *f);
 void freespace_free(struct freespace *f);
 

@@ -233,7 +233,8 @@ accepted erp      guest.no-root: no disk of 'erp' holds a root file system
 
 erp  here -> b, serves: source
   assess       machine  = asked
-  convert      disks    . root: the next pass reads all of it and compares digests: it is no block device
+  convert      disks    . root: it is read whole: its content is unknown
+                        . root: the next pass reads all of it and compares digests: it is no block device
                         + root LAB/disk.raw 96.0 MiB -> /srv/small/erp/root.base.raw
                         read 28.6 MiB, send 28.6 MiB, write 28.6 MiB
   validate     disks    ? root read back whole, once it is copied, at most 96.0 MiB to read

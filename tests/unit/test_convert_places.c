@@ -437,6 +437,63 @@ static void a_base_that_libvirt_gave_to_another_user_is_written_to(void **s)
 	cv_assert_same(r);
 }
 
+/* ---- what of it is read though nobody may need it ----------------------------------------- */
+
+#define ALL_READ "root: the next pass reads all of it and compares digests: the plan says so\n"
+
+/* What the source's probe says it cannot leave out, and how much it will read. Owned. */
+static char *read_too(struct rig *r, const char *path, int64_t *bytes)
+{
+	AUTO_JSON *in = cv_input(r, "source"), *out = NULL;
+	AUTO_STR all = { 0 };
+	json_t *line;
+	size_t i;
+
+	jset_str(jget(in, "machine.source.disks.root"), "image", path);
+	out = modtest_call("convert.disks", "probe", in, NULL);
+	assert_true(jbool(out, "ok", false));
+	*bytes = jint(out, "cost.read", 0);
+	json_array_foreach(jget(out, "changes"), i, line)
+		if (!strncmp(jstr(line, "text", ""), "root: ", 6))
+			str_addf(&all, "%s\n", jstr(line, "text", ""));
+	return str_take(&all);
+}
+
+static void assert_read_too(struct rig *r, const char *path, const char *want, int64_t *bytes)
+{
+	AUTO_FREE char *is = read_too(r, path, bytes);
+
+	assert_string_equal(is, want);
+}
+
+static void free_blocks_that_are_read_are_told_before(void **s)
+{
+	struct rig *r = *s;
+	char *loop = NULL;
+	int64_t quiet, all, in_use;
+
+	jset_str(r->args, "changes", "digest");
+	cv_run_ok((const char *[]){ "mke2fs", "-q", "-F", "-t", "ext4", r->src, NULL });
+	assert_read_too(r, r->src, ALL_READ, &quiet);
+	jset_str(r->args, "free", "copy");
+	assert_read_too(r, r->src, ALL_READ, &all);
+	assert_true(quiet < all);
+	jset_str(r->args, "free", "skip");
+	loop = r->loop = geteuid() ? NULL : loop_of(r->src, SIZE);
+	if (loop) {
+		AUTO_FD held = open(loop, O_RDONLY | O_EXCL | O_CLOEXEC);
+
+		assert_true(held >= 0);
+		assert_read_too(r, loop, "root: free blocks are read too: the disk is in use\n"
+				ALL_READ, &in_use);
+		assert_true(in_use >= all);
+	}
+	cv_fill(r->src, 0, 4096, 7);
+	assert_read_too(r, r->src, "root: it is read whole: its content is unknown\n" ALL_READ,
+			&quiet);
+	assert_int_equal(quiet, all);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +514,7 @@ int main(void)
 		RAW(a_device_with_sectors_of_4096_bytes_is_filled),
 		RAW(what_lies_on_a_disk_that_is_copied_is_not_copied_as_well),
 		RAW(a_source_that_wrote_since_the_last_pass_is_read_again),
+		RAW(free_blocks_that_are_read_are_told_before),
 		AS(a_base_that_libvirt_gave_to_another_user_is_written_to, "qcow2"),
 	};
 

@@ -203,6 +203,9 @@ static void set_super(struct kit *k, const char *path, const char *field, const 
 				  "status=none", NULL }, NULL);
 }
 
+#define WHOLE_EXT "ext4 on partition 1 is read whole: it was not cleanly unmounted"
+#define WHOLE_2 "partition 2 is read whole: its content is unknown"
+
 static void a_file_system_that_was_not_unmounted_is_read_whole(void **state)
 {
 	struct kit *k = *state;
@@ -213,8 +216,51 @@ static void a_file_system_that_was_not_unmounted_is_read_whole(void **state)
 	set_super(k, path, "state", "0");
 	d = look(path, &f);
 	assert_false(any_free(&f, PART_AT, PART_MIB * MIB));
-	assert_non_null(strstr(f.said.s, "ext4 on partition 1 is read whole: it was not cleanly "
-			       "unmounted"));
+	assert_string_equal(f.said.s, WHOLE_EXT "; " WHOLE_2);
+	assert_string_equal(f.whole.s, WHOLE_EXT "\n" WHOLE_2);
+}
+
+static void a_disk_that_has_all_its_free_space_left_out_says_nothing_else(void **state)
+{
+	struct kit *k = *state;
+	const char *path = make(k, dos);
+	AUTO_FREESPACE f = { 0 };
+	AUTO_DISK *d = NULL;
+
+	make_swap(path);
+	d = look(path, &f);
+	assert_null(f.whole.s);
+}
+
+/* A place for a boot loader, and one for its own file system. */
+static const char guids[] = "label: gpt\n"
+	"start=8192, size=131072, type=linux\n"
+	"start=147456, size=2048, type=uefi\n"
+	"start=149504, size=2049, type=uefi\n";
+
+static void what_is_small_is_read_without_a_word(void **state)
+{
+	struct kit *k = *state;
+	AUTO_FREESPACE f = { 0 };
+	AUTO_DISK *d = look(make(k, guids), &f);
+
+	assert_non_null(d);
+	assert_string_equal(f.whole.s, "partition 3 is read whole: its content is unknown");
+}
+
+static void a_disk_whose_table_is_damaged_is_read_whole(void **state)
+{
+	struct kit *k = *state;
+	const char *path = make(k, guids);
+	AUTO_FD fd = open(path, O_RDWR);
+	AUTO_FREESPACE f = { 0 };
+	AUTO_DISK *d = NULL;
+
+	assert_int_equal(io_pwrite_full(fd, "no", 2, 512), 0);
+	assert_int_equal(io_pwrite_full(fd, "no", 2, 100 * MIB - 512), 0);
+	d = look(path, &f);
+	assert_int_equal(f.count, 0);
+	assert_string_equal(f.whole.s, "it is read whole: its partition table cannot be read");
 }
 
 static void a_journal_that_was_not_replayed_is_read_whole(void **state)
@@ -242,7 +288,7 @@ static void a_disk_of_unknown_content_is_read_whole(void **state)
 	assert_int_equal(io_write_file(AT_FDCWD, path, text, 8 * MIB, 0600), 0);
 	d = look(path, &f);
 	assert_int_equal(f.count, 0);
-	assert_string_equal(f.said.s, "? is read whole: its content is unknown");
+	assert_string_equal(f.said.s, "it is read whole: its content is unknown");
 }
 
 /* ---- XFS and NTFS ------------------------------------------------------------------ */
@@ -507,6 +553,9 @@ int main(void)
 		T(the_inside_of_a_swap_area_is_free),
 		T(a_hibernated_system_is_read_whole),
 		T(a_file_system_that_was_not_unmounted_is_read_whole),
+		T(a_disk_that_has_all_its_free_space_left_out_says_nothing_else),
+		T(what_is_small_is_read_without_a_word),
+		T(a_disk_whose_table_is_damaged_is_read_whole),
 		T(a_journal_that_was_not_replayed_is_read_whole),
 		T(a_disk_of_unknown_content_is_read_whole),
 		T(an_xfs_copied_without_its_free_blocks_is_sound),
