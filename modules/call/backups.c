@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SAMPLE_ONE_IN 20u	/* chunks that a sample reads */
@@ -236,14 +237,26 @@ static int prune(struct ctx *c, const char *place)
 
 /* ---- restoring ------------------------------------------------------------- */
 
+/* One that was killed before it had its size holds nothing. */
+static bool has_room(const char *growing)
+{
+	struct stat st;
+
+	return stat(growing, &st) == 0 && st.st_size > 0;
+}
+
 /* A device is written where it is; a file grows beside its name, so that a restore
  * that was killed goes on, and half a disk is never taken for one. */
 static struct disk *open_target(const char *to, const char *growing, const struct disk *from,
 				struct reading *r, struct err *e)
 {
-	bool device = access(to, F_OK) == 0, fresh = !device && access(growing, F_OK) < 0;
+	bool device = access(to, F_OK) == 0, fresh = !device && !has_room(growing);
 	struct disk *d;
 
+	if (fresh && unlink(growing) < 0 && errno != ENOENT) {
+		err_sys(e, "cannot remove '%s'", growing);
+		return NULL;
+	}
 	if (fresh && img_create(growing, "raw", from->size, e) < 0)
 		return NULL;
 	d = disk_open(device ? to : growing, DISK_WRITE, e);

@@ -164,6 +164,22 @@ static void a_restore_that_was_cut_off_goes_on(void **s)
 	assert_int_equal(access(growing, F_OK), -1);
 }
 
+static void a_restore_that_was_killed_before_its_file_had_a_size_goes_on(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *to = mem_printf("%s/restored", r->dir);
+	AUTO_FREE char *growing = mem_printf("%s.restoring", to);
+	AUTO_JSON *one = NULL;
+
+	cv_do_both(r, "backup.image");
+	one = listed(r, place, 0);
+	assert_int_equal(io_write_file(AT_FDCWD, growing, "", 0, 0600), 0);
+	ok_and_free(restored(r, place, jstr(one, "path", ""), to));
+	const char *cmp[] = { "cmp", r->src, to, NULL };
+	cv_run_ok(cmp);
+}
+
 static void a_second_backup_costs_what_differs(void **s)
 {
 	struct rig *r = *s;
@@ -263,6 +279,7 @@ int main(void)
 		RAW(a_backup_without_a_disk_of_the_plan_is_none),
 		RAW(a_flipped_byte_of_a_backup_is_found),
 		RAW(a_restore_that_was_cut_off_goes_on),
+		RAW(a_restore_that_was_killed_before_its_file_had_a_size_goes_on),
 		RAW(a_second_backup_costs_what_differs),
 		RAW(pruning_keeps_the_newest_and_gives_back_room),
 		RAW(what_cannot_be_listed_keeps_its_chunks),
