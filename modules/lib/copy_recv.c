@@ -165,8 +165,25 @@ static struct disk *make_new(struct receiving *x, struct target *t, const struct
 	return d;
 }
 
+/* No number twice, whichever map counted: by it the digest that was recorded is known. */
+static uint32_t next_pass(const struct receiving *x, const struct target *t)
+{
+	static const char *const recorded[] = { "disks", "pass" };
+	struct map_state s;
+	int64_t newest;
+
+	map_state(t->m, &s);
+	newest = s.pass;
+	for (size_t i = 0; i < ARRAY_LEN(recorded); i++) {
+		int64_t n = jint(json_object_get(ctx_fact(x->c, recorded[i]), t->name), "pass", 0);
+
+		newest = n > newest && n < INT32_MAX ? n : newest;
+	}
+	return (uint32_t)newest + 1;
+}
+
 /* `base`: since which copy the sender knows all changes, or NULL. */
-static int begin_pass(struct target *t, const char *base, struct err *e)
+static int begin_pass(const struct receiving *x, struct target *t, const char *base, struct err *e)
 {
 	char root[SHA256_HEX];
 	struct map_state s;
@@ -177,19 +194,19 @@ static int begin_pass(struct target *t, const char *base, struct err *e)
 	t->k.same = base && s.generation > 0 && strcmp(base, root) == 0;
 	if (!t->k.same)
 		map_forget(t->m);
-	t->k.pass = s.complete || s.pass == 0 ? s.pass + 1 : s.pass;
+	t->k.pass = s.complete || s.pass == 0 ? next_pass(x, t) : s.pass;
 	return map_begin(t->m, t->k.pass, e);
 }
 
 /* What the map still knows stands. Of a source that stands still what comes is the pass
  * that was recorded; of one that serves it is of a later instant. */
-static int begin_mend(struct target *t, bool held, struct err *e)
+static int begin_mend(const struct receiving *x, struct target *t, struct err *e)
 {
 	struct map_state s;
 
 	map_state(t->m, &s);
 	t->k.known = t->k.same = true;
-	t->k.pass = s.pass + (!held || s.pass == 0);
+	t->k.pass = x->how->held && s.pass > 0 ? s.pass : next_pass(x, t);
 	return map_begin_mend(t->m, t->k.pass, e);
 }
 
@@ -211,7 +228,7 @@ static int begin(const struct receiving *x, struct target *t, const char *base, 
 {
 	if (x->how->seed)
 		return begin_seed(t, e);
-	return x->how->mend ? begin_mend(t, x->how->held, e) : begin_pass(t, base, e);
+	return x->how->mend ? begin_mend(x, t, e) : begin_pass(x, t, base, e);
 }
 
 int copy_check_size(const char *disk, uint64_t planned, uint64_t source, struct err *e)
@@ -323,16 +340,6 @@ static bool on_cancelled(void *arg)
 	return ctx_cancelled(((struct receiving *)arg)->c);
 }
 
-static int failed(struct receiving *x, struct err *e)
-{
-	if (e->sys == ENOSPC && !e->hint)
-		err_hint(e, "free space there; `drover run` then goes on where it stopped");
-	else if (e->sys == EIO && !e->hint)
-		err_hint(e, "have the storage there looked at, its host's kernel log says more; "
-			 "`drover run` then goes on where it stopped");
-	return ctx_fail_err(x->c, e);
-}
-
 int copy_receive(struct ctx *c, const struct copy_how *h)
 {
 	AUTO_JSON *fact = json_object(), *loose = json_object();
@@ -346,12 +353,12 @@ int copy_receive(struct ctx *c, const struct copy_how *h)
 	if (layout_of(ctx_machine(c), &l, &e) < 0 ||
 	    layout_claim(&l, ctx_machine(c), ctx_run(c), &e) < 0) {
 		stream_fail(&s, &e);
-		return failed(&x, &e);
+		return ctx_fail_err(c, &e);
 	}
 	while ((rc = stream_recv(&s, &r, &e)) == 1)
 		;
 	if (rc < 0)
-		return failed(&x, &e);
+		return ctx_fail_err(c, &e);
 	if (h->fact)
 		ctx_set_fact(c, h->fact, json_incref(fact), json_incref(loose));
 	return 0;

@@ -487,6 +487,19 @@ static void a_copy_that_is_made_anew_is_proven_anew(void **s)
 	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 0, length 1048576"));
 }
 
+/* Its passes go on behind those that were recorded: none of these is what it holds. */
+static void a_copy_without_its_map_is_none_that_was_recorded(void **s)
+{
+	struct rig *r = *s;
+
+	cv_do_both(r, "convert.disks");
+	cv_fill(r->src, 9 * MIB, 100, 4);
+	assert_int_equal(unlink(r->map), 0);
+	cv_do_both(r, "call.sync");
+	assert_int_equal(jint(r->facts, "sync.root.pass", 0), 2);
+	cv_assert_same(r);
+}
+
 /* What another pass wrote since is of no instant of this cutover. */
 static void the_last_proof_wants_the_pass_that_was_recorded(void **s)
 {
@@ -542,6 +555,7 @@ int main(void)
 		RAW(a_copy_goes_on_in_the_chunks_it_was_begun_with),
 		RAW(the_last_proof_reads_what_the_last_pass_wrote),
 		RAW(a_copy_that_is_made_anew_is_proven_anew),
+		RAW(a_copy_without_its_map_is_none_that_was_recorded),
 		RAW(the_last_proof_wants_the_pass_that_was_recorded),
 		RAW(a_copy_that_was_cut_off_is_not_proven),
 		QCOW2(a_copy_that_was_cut_off_is_not_proven),
