@@ -350,6 +350,26 @@ static json_t *cost_of(const struct ctx *c)
 	return cost;
 }
 
+#define GOES_ON "the same command then goes on where it stopped"
+
+/* What to do about what the system said, where nobody knows better. */
+static const char *hint_of(int sys)
+{
+	static const struct { int sys; const char *hint; } hints[] = {
+		{ ENOSPC, "free space there; " GOES_ON },
+		{ EDQUOT, "free space there, or raise the quota; " GOES_ON },
+		{ EIO, "have the storage there looked at, its host's kernel log says more; " GOES_ON },
+		{ EROFS, "make it writable there; its host's kernel log says more where an error made "
+			 "it read-only; " GOES_ON },
+		{ ECONNRESET, "its host's kernel log says whether it was out of memory; " GOES_ON },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(hints); i++)
+		if (hints[i].sys == sys)
+			return hints[i].hint;
+	return NULL;
+}
+
 json_t *ctx_result(const struct ctx *c, bool ok, const char *state)
 {
 	json_t *result = json_object();
@@ -368,6 +388,6 @@ json_t *ctx_result(const struct ctx *c, bool ok, const char *state)
 		jset(result, "error",
 		     error_of(c->kind ? c->kind : "failed",
 			      c->text ? c->text : "failed for no given reason",
-			      c->hint, c->sys));
+			      c->hint ? c->hint : hint_of(c->sys), c->sys));
 	return result;
 }

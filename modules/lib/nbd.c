@@ -98,7 +98,7 @@ static int call(struct nbd *n, struct nbd_req *r, uint16_t type, const void *dat
 		err_wrap(e, "cannot %s at byte %llu, length %u", verb, (unsigned long long)r->at,
 			 r->len);
 	if (e)
-		e->sys = r->error ? (int)r->error : EPIPE;
+		e->sys = r->error ? (int)r->error : ECONNRESET;
 	return -1;
 }
 

@@ -10,6 +10,7 @@
 #include "modules/lib/copy.h"
 #include "modules/lib/proof_impl.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -149,6 +150,31 @@ static int read_back(struct ctx *c, struct proving_disk *p, struct proven *out, 
 	return 0;
 }
 
+#define KEEP_SOURCE "keep the source until the target's disks were looked at"
+
+/* Without one nothing can be proven. */
+static struct map *open_map(const struct proving_disk *p, const char *name, struct err *e)
+{
+	struct map *m = map_open(p->at.map, false, e);
+
+	if (m || e->sys != ENOENT)
+		return m;
+	err_set(e, ERR_STEP, "cannot prove disk '%s': its map '%s' is gone", name, p->at.map);
+	err_hint(e, p->how->serving ? KEEP_SOURCE :
+		 "drover sync PLAN copies the disk again");
+	return NULL;
+}
+
+static struct disk *open_base(const struct proving_disk *p, struct err *e)
+{
+	struct disk *d = disk_open_image(p->at.base, p->at.format, DISK_DIRECT, e);
+
+	if (!d && e->sys == ENOENT && !e->hint)
+		err_hint(e, p->how->serving ? KEEP_SOURCE :
+			 "drover rollback PLAN --to convert, then drover run PLAN");
+	return d;
+}
+
 static int prove_disk(struct ctx *c, const char *name, const json_t *before,
 		      struct proving_disk *p, struct proven *out, struct err *e)
 {
@@ -158,8 +184,8 @@ static int prove_disk(struct ctx *c, const char *name, const json_t *before,
 
 	if (layout_of_disk(ctx_machine(c), name, &p->at, e) < 0)
 		return -1;
-	m = map_open(p->at.map, false, e);
-	d = m ? disk_open_image(p->at.base, p->at.format, DISK_DIRECT, e) : NULL;
+	m = open_map(p, name, e);
+	d = m ? open_base(p, e) : NULL;
 	if (!d)
 		return -1;
 	map_state(m, &p->s);

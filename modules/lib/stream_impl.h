@@ -57,4 +57,8 @@ int record_broke(struct err *e);
 unsigned record_threads(void);
 uint64_t record_now_ns(void);
 
+/* What is said of bytes that are others than were sent: no transport lets that happen. */
+#define DAMAGED_HINT "the same command goes on where it stopped; if it comes again have the memory " \
+	"of both hosts tested"
+
 #endif

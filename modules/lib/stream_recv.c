@@ -134,10 +134,11 @@ static int on_done(struct receiver *x, const struct record *r, struct err *e)
 	if (failed || x->k->finish(x->k, x->st.root, e) < 0)
 		return -1;
 	io_hex(x->st.root, SHA256_LEN, hex);
-	if (strcmp(jstr(j, "root", ""), hex) != 0)
-		return err_set(e, ERR_STEP, "the source's digest %.12s is not the "
-			       "target's %.12s", jstr(j, "root", ""), hex);
-	return 1;
+	if (strcmp(jstr(j, "root", ""), hex) == 0)
+		return 1;
+	err_set(e, ERR_STEP, "the source's digest %.12s is not the target's %.12s",
+		jstr(j, "root", ""), hex);
+	return err_hint(e, DAMAGED_HINT);
 }
 
 static int on_record(struct receiver *x, struct err *e)

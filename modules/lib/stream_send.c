@@ -97,10 +97,11 @@ static int on_done(struct sender *x, const struct record *r, struct err *e)
 	if (!j)
 		return -1;
 	io_hex(x->st.root, SHA256_LEN, hex);
-	if (strcmp(jstr(j, "root", ""), hex) != 0)
-		return err_set(e, ERR_STEP, "the target's digest %.12s is not the "
-			       "source's %.12s", jstr(j, "root", ""), hex);
-	return 1;
+	if (strcmp(jstr(j, "root", ""), hex) == 0)
+		return 1;
+	err_set(e, ERR_STEP, "the target's digest %.12s is not the source's %.12s",
+		jstr(j, "root", ""), hex);
+	return err_hint(e, DAMAGED_HINT);
 }
 
 static int on_credit(struct sender *x, const struct record *r, struct err *e)

@@ -50,10 +50,11 @@ static int unpack(struct receiver *x, const struct job *j, void *plain, ZSTD_DCt
 	uint32_t n = j->r.length - SHA256_LEN, want = receiver_chunk_len(x, j->r.index);
 	size_t got = ZSTD_decompressDCtx(z, plain, x->chunk, j->payload, n);
 
-	if (ZSTD_isError(got) || got != want)
-		return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu",
-			       (unsigned long long)(j->r.index * x->chunk));
-	return 0;
+	if (!ZSTD_isError(got) && got == want)
+		return 0;
+	err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu",
+		(unsigned long long)(j->r.index * x->chunk));
+	return err_hint(e, DAMAGED_HINT);
 }
 
 /* Of what travelled: what lies in a slot is the very bytes that were digested. */
@@ -65,9 +66,9 @@ static int check_digest(struct receiver *x, const struct job *j, const struct st
 	sha256_of(c->plain, c->plain_len, digest);
 	if (memcmp(digest, j->digest, SHA256_LEN) == 0)
 		return 0;
-	return err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu, length %u: its "
-		       "digest does not fit", (unsigned long long)(j->r.index * x->chunk),
-		       c->plain_len);
+	err_set(e, ERR_STEP, "a damaged chunk arrived for byte %llu, length %u: its "
+		"digest does not fit", (unsigned long long)(j->r.index * x->chunk), c->plain_len);
+	return err_hint(e, DAMAGED_HINT);
 }
 
 static int do_data(struct receiver *x, const struct job *j, void *buf, ZSTD_DCtx *z,

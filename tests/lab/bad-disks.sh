@@ -266,7 +266,7 @@ BAD_ALSO="s#at byte [0-9]+, length [0-9]+#at byte N#"
 bad 1 "a target that fills up" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  erp      convert.disks         FAILED: host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device
-                   free space there; `drover run` then goes on where it stopped
+                   free space there; the same command then goes on where it stopped
                    the step stands at plan.yaml:9:16
 
 machine  convert  serves   took
@@ -282,7 +282,7 @@ machine  serves  phase    done  step now              last error
 erp      source  convert   0/2  convert.disks failed  host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device
 
 erp convert.disks (NOW): host 'b': cannot write '/srv/small/erp/root.base.raw' at byte N: No space left on device
-  free space there; `drover run` then goes on where it stopped
+  free space there; the same command then goes on where it stopped
 Next: drover run plan.yaml
 END
 BAD_ALSO=

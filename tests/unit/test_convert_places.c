@@ -37,7 +37,7 @@ static void a_target_that_fills_up_is_told_and_gone_on_with(void **s)
 	assert_int_equal(room, 0);
 	assert_non_null(strstr(jstr(full, "error.text", ""), ": No space left on device"));
 	assert_string_equal(jstr(full, "error.hint", ""),
-			    "free space there; `drover run` then goes on where it stopped");
+			    "free space there; the same command then goes on where it stopped");
 	assert_true(jbool(again, "ok", false));
 	assert_int_equal(jint(again, "facts.disks.stable.root.pass", 0), 1);
 	assert_int_equal(same, 0);

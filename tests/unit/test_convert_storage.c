@@ -104,7 +104,7 @@ static void storage_fails(struct rig *r, const char *event, const char *said)
 		fail_msg("'%s' is not in: %s", begin, jstr(out, "error.text", ""));
 	assert_non_null(strstr(jstr(out, "error.text", ""), ": Input/output error"));
 	assert_string_equal(jstr(out, "error.hint", ""), "have the storage there looked at, its host's "
-			    "kernel log says more; `drover run` then goes on where it stopped");
+			    "kernel log says more; the same command then goes on where it stopped");
 }
 
 static void goes_on(struct rig *r)
