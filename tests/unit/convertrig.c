@@ -109,6 +109,7 @@ int cv_tear_down(void **state)
 	json_decref(r->kept);
 	json_decref(r->args);
 	json_decref(r->more);
+	json_decref(r->from);
 	free(r);
 	return 0;
 }
@@ -129,14 +130,16 @@ json_t *cv_input(struct rig *r, const char *role)
 {
 	json_t *target = json_pack("{s:s,s:s,s:s,s:b,s:{}}", "host", "b", "dir", r->target,
 				   "format", r->format, "replace", 0, "disks");
+	json_t *disk = r->from ? json_incref(r->from) :
+		json_pack("{s:s,s:s,s:b}", "image", r->src, "format", "raw", "copy", 1);
 
 	json_object_update(target, r->more);
-	return json_pack("{s:O,s:O,s:O,s:s,s:{s:s,s:I,s:{s:s,s:s,s:{s:{s:s,s:s,s:b}}},s:o},"
+	return json_pack("{s:O,s:O,s:O,s:s,s:{s:s,s:I,s:{s:s,s:s,s:{s:o}},s:o},"
 			 "s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b}}",
 			 "args", r->args, "facts", r->facts, "kept", r->kept, "role", role,
 			 "machine", "name", r->machine, "downtime_ms", (json_int_t)r->downtime_ms,
-			 "source", "host", "a", "kind", "image", "disks",
-			 "root", "image", r->src, "format", "raw", "copy", 1,
+			 "source", "host", "a", "kind", jstr(disk, "path", NULL) ? "block" : "image",
+			 "disks", "root", disk,
 			 "target", target,
 			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
 			 "lineage", cv_lineage(), "step", "convert.disks", "preview", 0);

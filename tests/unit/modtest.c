@@ -10,10 +10,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void gather(const json_t *event, void *arg)
@@ -62,29 +66,84 @@ static void *follow(void *arg)
 	return NULL;
 }
 
+static void begin(struct half *h, struct modtest_end *end, int stream)
+{
+	AUTO_ERR e = { 0 };
+
+	end->events = json_array();
+	*h = (struct half){ end, { .module = end->module, .op = end->op ? end->op : "apply",
+		.input = unheld(end->in), .step = 1, .stream = stream }, -1, -1 };
+	h->pid = child_spawn(&h->spec, &h->fd, &e);
+	if (h->pid < 0)
+		abort();
+	close(stream);
+}
+
+static void join(int pair[2])
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		abort();
+}
+
 void modtest_both(struct modtest_end end[2])
 {
 	struct half h[2];
 	pthread_t t;
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		abort();
-	for (int i = 0; i < 2; i++) {
-		AUTO_ERR e = { 0 };
-
-		end[i].events = json_array();
-		h[i] = (struct half){ &end[i], { .module = end[i].module, .op = end[i].op ? end[i].op : "apply",
-			.input = unheld(end[i].in), .step = 1, .stream = pair[i] }, -1, -1 };
-		h[i].pid = child_spawn(&h[i].spec, &h[i].fd, &e);
-		if (h[i].pid < 0)
-			abort();
-		close(pair[i]);
-	}
+	join(pair);
+	for (int i = 0; i < 2; i++)
+		begin(&h[i], &end[i], pair[i]);
 	if (pthread_create(&t, NULL, follow, &h[0]) != 0)
 		abort();
 	follow(&h[1]);
 	pthread_join(t, NULL);
+}
+
+void modtest_both_through(struct modtest_end end[2],
+			  void (*between)(void *arg, int fd[2], const pid_t pid[2]), void *arg)
+{
+	struct half h[2];
+	pthread_t t[2];
+	int pair[2][2];
+
+	for (int i = 0; i < 2; i++)
+		join(pair[i]);
+	for (int i = 0; i < 2; i++)
+		begin(&h[i], &end[i], pair[i][0]);
+	for (int i = 0; i < 2; i++)
+		if (pthread_create(&t[i], NULL, follow, &h[i]) != 0)
+			abort();
+	between(arg, (int[2]){ pair[0][1], pair[1][1] }, (pid_t[2]){ h[0].pid, h[1].pid });
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+}
+
+pid_t modtest_listener(const char *name)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	size_t n = strlen(name);
+	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct ucred who = { 0 };
+	socklen_t size = sizeof(who);
+
+	memcpy(a.sun_path + 1, name, n);
+	if (connect(fd, (struct sockaddr *)&a,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) < 0)
+		return 0;
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size), 0);
+	return who.pid;
+}
+
+void modtest_kill(pid_t pid)
+{
+	AUTO_FD fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	assert_true(fd >= 0);
+	kill(pid, SIGKILL);
+	while (poll(&p, 1, -1) < 0)
+		;
 }
 
 void modtest_keep(json_t *input, const json_t *events)

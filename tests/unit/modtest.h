@@ -6,6 +6,8 @@
 
 #include "engine/base/json.h"
 
+#include <sys/types.h>
+
 /* Run OP ("probe" "apply" "undo") of MODULE in a child. What must be durable counts
  * as durable at once, questions find nobody. Returns the RESULT's body (caller
  * owns). *events_out (may be NULL) receives an array of all events (caller owns). */
@@ -26,6 +28,14 @@ struct modtest_end {
 /* Apply both ends at once, joined by a stream. Both are forked before a thread is
  * made: what is forked beside a running thread may find its locks held for ever. */
 void modtest_both(struct modtest_end end[2]);
+/* The same, but that `between` lies between the two: it has a socket to each, which it closes,
+ * and their processes, which it does not reap. */
+void modtest_both_through(struct modtest_end end[2],
+			  void (*between)(void *arg, int fd[2], const pid_t pid[2]), void *arg);
+/* The process that listens on the abstract socket of that name; 0: none. */
+pid_t modtest_listener(const char *name);
+/* Killed, and gone when this returns; it may be anybody's child. */
+void modtest_kill(pid_t pid);
 /* Put what the events kept into `input` as "kept", so that a later call (undo) gets
  * it; the first copy wins. */
 void modtest_keep(json_t *input, const json_t *events);

@@ -3,103 +3,27 @@
  * change they make to a file or a directory, or refused it: whenever it was, the same call
  * goes on to an equal copy, and undo leaves nothing at all. And maps that are not what they
  * were, and sectors of 4096 bytes.
- *
- * The calls that change files are those below instead of libc's: they count down.
  */
+#define STRIKE_HERE
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "tests/unit/modtest.h"
+#include "tests/unit/strike.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define CHUNK (64u << 10)
 #define SIZE (7u * CHUNK + 4096)	/* no multiple of the chunk */
 #define STRIKES_MAX 200
-
-/* ---- what counts ------------------------------------------------------------------ */
-
-/* Shared with all children. */
-static struct strike {
-	int left;	/* changes until it comes; < 0: it does not */
-	int error;	/* what that one change ends with; 0: a kill */
-} *strike;
-
-/* True: this one does not come to pass. */
-static bool struck(void)
-{
-	if (__atomic_load_n(&strike->left, __ATOMIC_SEQ_CST) < 0 ||
-	    __atomic_fetch_sub(&strike->left, 1, __ATOMIC_SEQ_CST) != 0)
-		return false;
-	if (!strike->error)
-		kill(getpid(), SIGKILL);
-	errno = strike->error;
-	return true;
-}
-
-#define CHANGE(...) (struck() ? -1 : syscall(__VA_ARGS__))
-
-int mkdir(const char *path, mode_t mode)
-{
-	return (int)CHANGE(SYS_mkdirat, AT_FDCWD, path, mode);
-}
-
-int unlink(const char *path)
-{
-	return (int)CHANGE(SYS_unlinkat, AT_FDCWD, path, 0);
-}
-
-int rmdir(const char *path)
-{
-	return (int)CHANGE(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
-}
-
-int rename(const char *from, const char *to)
-{
-	return (int)CHANGE(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
-}
-
-int renameat(int a, const char *from, int b, const char *to)
-{
-	return (int)CHANGE(SYS_renameat2, a, from, b, to, 0);
-}
-
-int fsync(int fd)
-{
-	return (int)CHANGE(SYS_fsync, fd);
-}
-
-int fdatasync(int fd)
-{
-	return (int)CHANGE(SYS_fdatasync, fd);
-}
-
-int ftruncate(int fd, off_t size)
-{
-	return (int)CHANGE(SYS_ftruncate, fd, size);
-}
-
-int fallocate(int fd, int mode, off_t at, off_t n)
-{
-	return (int)CHANGE(SYS_fallocate, fd, mode, at, n);
-}
-
-ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
-{
-	return CHANGE(SYS_pwrite64, fd, p, n, at);
-}
 
 /* ---- the calls ---------------------------------------------------------------------- */
 
@@ -461,7 +385,6 @@ int main(void)
 		T(a_disk_of_4096_byte_sectors_is_copied_to_another),
 	};
 
-	strike = mmap(NULL, sizeof(*strike), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	strike->left = -1;
+	strike_begin();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

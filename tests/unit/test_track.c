@@ -245,18 +245,7 @@ static bool said(struct rig *r, const char *what)
 
 static pid_t tracker_pid(struct rig *r)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	size_t n = strlen(r->tracker);
-	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct ucred who = { 0 };
-	socklen_t size = sizeof(who);
-
-	memcpy(a.sun_path + 1, r->tracker, n);
-	if (connect(fd, (struct sockaddr *)&a,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) < 0)
-		return 0;
-	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size), 0);
-	return who.pid;
+	return modtest_listener(r->tracker);
 }
 
 /* Its directory in tracefs, which the test mounts for itself. */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * night - a copy to which anything may happen, and a model of it: the source's bytes, those
+ * that the target must have, and what befell both since. What fails, fails the test, which
+ * then tells the night's story.
+ *
+ * A command ends well with the very bytes, or badly with a reason and a hint; doing what the
+ * hint says it ends well in the end.
+ */
+#ifndef DROVER_TESTS_NIGHT_H
+#define DROVER_TESTS_NIGHT_H
+
+#include "engine/base/mem.h"
+#include "tests/unit/convertrig.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What somebody else did, and nothing made good yet: a command may end badly of it. */
+enum odd {
+	ODD_TARGET = 1,		/* the target's bytes, or what its map says, are not those that came */
+	ODD_MAP = 2,		/* its map is harmed, or gone */
+	ODD_BASE = 4,		/* it is gone */
+	ODD_SIZE = 8,		/* the source has another one */
+	ODD_TRACKER = 16,	/* it was ended */
+	ODD_CUT = 32,		/* a pass was not ended */
+};
+
+/* What befalls a command that is under way. */
+enum mishap {
+	NOTHING,
+	BETWEEN,		/* nothing, but somebody passes the bytes on */
+	CUT, FLIP,		/* of the bytes between the ends */
+	KILL_SOURCE, KILL_TARGET, KILL_BOTH, STOP,
+	KILL_SERVER,		/* what reads or writes an image for one of them */
+	SCRIBBLE,		/* the source is written to */
+	STRIKE_KILL, STRIKE_EIO, STRIKE_ENOSPC,	/* a change to a file, see strike.h */
+	MISHAPS
+};
+
+struct night {
+	struct rig *r;
+	struct strike *strike;	/* of the program that it runs in */
+	unsigned seed;
+	uint64_t dice;
+	char *dev, *to, *to_file;	/* devices: the source's, the target's with its file; NULL: none */
+	const char *from;	/* the source's format */
+	unsigned sector;
+	uint64_t size, room;	/* of the source; of `to`, which cannot grow */
+	uint8_t *now;		/* the source's bytes */
+	uint8_t *was;		/* before it was written to during the newest pass, or NULL */
+	uint8_t *sent;		/* the target's, by the newest pass that ended well; NULL: none */
+	uint8_t *tried;		/* the source's when the newest pass was begun; NULL: none */
+	uint8_t *saved;		/* the backup's; NULL: there is none */
+	unsigned odd;
+	char *tracker;		/* its name, or NULL */
+	char *map_was, *base_was;	/* copies of these files, or NULL */
+	/* the command under way */
+	enum mishap mishap;
+	uint64_t after;		/* so many bytes; or changes */
+	bool back;		/* of those that the target sends */
+	bool came;		/* it did */
+	char kind[24], said[600], hint[400];	/* how the newest ended; "": well */
+	struct str story;
+	unsigned acts, commands;
+	bool over;		/* it ended as it should */
+};
+
+int night_set_up(void **state);
+int night_tear_down(void **state);
+_Noreturn void night_broken(struct night *n, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void night_tell(struct night *n, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Less than `below`; by the seed. */
+uint64_t night_dice(struct night *n, uint64_t below);
+
+/* ---- the source and the target, by somebody else's hand */
+void night_scribble(struct night *n);
+void night_resize(struct night *n);
+void night_end_tracker(struct night *n);
+void night_harm_map(struct night *n);
+void night_harm_base(struct night *n);
+void night_keep_files(struct night *n);
+void night_put_back(struct night *n);
+
+/* ---- commands */
+/* One attempt; true when it ended well. */
+bool night_try(struct night *n, const char *module, const char *op, enum mishap m);
+/* The same, and what must be true after it. Without a mishap to its good end, with what hints
+ * say in between. */
+void night_risk(struct night *n, const char *module, enum mishap m);
+void night_must(struct night *n, const char *module);
+/* What is there is asked; nothing changes. */
+void night_probe(struct night *n);
+/* The target's copy goes, and leaves no trace. */
+void night_undo(struct night *n);
+void night_backup(struct night *n);
+void night_restore(struct night *n);
+void night_seed(struct night *n);
+
+#endif

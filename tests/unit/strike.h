@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * strike - one change to a file or a directory, by whichever process of this program, ends
+ * with an error, or with a kill before it.
+ *
+ * Whoever defines STRIKE_HERE before this, one file of a program, has the calls that change
+ * files below instead of libc's: they count down.
+ */
+#ifndef DROVER_TESTS_STRIKE_H
+#define DROVER_TESTS_STRIKE_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct strike {
+	int left;	/* changes until it comes; < 0: it does not */
+	int error;	/* what that one change ends with; 0: a kill */
+};
+
+#ifdef STRIKE_HERE
+
+static struct strike *strike;	/* shared with all children */
+
+/* First of all. */
+static void strike_begin(void)
+{
+	strike = mmap(NULL, sizeof(*strike), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	strike->left = -1;
+}
+
+/* True: this one does not come to pass. */
+static bool struck(void)
+{
+	if (__atomic_load_n(&strike->left, __ATOMIC_SEQ_CST) < 0 ||
+	    __atomic_fetch_sub(&strike->left, 1, __ATOMIC_SEQ_CST) != 0)
+		return false;
+	if (!strike->error)
+		kill(getpid(), SIGKILL);
+	errno = strike->error;
+	return true;
+}
+
+#define CHANGE(...) (struck() ? -1 : syscall(__VA_ARGS__))
+
+int mkdir(const char *path, mode_t mode)
+{
+	return (int)CHANGE(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+int unlink(const char *path)
+{
+	return (int)CHANGE(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+int rmdir(const char *path)
+{
+	return (int)CHANGE(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int rename(const char *from, const char *to)
+{
+	return (int)CHANGE(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int renameat(int a, const char *from, int b, const char *to)
+{
+	return (int)CHANGE(SYS_renameat2, a, from, b, to, 0);
+}
+
+int fsync(int fd)
+{
+	return (int)CHANGE(SYS_fsync, fd);
+}
+
+int fdatasync(int fd)
+{
+	return (int)CHANGE(SYS_fdatasync, fd);
+}
+
+int ftruncate(int fd, off_t size)
+{
+	return (int)CHANGE(SYS_ftruncate, fd, size);
+}
+
+int fallocate(int fd, int mode, off_t at, off_t n)
+{
+	return (int)CHANGE(SYS_fallocate, fd, mode, at, n);
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	return CHANGE(SYS_pwrite64, fd, p, n, at);
+}
+
+#endif /* STRIKE_HERE */
+
+#endif
