@@ -51,7 +51,7 @@ struct param {
 	const char *words;	/* P_MAP: its keys, each a size; NULL: any, plain values;
 				   P_ENUM: "raw|qcow2"; P_STR, P_MAP: PARAM_SECRET or NULL */
 	const char *summary;	/* one line: what it means, with its unit */
-	int64_t min, max;	/* P_INT, P_SIZE, P_DURATION; both 0: no bound */
+	int64_t min, max;	/* P_INT, P_SIZE, P_DURATION, a P_MAP's sizes; both 0: no bound */
 };
 
 /* ---- the descriptor ------------------------------------------------------ */

@@ -334,6 +334,7 @@ bool chain_compile(struct loader *l, struct chain *c)
 		ok &= check_needs(l, c, i, from[i]);
 		ok &= check_fence(l, c, i, from[i]);
 	}
+	ok &= sense_check(l, c, from);
 	if (!ok)
 		c->steps = NULL;
 	return ok;

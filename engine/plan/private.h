@@ -140,6 +140,10 @@ bool chain_compile(struct loader *l, struct chain *c);
  * backup, before each convert.disks that wants it. `from` goes along. */
 void seed_add(struct loader *l, struct chain *c, const struct step_src **from);
 
+/* ---- sense.c ---- */
+/* A compiled chain, of which from[] are the steps: can it work at all? */
+bool sense_check(struct loader *l, const struct chain *c, const struct step_src **from);
+
 /* ---- load.c ---- */
 /* The recipe a machine names, with the defaults' steps over it. NULL: error. */
 struct chain *recipe_chain(struct loader *l, const struct yaml_node *name);

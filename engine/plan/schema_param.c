@@ -195,7 +195,8 @@ bool schema_name_is_plain(struct loader *l, const struct yaml_node *key)
 static bool field_value(struct loader *l, const struct param *p,
 			const struct yaml_pair *pair, unsigned scope, json_t **out)
 {
-	struct param field = { .name = pair->key->text, .type = P_SIZE };
+	struct param field = { .name = pair->key->text, .type = P_SIZE, .min = p->min,
+			       .max = p->max };
 	AUTO_FREE char *all = NULL;
 
 	if (types_has_word(p->words, pair->key->text))

@@ -27,7 +27,7 @@ static const struct param params[] = {
 	  "copy so many times; later passes send only what changed; default 1, with `until` 30",
 	  1, COPY_PASSES_MAX },
 	{ "until", P_MAP, false, NULL, "changed",
-	  "{changed: 64MiB}: go on until a pass changed no more than this", 0, 0 },
+	  "{changed: 64MiB}: go on until a pass changed no more than this", 1, 0 },
 	{ "freeze", P_ENUM, false, "none", "none|last",
 	  "hold the source's file systems still during the last pass", 0, 0 },
 	{ "changes", P_ENUM, false, "auto", "auto|bitmap|trace|snapshot|digest",

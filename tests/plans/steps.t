@@ -368,6 +368,10 @@ machines:
     source: { host: here, images: [/srv/two.raw] }
     target: { host: here, dir: /srv/new }
     convert: [ disks: { until: { changed: little } } ]
+  tri:
+    source: { host: here, images: [/srv/tri.raw] }
+    target: { host: here, dir: /srv/new }
+    convert: [ disks: { until: { changed: 0 } } ]
 --- run check plan.yaml
 --- status 2
 --- stderr
@@ -379,4 +383,138 @@ plan.yaml:11:43: 'changed' is not a size: 'little'
    11 |     convert: [ disks: { until: { changed: little } } ]
       |                                           ^
   sizes look like 512MiB, 40GiB or 1TB
-2 errors
+plan.yaml:15:43: 'changed' must be at least 1: '0'
+   15 |     convert: [ disks: { until: { changed: 0 } } ]
+      |                                           ^
+3 errors
+
+=== an end of passes that no pass comes to is a warning
+--- file plan.yaml
+plan: until
+hosts: { here: { local: true } }
+defaults: { target: { host: here, dir: /srv/new } }
+machines:
+  bytes:
+    source: { host: here, images: [/srv/one.raw] }
+    convert: [ disks: { until: { changed: 64 } } ]
+  chunks:
+    source: { host: here, images: [/srv/two.raw] }
+    convert: [ disks: { chunk: 4MiB, until: { changed: 2MiB } } ]
+  well:
+    source: { host: here, images: [/srv/tri.raw] }
+    convert: [ disks: { chunk: 256KiB, until: { changed: 256KiB } } ]
+--- run check plan.yaml
+--- stdout
+until: 3 machines, 1 host, 3 steps
+Next: drover preview plan.yaml
+--- stderr
+plan.yaml:7:43: warning: what a pass changed is counted in chunks of 1.0 MiB: 64 B is enough only when it changed nothing at all
+    7 |     convert: [ disks: { until: { changed: 64 } } ]
+      |                                           ^
+  sizes have units: until: { changed: 64MiB }
+plan.yaml:10:56: warning: what a pass changed is counted in chunks of 4.0 MiB: 2.0 MiB is enough only when it changed nothing at all
+   10 |     convert: [ disks: { chunk: 4MiB, until: { changed: 2MiB } } ]
+      |                                                        ^
+  sizes have units: until: { changed: 64MiB }
+
+=== steps in an order in which they fail
+--- file plan.yaml
+plan: order
+hosts: { here: { local: true } }
+defaults:
+  recipe: v2v
+  target: { host: here, dir: /srv/new }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw], power: { manual: {} } }
+    cutover: [ proof: { before: pass } ]
+  two:
+    source: { host: here, images: [/srv/two.raw], power: { manual: {} } }
+    cutover: [ pass: { skip: true }, "off": { skip: true } ]
+  tri:
+    source: { host: here, images: [/srv/tri.raw], power: { manual: {} } }
+    cutover: [ pass: { id: late, after: replay } ]
+  four:
+    source: { host: here, images: [/srv/four.raw], power: { manual: {} } }
+    cutover: [ quiesce: { after: pass } ]
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:9:16: cutover.proof comes before cutover.pass: it reads back what the last pass wrote
+    9 |     cutover: [ proof: { before: pass } ]
+      |                ^
+  put it behind that: proof: { after: pass }
+plan.yaml:12:16: cutover.proof comes without cutover.pass: it reads back what the last pass wrote
+   12 |     cutover: [ pass: { skip: true }, "off": { skip: true } ]
+      |                ^
+  leave that out too: proof: { skip: true }
+plan.yaml:12:16: cutover.readback comes without cutover.pass: it reads back what the last pass wrote
+   12 |     cutover: [ pass: { skip: true }, "off": { skip: true } ]
+      |                ^
+  leave that out too: readback: { skip: true }
+plan.yaml:12:38: cutover.start comes without cutover.off: a target starts only when its source is proven off
+   12 |     cutover: [ pass: { skip: true }, "off": { skip: true } ]
+      |                                      ^
+  leave that out too: start: { skip: true }
+plan.yaml:15:16: cutover.pass comes after cutover.replay: a pass ends every overlay of the one before
+   15 |     cutover: [ pass: { id: late, after: replay } ]
+      |                ^
+  put it before that: late: { before: replay }
+plan.yaml:18:16: cutover.quiesce comes after cutover.pass: what the source writes after its last pass would be lost
+   18 |     cutover: [ quiesce: { after: pass } ]
+      |                ^
+  put it before that: quiesce: { before: pass }
+6 errors
+
+=== steps of one's own in an order in which they fail
+--- file plan.yaml
+plan: order
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw], power: { manual: {} } }
+    target: { host: here, dir: /srv/new }
+    cutover: [ readback, pass, start, "off", quiesce ]
+  two:
+    source: { host: here, images: [/srv/two.raw], power: { manual: {} } }
+    target: { host: here, dir: /srv/new }
+    cutover: [ proof, start ]
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:7:16: cutover.readback comes before cutover.pass: it reads back what the last pass wrote
+    7 |     cutover: [ readback, pass, start, "off", quiesce ]
+      |                ^
+  put it behind that: readback: { after: pass }
+plan.yaml:7:26: cutover.pass comes before cutover.quiesce: what the source writes after its last pass would be lost
+    7 |     cutover: [ readback, pass, start, "off", quiesce ]
+      |                          ^
+  put it behind that: pass: { after: quiesce }
+plan.yaml:7:32: cutover.start comes before cutover.off: a target starts only when its source is proven off
+    7 |     cutover: [ readback, pass, start, "off", quiesce ]
+      |                                ^
+  put it behind that: start: { after: off }
+plan.yaml:11:16: cutover.proof comes without cutover.pass: it reads back what the last pass wrote
+   11 |     cutover: [ proof, start ]
+      |                ^
+  put `- pass` before it
+plan.yaml:11:23: cutover.start comes without cutover.off: a target starts only when its source is proven off
+   11 |     cutover: [ proof, start ]
+      |                       ^
+  put `- off` before it
+5 errors
+
+=== a pass more, before the source stands still
+--- file plan.yaml
+plan: order
+hosts: { here: { local: true } }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw], power: { manual: {} } }
+    target: { host: here, dir: /srv/new }
+    cutover: [ pass: { id: early, before: quiesce } ]
+--- run check plan.yaml
+--- stdout
+order: 1 machine, 1 host, 17 steps
+Next: drover preview plan.yaml
