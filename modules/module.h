@@ -205,6 +205,9 @@ void ctx_finding(struct ctx *c, const char *severity, const char *code,
 void ctx_finding_now(struct ctx *c, const char *severity, const char *code,
 		     const char *remedy, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+/* Of the finding told last, in the probe of a two-ended step: it counts only where the other
+ * end, asked at the same time, tells volatile `key` ("since.root") as another text. */
+void ctx_finding_unlike(struct ctx *c, const char *key, const char *text);
 /* Tell a fact: stable fields go in the tree, volatile ones do not. Steals both;
  * volatile_part may be NULL. Later modules see both merged. */
 void ctx_set_fact(struct ctx *c, const char *name, json_t *stable,

@@ -296,6 +296,13 @@ void ctx_finding_now(struct ctx *c, const char *severity, const char *code,
 	va_end(ap);
 }
 
+void ctx_finding_unlike(struct ctx *c, const char *key, const char *text)
+{
+	json_t *last = json_array_get(c->findings, json_array_size(c->findings) - 1);
+
+	jset(last, "unlike", json_pack("{s:s, s:s}", "key", key, "text", text));
+}
+
 void ctx_set_fact(struct ctx *c, const char *name, json_t *stable,
 		  json_t *volatile_part)
 {

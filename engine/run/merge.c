@@ -44,17 +44,44 @@ static int state_rank(const char *state)
 	return 0;
 }
 
-static void add_list(json_t *to, const char *key, const json_t *from)
+/* Borrowed. */
+static json_t *list_of(json_t *to, const char *key)
 {
 	json_t *list = json_object_get(to, key);
 
-	if (!json_is_array(json_object_get(from, key)))
-		return;
 	if (!list) {
 		list = json_array();
 		jset(to, key, list);
 	}
-	json_array_extend(list, json_object_get(from, key));
+	return list;
+}
+
+static void add_list(json_t *to, const char *key, const json_t *from)
+{
+	json_t *more = json_object_get(from, key);
+
+	if (json_is_array(more))
+		json_array_extend(list_of(to, key), more);
+}
+
+/* What one end can tell only by what the other one holds: does it count? */
+static bool counts(const json_t *finding, const json_t *other)
+{
+	const json_t *unlike = json_object_get(finding, "unlike");
+	const char *theirs = jstr(json_object_get(other, "volatile"), jstr(unlike, "key", ""), NULL);
+
+	return !unlike || (theirs && strcmp(theirs, jstr(unlike, "text", "")));
+}
+
+static void add_findings(json_t *to, const json_t *from, const json_t *other)
+{
+	const json_t *told = json_object_get(from, "findings");
+	json_t *list = json_is_array(told) ? list_of(to, "findings") : NULL, *finding;
+	size_t i;
+
+	json_array_foreach(told, i, finding)
+		if (counts(finding, other))
+			json_array_append(list, finding);
 }
 
 static void add_cost(json_t *to, const json_t *from)
@@ -159,7 +186,7 @@ static json_t *merge_two(const struct op *o)
 		const char *mine = jstr(one, "state", NULL);
 
 		add_list(out, "changes", one);
-		add_list(out, "findings", one);
+		add_findings(out, one, o->end[!k].result);
 		add_cost(out, one);
 		add_facts(out, one, o->module->place == ON_EACH ? sides[k] : NULL);
 		add_side(out, "stable", sides[k], one);

@@ -93,10 +93,13 @@ static json_t *probe_result(struct fake_call *k)
 	if (r->send && mine(k) && !done)
 		jset(o, "cost", json_pack("{s:I, s:I}", "send", (json_int_t)r->send, "write",
 					  (json_int_t)r->write));
+	if (!strcmp(role_of(k), "source"))
+		jset_str(json_object_get(o, "volatile"), "since", k->f->since);
 	if (r->finding)
-		jset(o, "findings", json_pack("[{s:s, s:s, s:s, s:b}]", "severity", "blocker",
-			"code", r->finding, "text", "it stands in the way", "now",
-			r->finding_now));
+		jset(o, "findings", json_pack("[{s:s, s:s, s:s, s:b, s:o*}]", "severity",
+			"blocker", "code", r->finding, "text", "it stands in the way", "now",
+			r->finding_now, "unlike", r->finding_unlike ? json_pack("{s:s, s:s}",
+			"key", "since", "text", r->finding_unlike) : NULL));
 	if (r->fact && !r->by_fact && done && !unknown)
 		jset(o, "facts", json_pack("{s:{s:{s:i}, s:{s:i}}}", r->fact, "stable",
 			"cpus", 2, "volatile", "free", k->f->w->boundaries));

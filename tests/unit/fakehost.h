@@ -30,6 +30,7 @@ struct fake_rule {
 	const char *known_after;	/* says unknown until this var is turned */
 	const char *finding;	/* a blocker of this code, always */
 	bool finding_now;	/* ... that is of the moment */
+	const char *finding_unlike;	/* ... where the other end tells another `since`; or NULL */
 	const char *notices;	/* a warning of this code, told by apply at `role` */
 	const char *ledger;	/* a temporary thing of this name, while it runs */
 	const char *leaves;	/* the kind of that thing, when it stays behind */
@@ -81,6 +82,7 @@ struct fake {
 	int64_t wall_s;			/* by so much its clock on the wall was set */
 	const char *boot;		/* of the engine's machine; NULL: always the same */
 	int answer;			/* to what is asked: 1, 0, -1 nobody */
+	const char *since;		/* what probes at a source tell as such; or NULL */
 	const struct json_t *input;	/* of the call that begins; borrowed */
 	/* Before each call begins: a test may turn the world. NULL: nobody does. */
 	void (*on_call)(struct fake *f, const char *module, const char *op);

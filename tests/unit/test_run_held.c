@@ -259,6 +259,37 @@ static void what_is_in_the_way_of_a_cutover_keeps_it_from_beginning(void **state
 	migration_free(g);
 }
 
+/* One end knows what it has, the other one what that must be. */
+static void what_two_ends_must_have_in_common_is_compared_before_it_begins(void **state)
+{
+	struct migration *g = migration_passing();
+	struct fake_rule *pass = migration_rule(g, "cutover.pass");
+
+	(void)state;
+	pass->finding = "pass.whole";
+	pass->finding_unlike = "copy 7";
+	g->f->since = "copy 8";
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
+	assert_string_equal(g->err.what, "cannot cutover 'erp': blocker pass.whole: it stands in "
+			    "the way");
+	assert_int_equal(fake_applies(g->f, "cutover.quiesce"), 0);
+	g->f->since = "copy 7";
+	migration_ends(g, RUN_CUTOVER, 0);
+	migration_free(g);
+}
+
+static void an_end_that_tells_nothing_of_it_is_not_compared(void **state)
+{
+	struct migration *g = migration_passing();
+	struct fake_rule *pass = migration_rule(g, "cutover.pass");
+
+	(void)state;
+	pass->finding = "pass.whole";
+	pass->finding_unlike = "copy 7";
+	migration_ends(g, RUN_CUTOVER, 0);
+	migration_free(g);
+}
+
 static struct fake_rule *losing;
 
 static void lose_what_was_followed(struct fake *f, const char *module, const char *op)
@@ -349,6 +380,8 @@ int main(void)
 		TEST(a_freeze_leaves_the_ledger_with_its_machine),
 		TEST(the_freeze_of_a_cutover_that_went_on_stays_until_it_is_over),
 		cmocka_unit_test(what_is_in_the_way_of_a_cutover_keeps_it_from_beginning),
+		cmocka_unit_test(what_two_ends_must_have_in_common_is_compared_before_it_begins),
+		cmocka_unit_test(an_end_that_tells_nothing_of_it_is_not_compared),
 		cmocka_unit_test(what_is_lost_after_the_source_was_stopped_brings_it_back),
 		cmocka_unit_test(what_the_plan_accepts_is_read_whole_while_nobody_serves),
 		WHOLE(what_is_so_just_now_is_no_part_of_what_a_rollback_compares),
