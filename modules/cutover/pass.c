@@ -27,12 +27,18 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", "pass", "freeze", "stamp", "warm", NULL };
+static const char *const wants[] = { "machine", "disks", "sync", "pass", "freeze", "stamp", "warm", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
 
 static bool at_source(const struct ctx *c)
 {
 	return strcmp(ctx_role(c), "source") == 0;
+}
+
+/* The source stands still since the last pass: what it recorded is gone with its hold. */
+static bool was_read(const struct ctx *c)
+{
+	return strcmp(jstr(ctx_run(c), "serves", "source"), "source") != 0 && ctx_fact(c, "pass");
 }
 
 /* Done when the recorded last pass is the one that the map holds whole. */
@@ -44,7 +50,13 @@ static int probe_disk(struct ctx *c, const char *name, bool *done)
 	struct copy_there t;
 	bool holds;
 
-	if (layout_of_disk(ctx_machine(c), name, &d, &e) < 0 || copy_look(&d, &t, &e) < 0)
+	if (layout_of_disk(ctx_machine(c), name, &d, &e) < 0)
+		return ctx_fail_err(c, &e);
+	if (!was_read(c) && !copy_probe_there(c, name, &d)) {
+		*done = false;
+		return 0;
+	}
+	if (copy_look(&d, &t, &e) < 0)
 		return ctx_fail_err(c, &e);
 	holds = was && t.map && t.state.complete &&
 		(uint32_t)jint(was, "pass", 0) == t.state.pass;
@@ -131,12 +143,6 @@ static const char *written_since(const json_t *before, const json_t *now)
 		if (jget(now, name) && !json_equal(stamp, jget(now, name)))
 			return name;
 	return NULL;
-}
-
-/* The source stands still since the last pass: what it recorded is gone with its hold. */
-static bool was_read(const struct ctx *c)
-{
-	return strcmp(jstr(ctx_run(c), "serves", "source"), "source") != 0 && ctx_fact(c, "pass");
 }
 
 /* Once the machine is off its disks may be out of sight: then the target says. */

@@ -93,6 +93,14 @@ const json_t *copy_seen(const struct ctx *c, const char *disk);
 #define COPY_WHOLE "pass.whole"
 #define COPY_WHOLE_TEXT "the last pass would read all of disk '%s' while nobody is served: %s"
 #define COPY_WHOLE_HINT "drover sync PLAN reads it while the source serves; cut over after that"
+#define COPY_WHOLE_ACCEPT COPY_WHOLE_HINT "; or accept it in the plan: accept: [{finding: " \
+	COPY_WHOLE ", until: DATE, reason: WHY}]"
+/* The same where what the target had was lost: how much ("all"), the disk, the reason. */
+#define COPY_AGAIN_TEXT "the last pass would send %s of disk '%s' again while nobody is served: %s"
+#define COPY_OTHER "the target's copy is not the one that was followed"
+/* volatile of cutover.pass at the source, {disk: digest}: since which copy all that was written
+ * is known. */
+#define COPY_SINCE "since"
 /* Was what is written to this disk followed, whether or not it still is? At the source. */
 bool copy_followed(struct ctx *c, const char *disk, const json_t *spec);
 /* probe at the source: a line for each disk, how its later passes find what changed. */
@@ -114,7 +122,23 @@ int copy_check_size(const char *disk, uint64_t planned, uint64_t source, struct 
 	"place for it now"
 #define COPY_MOVED_HINT "put the plan back as it was; to have the disk elsewhere, type drover " \
 	"rollback PLAN --to convert, and only then change the plan"
+/* And of one whose base went: the disk, the base. */
+#define COPY_GONE "cannot go on with disk '%s': '%s' is gone, its map is there"
+#define COPY_GONE_HINT "drover rollback PLAN --to convert, then drover run PLAN"
 int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e);
+/* Did convert end with a copy of it? */
+bool copy_was_made(const struct ctx *c, const char *disk);
+/* The newest pass that is recorded of it (facts `disks`, `sync`, `pass`); 0: none. */
+uint32_t copy_pass_recorded(const struct ctx *c, const char *disk);
+/* Of one that cannot be gone on with: what became of it. Owned. */
+char *copy_lost(const struct layout_disk *d);
+/* Is the map that is there this disk's? */
+int copy_check_map(const struct layout_disk *d, const struct map_id *is,
+		   const struct map_id *want, struct err *e);
+/* probe at the target, before a last pass: a blocker where that would not find what earlier
+ * passes left there, or not that since which the source knows its changes (COPY_SINCE). False:
+ * there is no more to be said of it. */
+bool copy_probe_there(struct ctx *c, const char *name, const struct layout_disk *d);
 /* A '?' line for what can be read once the disk is copied, bound to be no more than the
  * disk has, as assess saw it. */
 void copy_say_later(struct ctx *c, const char *name, const char *what);

@@ -83,7 +83,7 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 	else
 		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; all of it was read: %s",
 			s->disk, st->pass, sent, size, (unsigned long long)st->ms,
-			why ? why : "the target's copy is not the one that was followed");
+			why ? why : COPY_OTHER);
 }
 
 /* Of a copy that is gone on with the chunks are those it was begun with. */
@@ -147,8 +147,7 @@ static int may_be_whole(struct sending *s, const char *name, const json_t *spec,
 	if (!s->how->known || !why || !copy_followed(s->c, name, spec))
 		return 0;
 	err_set(e, ERR_STEP, COPY_WHOLE_TEXT, name, why);
-	return err_hint(e, COPY_WHOLE_HINT "; or accept it in the plan: accept: [{finding: "
-			COPY_WHOLE ", until: DATE, reason: WHY}]");
+	return err_hint(e, COPY_WHOLE_ACCEPT);
 }
 
 /* The disk as this pass reads it; NULL with e. why, t: as find_changes(). still: what is read

@@ -118,9 +118,8 @@ void copy_map_id(struct map_id *id, const json_t *machine, const json_t *run,
 	snprintf(id->disk, sizeof(id->disk), "%s", disk);
 }
 
-/* A map that is there must be this disk's. */
-static int check_map(const struct layout_disk *at, const struct map_id *is,
-		     const struct map_id *want, struct err *e)
+int copy_check_map(const struct layout_disk *at, const struct map_id *is,
+		   const struct map_id *want, struct err *e)
 {
 	if (strcmp(is->lineage, want->lineage) || strcmp(is->machine, want->machine) ||
 	    strcmp(is->disk, want->disk)) {
@@ -148,9 +147,8 @@ static struct disk *open_old(struct target *t, struct err *e)
 	struct disk *d = base_open(t->name, &t->at, map_id(t->m)->size, e);
 
 	if (!d && e->sys == ENOENT) {
-		err_set(e, ERR_STEP, "cannot go on with disk '%s': '%s' is gone, its map is "
-			"there", t->name, t->at.base);
-		err_hint(e, "drover rollback PLAN --to convert, then drover run PLAN");
+		err_set(e, ERR_STEP, COPY_GONE, t->name, t->at.base);
+		err_hint(e, COPY_GONE_HINT);
 	}
 	return d;
 }
@@ -168,18 +166,11 @@ static struct disk *make_new(struct receiving *x, struct target *t, const struct
 /* No number twice, whichever map counted: by it the digest that was recorded is known. */
 static uint32_t next_pass(const struct receiving *x, const struct target *t)
 {
-	static const char *const recorded[] = { "disks", "pass" };
+	uint32_t recorded = copy_pass_recorded(x->c, t->name);
 	struct map_state s;
-	int64_t newest;
 
 	map_state(t->m, &s);
-	newest = s.pass;
-	for (size_t i = 0; i < ARRAY_LEN(recorded); i++) {
-		int64_t n = jint(json_object_get(ctx_fact(x->c, recorded[i]), t->name), "pass", 0);
-
-		newest = n > newest && n < INT32_MAX ? n : newest;
-	}
-	return (uint32_t)newest + 1;
+	return (s.pass > recorded ? s.pass : recorded) + 1;
 }
 
 /* `base`: since which copy the sender knows all changes, or NULL. */
@@ -192,6 +183,10 @@ static int begin_pass(const struct receiving *x, struct target *t, const char *b
 	t->k.known = s.generation > 0;
 	io_hex(s.root, SHA256_LEN, root);
 	t->k.same = base && s.generation > 0 && strcmp(base, root) == 0;
+	if (base && !t->k.same && x->how->known) {
+		err_set(e, ERR_STEP, COPY_WHOLE_TEXT, t->name, COPY_OTHER);
+		return err_hint(e, COPY_WHOLE_ACCEPT);
+	}
 	if (!t->k.same)
 		map_forget(t->m);
 	t->k.pass = s.complete || s.pass == 0 ? next_pass(x, t) : s.pass;
@@ -283,13 +278,19 @@ static int open_target(struct receiving *x, struct target *t, const struct strea
 	t->m = map_open(t->at.map, true, &why);
 	if (t->m && base_torn(&t->at))
 		begin_anew(x, t, &why);
-	if (t->m && check_map(&t->at, map_id(t->m), &id, &why) < 0) {
+	if (t->m && copy_check_map(&t->at, map_id(t->m), &id, &why) < 0) {
 		map_close(t->m);
 		t->m = NULL;
 	}
 	if (!t->m && why.sys != ENOENT && !replace) {
 		err_move(e, &why);
 		return -1;
+	}
+	if (!t->m && x->how->known && copy_was_made(x->c, o->disk)) {
+		AUTO_FREE char *lost = copy_lost(&t->at);
+
+		err_set(e, ERR_STEP, COPY_AGAIN_TEXT, "all", o->disk, lost);
+		return err_hint(e, COPY_WHOLE_ACCEPT);
 	}
 	if (!t->m && unlink(t->at.map) < 0 && errno != ENOENT)
 		return err_sys(e, "cannot remove '%s'", t->at.map);

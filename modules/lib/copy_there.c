@@ -5,6 +5,7 @@
 #include "modules/lib/proof.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/text.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -46,6 +47,129 @@ void copy_say_later(struct ctx *c, const char *name, const char *what)
 	else
 		ctx_unknown(c, "changes", 1, "%s %s, once it is copied", name, what);
 }
+
+/* ---- before a last pass ---------------------------------------------------------------- */
+
+bool copy_was_made(const struct ctx *c, const char *disk)
+{
+	return json_object_get(ctx_fact(c, "disks"), disk) != NULL;
+}
+
+uint32_t copy_pass_recorded(const struct ctx *c, const char *disk)
+{
+	static const char *const facts[] = { "disks", "sync", "pass" };
+	int64_t newest = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
+		int64_t n = jint(json_object_get(ctx_fact(c, facts[i]), disk), "pass", 0);
+
+		newest = n > newest && n < INT32_MAX ? n : newest;
+	}
+	return (uint32_t)newest;
+}
+
+char *copy_lost(const struct layout_disk *d)
+{
+	if (base_torn(d))
+		return mem_printf("the host went down while '%s' was written to, which format '%s' "
+				  "does not bear", d->base, d->format);
+	return mem_printf(access(d->map, F_OK) == 0 ? "its map '%s' is of no use" :
+			  "its map '%s' is gone", d->map);
+}
+
+static void say_again(struct ctx *c, const char *name, const char *much, const char *why)
+{
+	ctx_finding_now(c, "blocker", COPY_WHOLE, COPY_WHOLE_HINT, COPY_AGAIN_TEXT, much, name,
+			why);
+}
+
+/* The map of the copy that convert made, and passes went on with; NULL with e. */
+static struct map *open_map(struct ctx *c, const char *name, const struct layout_disk *d,
+			    struct err *e)
+{
+	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
+	AUTO_MAP *m = map_open(d->map, false, e);
+	struct map *found = m;
+	struct map_id want;
+
+	copy_map_id(&want, ctx_machine(c), ctx_run(c), name, (uint64_t)jint(was, "size", 0),
+		    (uint32_t)jint(was, "chunk", 0));
+	if (!m || copy_check_map(d, map_id(m), &want, e) < 0)
+		return NULL;
+	m = NULL;
+	return found;
+}
+
+/* Put back from an earlier time, or cut short. */
+static void say_gaps(struct ctx *c, const char *name, const struct layout_disk *d, struct map *m,
+		     const struct map_state *s)
+{
+	AUTO_FREE char *since = mem_printf("what came since pass %u", s->pass);
+	AUTO_FREE char *old = mem_printf("its map '%s' was put back from then", d->map);
+	AUTO_FREE char *less = mem_printf("its map '%s' is not whole any more", d->map);
+	/* Of a pass that was cut off something is always missing. */
+	uint64_t unknown = s->complete ? map_unknown(m) : 0;
+	char size[24];
+
+	text_size(unknown, size);
+	if (s->pass < copy_pass_recorded(c, name))
+		say_again(c, name, since, old);
+	else if (unknown)
+		say_again(c, name, size, less);
+}
+
+/* The map can be gone on with: from where it was left, and from where the source goes on? */
+static void say_differences(struct ctx *c, const char *name, const struct layout_disk *d,
+			    struct map *m)
+{
+	AUTO_FREE char *key = mem_printf(COPY_SINCE ".%s", name);
+	char root[SHA256_HEX];
+	struct map_state s;
+
+	map_state(m, &s);
+	io_hex(s.root, SHA256_LEN, root);
+	ctx_finding_now(c, "blocker", COPY_WHOLE, COPY_WHOLE_HINT, COPY_WHOLE_TEXT, name,
+			COPY_OTHER);
+	ctx_finding_unlike(c, key, root);
+	say_gaps(c, name, d, m, &s);
+}
+
+/* What would not let the last pass begin. */
+static void say_stuck(struct ctx *c, const char *hint, const char *what)
+{
+	ctx_finding_now(c, "blocker", "target.copy", hint, "%s", what);
+}
+
+bool copy_probe_there(struct ctx *c, const char *name, const struct layout_disk *d)
+{
+	AUTO_FREE char *lost = copy_lost(d), *gone = mem_printf(COPY_GONE, name, d->base);
+	AUTO_ERR e = { 0 };
+	AUTO_MAP *m = NULL;
+
+	if (!copy_was_made(c, name))
+		return true;
+	if (d->moved) {
+		ctx_finding_now(c, "blocker", "target.moved", COPY_MOVED_HINT, COPY_MOVED, name,
+				d->base);
+		return false;
+	}
+	m = open_map(c, name, d, &e);
+	if (base_torn(d) || (!m && e.sys == ENOENT)) {
+		say_again(c, name, "all", lost);
+		return true;
+	}
+	if (m && access(d->base, F_OK) == 0)
+		say_differences(c, name, d, m);
+	else if (m)
+		say_stuck(c, COPY_GONE_HINT, gone);
+	else if (jbool(ctx_machine(c), "target.replace", false))
+		say_again(c, name, "all", lost);
+	else
+		say_stuck(c, e.hint, e.what);
+	return m != NULL;
+}
+
+/* ---- what is told ----------------------------------------------------------------------- */
 
 json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t)
 {

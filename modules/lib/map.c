@@ -65,6 +65,19 @@ uint32_t map_get(struct map *m, uint64_t index, uint8_t digest[SHA256_LEN])
 	return generation;
 }
 
+uint64_t map_unknown(struct map *m)
+{
+	uint8_t digest[SHA256_LEN];
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&m->lock);
+	for (uint64_t i = 0; i < map_chunks(m); i++)
+		if (!get(m, i, digest))
+			bytes += map_chunk_len(m, i);
+	pthread_mutex_unlock(&m->lock);
+	return bytes;
+}
+
 static int root_of(struct map *m, uint8_t root[SHA256_LEN], struct err *e)
 {
 	struct tree t = { .next = 0 };

@@ -91,6 +91,8 @@ uint32_t map_chunk_len(const struct map *m, uint64_t index);
 
 /* The generation that wrote it, and its digest; 0: unknown. */
 uint32_t map_get(struct map *m, uint64_t index, uint8_t digest[SHA256_LEN]);
+/* Bytes of the disk that it knows nothing of; reads all of the map. */
+uint64_t map_unknown(struct map *m);
 /* Before data of chunks [index, index + count) is written. */
 int map_cover(struct map *m, uint64_t index, uint64_t count, struct err *e);
 /* After their data is synced: enter them, durably. */

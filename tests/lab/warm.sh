@@ -62,6 +62,9 @@ expect 0 "$DROVER" run plan.yaml -v
 tells 'root: pass 2, .* its traced writes were read'
 [ "$(trackers)" = 1 ] || fail "no tracker follows the disk"
 
+map=images/shelf/root.map
+cp $map earlier.map
+
 # a further pass brings what was written, reads it back and is in the history
 book 5M
 expect 0 "$DROVER" sync plan.yaml -v
@@ -72,6 +75,19 @@ state facts/sync.json >sync.json || fail "the digest is not in git"
 grep -q '"pass": 3' sync.json || fail "git knows another pass: $(cat sync.json)"
 expect 0 "$DROVER" log plan.yaml
 said 'sync: pass 3, .* changed, root [0-9a-f]{12}'
+
+# a map that came to harm since: no cutover begins that would read or send all in its downtime
+refused() {	# refused WHY: and what it says to type mends it
+	expect 1 "$DROVER" cutover plan.yaml -y
+	tells "cannot cutover 'shelf': blocker pass.whole: the last pass would $1"
+	said 'drover sync plan.yaml reads it while the source serves'
+	grep -q 'cutover.quiesce' out && fail "the source was stopped for it"
+	expect 0 "$DROVER" sync plan.yaml
+}
+cp earlier.map $map
+refused "read all of disk 'root' while nobody is served: the target's copy is not the one that was followed"
+rm $map
+refused "send all of disk 'root' again while nobody is served: its map '.*/root.map' is gone"
 
 # on and on, until it is told to stop
 made() { [ "$(grep -cE 'pass [0-9]+:' keep.out)" -ge "$1" ]; }

@@ -462,6 +462,30 @@ static void a_cutover_is_refused_while_a_lost_tracker_can_be_replaced(void **s)
 	assert_whole(r, "source", "", "");
 }
 
+/* A last pass that nobody accepted to read all: this end of it says why not. */
+static void assert_ends_unread(struct rig *r, int says, const char *why)
+{
+	AUTO_FREE char *want = mem_printf("the last pass would read all of disk 'root' while nobody "
+					  "is served: %s", why);
+
+	r->strict = true;
+	struct modtest_end end[2] = { { .module = "cutover.pass", .in = input(r, "source") },
+				      { .module = "cutover.pass", .in = input(r, "target") } };
+
+	modtest_both(end);
+	assert_string_equal(jstr(end[says].out, "error.text", ""), want);
+	assert_string_equal(jstr(end[says].out, "error.hint", ""), "drover sync PLAN reads it while "
+			    "the source serves; cut over after that; or accept it in the plan: accept: "
+			    "[{finding: pass.whole, until: DATE, reason: WHY}]");
+	for (int i = 0; i < 2; i++) {
+		assert_false(jbool(end[i].out, "ok", true));
+		json_decref(end[i].in);
+		json_decref(end[i].out);
+		json_decref(end[i].events);
+	}
+	r->strict = false;
+}
+
 /* The probe before it saw nothing; what it would read is its downtime. */
 static void a_tracker_lost_at_the_last_moment_ends_the_last_pass_before_it_reads(void **s)
 {
@@ -471,22 +495,7 @@ static void a_tracker_lost_at_the_last_moment_ends_the_last_pass_before_it_reads
 		skip();
 	copy(r, "convert.disks");
 	kill(tracker_pid(r), SIGKILL);
-	r->strict = true;
-	struct modtest_end end[2] = { { .module = "cutover.pass", .in = input(r, "source") },
-				      { .module = "cutover.pass", .in = input(r, "target") } };
-
-	modtest_both(end);
-	assert_string_equal(jstr(end[0].out, "error.text", ""), "the last pass would read all of disk "
-			    "'root' while nobody is served: no tracker follows it");
-	assert_string_equal(jstr(end[0].out, "error.hint", ""), "drover sync PLAN reads it while the "
-			    "source serves; cut over after that; or accept it in the plan: accept: "
-			    "[{finding: pass.whole, until: DATE, reason: WHY}]");
-	for (int i = 0; i < 2; i++) {
-		assert_false(jbool(end[i].out, "ok", true));
-		json_decref(end[i].in);
-		json_decref(end[i].out);
-		json_decref(end[i].events);
-	}
+	assert_ends_unread(r, 0, "no tracker follows it");
 	copy(r, "call.sync");
 	last_pass(r);
 	assert_string_equal(r->by, "trace");
@@ -521,30 +530,65 @@ static void undo_and_cleanup_leave_nothing_of_it(void **s)
 	umount_tracefs(r);
 }
 
-static void a_target_that_holds_another_copy_is_compared_whole(void **s)
+/* A second pass, and the target as the first one left it: what came since is not there. */
+static void put_back_the_first_pass(struct rig *r)
 {
-	struct rig *r = *s;
 	AUTO_FREE char *dir = mem_printf("%s/erp", r->target);
 	AUTO_FREE char *aside = mem_printf("%s/aside", r->target);
+	const char *cp[] = { "cp", "-a", dir, aside, NULL };
 
-	if (!can_run)
-		skip();
 	copy(r, "convert.disks");
-	{
-		const char *cp[] = { "cp", "-a", dir, aside, NULL };
-
-		here_run(cp);
-	}
+	here_run(cp);
 	write_at(r, 5 * MIB, MIB, 4);
 	json_object_set_new(r->args, "passes", json_integer(2));
 	copy(r, "convert.disks");
 	assert_string_equal(r->by, "trace");
-	/* back to the state of the first pass: what the second one brought is not there */
 	assert_int_equal(io_remove_tree(dir), 0);
 	assert_int_equal(rename(aside, dir), 0);
+}
+
+static void a_target_that_holds_another_copy_is_compared_whole(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	put_back_the_first_pass(r);
 	last_pass(r);
 	assert_string_equal(r->by, "digest");
 	assert_true(said(r, "the target's copy is not the one that was followed"));
+}
+
+/* The target's finding counts where the source tells another copy than it holds. */
+static bool in_the_way(struct rig *r)
+{
+	AUTO_JSON *in = input(r, "source"), *source = modtest_call("cutover.pass", "probe", in, NULL);
+	AUTO_JSON *also = input(r, "target"), *target = modtest_call("cutover.pass", "probe", also, NULL);
+	const json_t *f = json_array_get(jget(target, "findings"), 0);
+
+	assert_string_equal(jstr(f, "severity", ""), "blocker");
+	assert_string_equal(jstr(f, "code", ""), "pass.whole");
+	assert_string_equal(jstr(f, "text", ""), "the last pass would read all of disk 'root' while "
+			    "nobody is served: the target's copy is not the one that was followed");
+	assert_string_equal(jstr(f, "unlike.key", ""), "since.root");
+	return strcmp(jstr(f, "unlike.text", ""), jstr(source, "volatile.since.root", "")) != 0;
+}
+
+static void another_copy_at_the_target_is_in_the_way_of_a_cutover(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	put_back_the_first_pass(r);
+	assert_true(in_the_way(r));
+	assert_ends_unread(r, 1, "the target's copy is not the one that was followed");
+	copy(r, "call.sync");
+	assert_false(in_the_way(r));
+	r->strict = true;
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
+	assert_false(in_the_way(r));	/* should it go back */
 }
 
 static void the_preview_says_how_and_why(void **s)
@@ -596,6 +640,7 @@ int main(void)
 		T(a_tracker_lost_at_the_last_moment_ends_the_last_pass_before_it_reads),
 		T(undo_and_cleanup_leave_nothing_of_it),
 		T(a_target_that_holds_another_copy_is_compared_whole),
+		T(another_copy_at_the_target_is_in_the_way_of_a_cutover),
 		T(the_preview_says_how_and_why),
 	};
 	AUTO_FREE char *losetup = proc_which("losetup"), *mkfs = proc_which("mkfs.ext4");

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_last_pass - a copy that came to harm at its target since the newest pass: noticed before
+ * the source stands still, and once it does before all is sent again; a further pass mends it.
+ */
+#include "engine/base/io.h"
+#include "engine/base/mem.h"
+#include "modules/lib/map.h"
+#include "tests/unit/convertrig.h"
+#include "tests/unit/modtest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAP_HEADERS 8192	/* map.h: what lies before its pages */
+
+/* ---- what the target's probe says -------------------------------------------------------- */
+
+/* The blockers that it tells of itself, a line each; those that hang on what the source tells
+ * are left out. */
+static char *blockers(struct rig *r)
+{
+	AUTO_JSON *out = cv_at(r, "target", "cutover.pass", "probe");
+	AUTO_STR said = { 0 };
+	const json_t *f;
+	size_t i;
+
+	assert_true(jbool(out, "ok", false));
+	assert_string_equal(jstr(out, "state", ""), "absent");
+	json_array_foreach(json_object_get(out, "findings"), i, f) {
+		assert_string_equal(jstr(f, "severity", ""), "blocker");
+		assert_true(jbool(f, "now", false));
+		if (!jget(f, "unlike"))
+			str_addf(&said, "%s: %s\n", jstr(f, "code", ""), jstr(f, "text", ""));
+	}
+	return said.s ? str_take(&said) : mem_strdup("");
+}
+
+static void assert_blockers(struct rig *r, const char *fmt, const char *path)
+{
+	AUTO_FREE char *said = blockers(r), *want = mem_printf(fmt, path);
+
+	assert_string_equal(said, want);
+}
+
+#define NONE(r) assert_blockers(r, "%s", "")
+#define GONE "the last pass would send all of disk 'root' again while nobody is served: its map " \
+	"'%s' is gone"
+
+static void copy(struct rig *r)
+{
+	cv_do_both(r, "convert.disks");
+	NONE(r);
+}
+
+/* What the finding says to type, and the cutover after it. */
+static void assert_mended_by_sync(struct rig *r)
+{
+	cv_fill(r->src, 7 * MIB, MIB, 6);	/* the source serves on */
+	cv_do_both(r, "call.sync");
+	NONE(r);
+	cv_fill(r->src, 3 * MIB, MIB, 5);
+	cv_do_both(r, "cutover.pass");
+	cv_assert_same(r);
+}
+
+/* ---- tests --------------------------------------------------------------------------------- */
+
+static void a_map_that_is_gone_is_noticed_and_made_anew_by_a_further_pass(void **state)
+{
+	struct rig *r = *state;
+
+	copy(r);
+	assert_int_equal(unlink(r->map), 0);
+	assert_blockers(r, "pass.whole: " GONE "\n", r->map);
+	assert_mended_by_sync(r);
+}
+
+static void a_map_without_some_of_its_pages_is_noticed(void **state)
+{
+	struct rig *r = *state;
+
+	copy(r);
+	assert_int_equal(truncate(r->map, MAP_HEADERS), 0);
+	assert_blockers(r, "pass.whole: the last pass would send 24.0 MiB of disk 'root' again while "
+			"nobody is served: its map '%s' is not whole any more\n", r->map);
+	assert_mended_by_sync(r);
+}
+
+static void a_map_that_was_put_back_from_an_earlier_pass_is_noticed(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *aside = mem_printf("%s.aside", r->map);
+	const char *cp[] = { "cp", r->map, aside, NULL };
+
+	copy(r);
+	cv_run_ok(cp);
+	cv_fill(r->src, 9 * MIB, MIB, 4);
+	cv_do_both(r, "call.sync");
+	NONE(r);
+	assert_int_equal(rename(aside, r->map), 0);
+	assert_blockers(r, "pass.whole: the last pass would send what came since pass 1 of disk 'root' "
+			"again while nobody is served: its map '%s' was put back from then\n", r->map);
+	assert_mended_by_sync(r);
+}
+
+/* It lacks what it was at; the next pass brings that, as ever. */
+static void a_pass_that_was_cut_off_is_no_obstacle(void **state)
+{
+	struct rig *r = *state;
+	uint64_t lost = 3;
+
+	copy(r);
+	AUTO_MAP *m = map_open(r->map, true, NULL);
+
+	assert_int_equal(map_begin(m, 2, NULL), 0);
+	assert_int_equal(map_drop(m, &lost, 1, NULL), 0);
+	NONE(r);
+}
+
+static void a_map_that_is_no_map_is_noticed(void **state)
+{
+	struct rig *r = *state;
+
+	copy(r);
+	assert_int_equal(truncate(r->map, 100), 0);
+	assert_blockers(r, "target.copy: cannot use map '%s': it is damaged\n", r->map);
+	/* as its hint says */
+	assert_int_equal(unlink(r->map), 0);
+	assert_int_equal(unlink(r->base), 0);
+	assert_mended_by_sync(r);
+}
+
+static void the_map_of_another_disk_is_noticed(void **state)
+{
+	struct rig *r = *state;
+
+	copy(r);
+	struct map *m = map_open(r->map, false, NULL);
+	struct map_id id = *map_id(m);
+
+	map_close(m);
+	assert_int_equal(unlink(r->map), 0);
+	snprintf(id.disk, sizeof(id.disk), "data");
+	map_close(map_create(r->map, &id, NULL));
+	assert_blockers(r, "target.copy: cannot write to '%s': it belongs to disk 'data' of 'erp', "
+			"made from another state\n", r->base);
+	json_object_set_new(r->more, "replace", json_true());
+	assert_blockers(r, "pass.whole: the last pass would send all of disk 'root' again while "
+			"nobody is served: its map '%s' is of no use\n", r->map);
+	assert_mended_by_sync(r);
+}
+
+static void an_image_that_is_gone_is_noticed(void **state)
+{
+	struct rig *r = *state;
+
+	copy(r);
+	assert_int_equal(unlink(r->base), 0);
+	assert_blockers(r, "target.copy: cannot go on with disk 'root': '%s' is gone, its map is "
+			"there\n", r->base);
+}
+
+/* The probe saw it still: rather than sending all of it in the downtime the pass ends. */
+static void what_goes_at_the_last_moment_ends_the_last_pass_before_it_sends(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *text = mem_printf(GONE, r->map);
+
+	copy(r);
+	assert_int_equal(unlink(r->map), 0);
+	cv_assert_error(cv_both(r, "cutover.pass", NULL), text, "drover sync PLAN reads it while the "
+			"source serves; cut over after that; or accept it in the plan: accept: "
+			"[{finding: pass.whole, until: DATE, reason: WHY}]");
+	assert_int_equal(access(r->base, F_OK), 0);
+	assert_mended_by_sync(r);
+}
+
+/* Once the last pass has read the source that stands still, this is the proof's business. */
+static void what_the_last_pass_brought_is_not_asked_for_again(void **state)
+{
+	struct rig *r = *state;
+	AUTO_JSON *in = NULL, *out = NULL;
+
+	copy(r);
+	cv_do_both(r, "cutover.pass");
+	in = cv_input(r, "target");
+	jset_str(jget(in, "run"), "serves", "nobody");
+	assert_int_equal(truncate(r->map, MAP_HEADERS), 0);
+	out = modtest_call("cutover.pass", "probe", in, NULL);
+	assert_int_equal(json_array_size(jget(out, "findings")), 0);
+}
+
+/* A plan's cutover is looked at before anything was copied. */
+static void of_a_disk_that_was_never_copied_nothing_was_lost(void **state)
+{
+	NONE(*state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RAW(a_map_that_is_gone_is_noticed_and_made_anew_by_a_further_pass),
+		QCOW2(a_map_that_is_gone_is_noticed_and_made_anew_by_a_further_pass),
+		RAW(a_map_without_some_of_its_pages_is_noticed),
+		RAW(a_map_that_was_put_back_from_an_earlier_pass_is_noticed),
+		RAW(a_pass_that_was_cut_off_is_no_obstacle),
+		RAW(a_map_that_is_no_map_is_noticed),
+		RAW(the_map_of_another_disk_is_noticed),
+		RAW(an_image_that_is_gone_is_noticed),
+		RAW(what_goes_at_the_last_moment_ends_the_last_pass_before_it_sends),
+		RAW(what_the_last_pass_brought_is_not_asked_for_again),
+		RAW(of_a_disk_that_was_never_copied_nothing_was_lost),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
