@@ -133,6 +133,7 @@ const char *ctx_machine_name(const struct ctx *c);
 const json_t *ctx_fact(const struct ctx *c, const char *name);	/* NULL: not known */
 const char *ctx_role(const struct ctx *c);	/* "source", "target", "here", ... */
 const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, step, preview, serves,
+					   evidence: in whose name it is recorded,
 					   accepted: [code of a finding]} */
 bool ctx_is_preview(const struct ctx *c);
 /* The agent, whose child this call is: what is temporary ends when it does. */

@@ -249,6 +249,7 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	jset(in, "kept", o->bare ? json_object() : kept_get(o->r, o->m, key));
 	jset_str(in, "role", role);
 	run = input_run(o->r, key);
+	jset_str(run, "evidence", o->as ? o->as : key);
 	sha256_hex(asked ? asked : "", asked ? strlen(asked) : 0, hash);
 	jset_str(run, "asked", hash);	/* of references, never of secrets */
 	jset_str(run, "serves", meta_serves(o->r, o->m));

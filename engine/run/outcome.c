@@ -234,6 +234,8 @@ void job_succeed(struct job *j, const json_t *answer, const char *status, bool t
 	rec_facts(&c, j->fact_names);
 	rec_findings(&c);
 	rec_evidence(&c, j->node, j->evidence);
+	if (j->applied)
+		rec_found(&c, j->m->findings, j->key);
 	estimate_learn(&c, j);
 	figures_note(&c, j);
 	held_off(j, &c);

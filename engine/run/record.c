@@ -132,6 +132,19 @@ void rec_findings(struct rec *c)
 	rec_meta(c, "findings", json_deep_copy(c->m->findings));
 }
 
+void rec_found(struct rec *c, const json_t *rows, const char *step)
+{
+	AUTO_STR all = { 0 };
+	json_t *row;
+	size_t i;
+
+	json_array_foreach((json_t *)rows, i, row)
+		if (!strcmp(jstr(row, "step", ""), step) && strcmp(jstr(row, "severity", ""), "info"))
+			str_addf(&all, "%s%s", all.len ? "; " : "", jstr(row, "text", ""));
+	if (all.len)
+		jset_str(c->trailers, "Found", all.s);
+}
+
 void rec_evidence_as(struct rec *c, const char *key, const json_t *evidence)
 {
 	const char *name;

@@ -48,6 +48,8 @@ void rec_step(struct rec *c, uint32_t node, const char *status, int attempt,
 void rec_result(struct rec *c, uint32_t node, const json_t *result);
 void rec_facts(struct rec *c, const json_t *names);
 void rec_findings(struct rec *c);
+/* With the commit: what of these findings the step told and is more than information. */
+void rec_found(struct rec *c, const json_t *rows, const char *step);
 void rec_evidence(struct rec *c, uint32_t node, const json_t *evidence);
 /* In the name of something that is no step of the plan. */
 void rec_evidence_as(struct rec *c, const char *key, const json_t *evidence);

@@ -202,6 +202,7 @@ static void succeed(struct sync *s)
 		report_log(r, s->m, NULL, "%s", s->summary);
 	rec_init(&c, r, s->m);
 	rec_facts(&c, s->names);
+	rec_found(&c, s->found, KEY);
 	note(s, &c, "done");
 	text_duration(loop_now(r->loop) - s->began_ms, duration);
 	jset_str(c.trailers, "Took", duration);

@@ -198,24 +198,49 @@ static bool zero_bad(struct ctx *c)
 	return strcmp(jstr(ctx_args(c), "bad_sectors", "fail"), "zero") == 0;
 }
 
-/* What could not be read, for people: the first stretches, and all of it in evidence. */
-static void tell_bad(struct sending *s, const char *name, const struct badsectors *b)
+/* Every place, for evidence. Owned. */
+static char *list_of(const char *name, const struct badsectors *b, unsigned pass, bool whole)
 {
-	AUTO_FREE char *file = mem_printf("%s.bad-sectors", name);
+	uint64_t rest = b->bytes;
 	AUTO_STR all = { 0 };
-	char size[24], places[40] = "";
+	char size[24];
 
-	if (b->count == 0)
-		return;
-	for (size_t i = 0; i < b->count; i++)
+	str_addf(&all, "disk '%s', pass %u, which read %s\n", name, pass,
+		 whole ? "all of it" : "what was written since the one before");
+	for (size_t i = 0; i < b->count; i++) {
 		str_addf(&all, "byte %llu, length %llu\n", (unsigned long long)b->v[i].at,
 			 (unsigned long long)b->v[i].len);
+		rest -= b->v[i].len;
+	}
+	text_size(rest, size);
+	if (b->count == 0)
+		str_add(&all, "nothing was lost\n");
+	else if (rest > 0)
+		str_addf(&all, "and %s more\n", size);
+	return str_take(&all);
+}
+
+/* What could not be read, for people: where it begins, and all of it in evidence. A pass that
+ * read the whole disk has the last word. */
+static void tell_bad(struct sending *s, const char *name, const struct badsectors *b,
+		     unsigned pass, bool whole)
+{
+	AUTO_FREE char *file = mem_printf("%s.bad-sectors%s", name, whole ? "" : "-since");
+	AUTO_FREE char *list = list_of(name, b, pass, whole), *remedy = NULL;
+	char size[24], places[40] = "";
+
+	if (!zero_bad(s->c) || (b->count == 0 && !whole))
+		return;
+	ctx_evidence(s->c, file, list, strlen(list));
+	if (b->count == 0)
+		return;
 	text_size(b->bytes, size);
 	if (b->count > 1)
 		snprintf(places, sizeof(places), " on in %zu places", b->count);
-	ctx_evidence(s->c, file, all.s, all.len);
-	ctx_finding(s->c, "warning", "disk.bad_sectors", "find out which files lie there before "
-		    "you cut over; the evidence names every place", "%s of disk '%s' cannot be "
+	remedy = mem_printf("find out which files lie there before you cut over; every place: drover "
+			    "show PLAN HEAD evidence/%s/%s.text -m %s",
+			    jstr(ctx_run(s->c), "evidence", ""), file, ctx_machine_name(s->c));
+	ctx_finding(s->c, "warning", "disk.bad_sectors", remedy, "%s of disk '%s' cannot be "
 		    "read, from byte %llu%s: zeros were copied", size, name,
 		    (unsigned long long)b->v[0].at, places);
 }
@@ -271,6 +296,6 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	s->pass.changed += stat.data + stat.zero;
 	s->pass.wire += stat.wire;
 	note_pass(s, &stat, why);
-	tell_bad(s, name, &bad);
+	tell_bad(s, name, &bad, stat.pass ? stat.pass : 1, !stat.partly);
 	return stat.pass ? stat.pass : 1;
 }

@@ -63,7 +63,7 @@ plan "bad_sectors: zero"
 bad 0 "zeros in the place of what is lost" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  warning  erp      disk.bad_sectors: 16.0 KiB of disk 'root' cannot be read, from byte 2097152: zeros were copied
-                            mend: find out which files lie there before you cut over; the evidence names every place
+                            mend: find out which files lie there before you cut over; every place: drover show PLAN HEAD evidence/convert.disks/root.bad-sectors.text -m erp
 NOW  erp      convert.disks         done
 NOW  erp      validate.disks        done
 
@@ -77,15 +77,25 @@ head -c 2097152 sound.raw >want.raw
 head -c 16384 /dev/zero >>want.raw
 tail -c +2113537 sound.raw >>want.raw
 cmp want.raw "$LAB/hosts/b/srv/out/erp/root.base.raw" || fail "the copies differ elsewhere"
-expect 0 "$DROVER" show plan.yaml HEAD evidence/convert.disks/root.bad-sectors.text
-said '^byte 2097152, length 16384$'
+# lost WHERE WHAT: the list of that record, all of it.
+lost() {
+	"$DROVER" show plan.yaml HEAD "evidence/$1/root.bad-sectors.text" -m erp >list
+	printf '%b' "$2" | cmp - list || { cat list; fail "the list of what is lost, $1"; }
+}
+lost convert.disks "disk 'root', pass 1, which read all of it\nbyte 2097152, length 16384\n"
+expect 0 "$DROVER" log plan.yaml -v
+said 'Found: 16.0 KiB of disk .root. cannot be read, from byte 2097152: zeros were copied'
 
 # a further pass that reads it says so on its screen, too
 expect 0 "$DROVER" sync plan.yaml
 said 'warning  erp      disk.bad_sectors: 16.0 KiB of disk .root. cannot be read, from byte 2097152: zeros were copied'
+lost cutover.sync "disk 'root', pass 2, which read all of it\nbyte 2097152, length 16384\n"
+expect 0 "$DROVER" log plan.yaml -v -n 1
+said 'Found: 16.0 KiB of disk .root. cannot be read, from byte 2097152: zeros were copied'
 
 rm bad
 expect 0 "$DROVER" sync plan.yaml
 ! grep -q bad_sectors "$LAB/out" || fail "what can be read again is told as lost"
+lost cutover.sync "disk 'root', pass 3, which read all of it\nnothing was lost\n"
 cmp sound.raw "$LAB/hosts/b/srv/out/erp/root.base.raw" || fail "zeros stayed where data can be read again"
 bad_end
