@@ -163,23 +163,22 @@ static struct disk *make_new(struct receiving *x, struct target *t, const struct
 	return d;
 }
 
-/* No number twice, whichever map counted: by it the digest that was recorded is known. */
-static uint32_t next_pass(const struct receiving *x, const struct target *t)
+/* Behind all that were recorded, whichever map counted: what comes is none of them. */
+static uint32_t next_pass(uint32_t pass, uint32_t recorded)
 {
-	uint32_t recorded = copy_pass_recorded(x->c, t->name);
-	struct map_state s;
-
-	map_state(t->m, &s);
-	return (s.pass > recorded ? s.pass : recorded) + 1;
+	return (pass > recorded ? pass : recorded) + 1;
 }
 
 /* `base`: since which copy the sender knows all changes, or NULL. */
 static int begin_pass(const struct receiving *x, struct target *t, const char *base, struct err *e)
 {
+	uint32_t recorded = copy_pass_recorded(x->c, t->name);
 	char root[SHA256_HEX];
 	struct map_state s;
+	bool goes_on;
 
 	map_state(t->m, &s);
+	goes_on = !s.complete && s.pass > recorded;
 	t->k.known = s.generation > 0;
 	io_hex(s.root, SHA256_LEN, root);
 	t->k.same = base && s.generation > 0 && strcmp(base, root) == 0;
@@ -189,7 +188,7 @@ static int begin_pass(const struct receiving *x, struct target *t, const char *b
 	}
 	if (!t->k.same)
 		map_forget(t->m);
-	t->k.pass = s.complete || s.pass == 0 ? next_pass(x, t) : s.pass;
+	t->k.pass = goes_on ? s.pass : next_pass(s.pass, recorded);
 	return map_begin(t->m, t->k.pass, e);
 }
 
@@ -201,7 +200,8 @@ static int begin_mend(const struct receiving *x, struct target *t, struct err *e
 
 	map_state(t->m, &s);
 	t->k.known = t->k.same = true;
-	t->k.pass = x->how->held && s.pass > 0 ? s.pass : next_pass(x, t);
+	t->k.pass = x->how->held && s.pass > 0 ? s.pass :
+		next_pass(s.pass, copy_pass_recorded(x->c, t->name));
 	return map_begin_mend(t->m, t->k.pass, e);
 }
 

@@ -500,6 +500,20 @@ static void a_copy_without_its_map_is_none_that_was_recorded(void **s)
 	cv_assert_same(r);
 }
 
+/* What was damaged makes the recorded pass one that is not whole; what comes is another. */
+static void a_pass_after_damage_is_none_that_was_recorded(void **s)
+{
+	struct rig *r = *s;
+
+	cv_do_both(r, "convert.disks");
+	cv_put(r->base, 9 * MIB, "!", 1);
+	json_decref(cv_at(r, "target", "validate.disks", "apply"));
+	cv_fill(r->src, 9 * MIB, 100, 4);
+	cv_do_both(r, "call.sync");
+	assert_int_equal(jint(r->facts, "sync.root.pass", 0), 2);
+	cv_assert_same(r);
+}
+
 /* What another pass wrote since is of no instant of this cutover. */
 static void the_last_proof_wants_the_pass_that_was_recorded(void **s)
 {
@@ -556,6 +570,7 @@ int main(void)
 		RAW(the_last_proof_reads_what_the_last_pass_wrote),
 		RAW(a_copy_that_is_made_anew_is_proven_anew),
 		RAW(a_copy_without_its_map_is_none_that_was_recorded),
+		RAW(a_pass_after_damage_is_none_that_was_recorded),
 		RAW(the_last_proof_wants_the_pass_that_was_recorded),
 		RAW(a_copy_that_was_cut_off_is_not_proven),
 		QCOW2(a_copy_that_was_cut_off_is_not_proven),
