@@ -146,7 +146,7 @@ void night_scribble(struct night *n)
 /* What was of another size. */
 static void take_away(struct night *n)
 {
-	uint8_t **const all[] = { &n->sent, &n->was, &n->tried, &n->saved };
+	uint8_t **const all[] = { &n->sent, &n->was, &n->tried, &n->then, &n->saved };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		free(*all[i]);
@@ -413,6 +413,7 @@ int night_tear_down(void **state)
 	free(n->was);
 	free(n->sent);
 	free(n->tried);
+	free(n->then);
 	free(n->saved);
 	free(n->tracker);
 	free(n->map_was);

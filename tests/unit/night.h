@@ -50,7 +50,7 @@ struct night {
 	uint8_t *now;		/* the source's bytes */
 	uint8_t *was;		/* before it was written to during the newest pass, or NULL */
 	uint8_t *sent;		/* the target's, by the newest pass that ended well; NULL: none */
-	uint8_t *tried;		/* the source's when the newest pass was begun; NULL: none */
+	uint8_t *tried, *then;	/* the source's when the newest pass was begun, and over; NULL: none */
 	uint8_t *saved;		/* the backup's; NULL: there is none */
 	unsigned odd;
 	char *tracker;		/* its name, or NULL */
