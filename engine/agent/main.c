@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * main - the agent's command line. People only ever need --call and --version.
  */
+#include "engine/agent/attach.h"
 #include "engine/agent/child.h"
 #include "engine/agent/serve.h"
-#include "engine/agent/stream.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
 	if (argc >= 3 && strcmp(argv[1], "--serve") == 0)
 		return do_serve(argc - 2, argv + 2);
 	if (argc == 5 && strcmp(argv[1], "--attach") == 0)
-		return stream_attach(argv[2], argv[3], argv[4]);
+		return attach_run(argv[2], argv[3], argv[4]);
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("drover-agent %s\n", DROVER_VERSION) < 0;
 	return fail_usage();

@@ -7,18 +7,11 @@
 #include "engine/base/fdpass.h"
 #include "engine/base/io.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define PENDING_MAX 64		/* streams waiting for their step, or for their greeting */
@@ -224,106 +217,4 @@ bool streams_take(struct streams *s, uint32_t id, struct stream_came *out)
 	p->child = (struct child_ahead){ 0 };
 	pending_free(p);
 	return true;
-}
-
-/* ---- the other side ------------------------------------------------------------ */
-
-static bool same_socket(int a, int b)
-{
-	struct stat sa, sb;
-
-	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && S_ISSOCK(sa.st_mode) &&
-	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
-}
-
-/* Bytes from a pipe to a socket or back. Not by splice(2): it waits for one of them with
- * the pipe's lock held, and sshd, which only wants to look whether there is something to
- * read, then sleeps with it, and all its channels do. */
-static uint64_t copy_until_end(int from, int to)
-{
-	static char buf[256 << 10];
-	uint64_t total = 0;
-	ssize_t n;
-
-	for (;;) {
-		n = read(from, buf, sizeof(buf));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || io_write_full(to, buf, (size_t)n) < 0)
-			return total;
-		total += (uint64_t)n;
-	}
-}
-
-static void wait_for_end(int conn)
-{
-	char end;
-
-	while (read(conn, &end, 1) < 0 && errno == EINTR)
-		;
-}
-
-/* sshd gave us two pipes: join them to one socket until the step is over. That the
- * step has said its last byte is told on stderr: a sudo above us holds our stdout, and
- * sshd's end of file would come only when all is over. */
-static void join_pipes(int sock, int conn, const char *nonce)
-{
-	uint64_t total;
-	pid_t pid;
-
-	signal(SIGPIPE, SIG_IGN);
-	/* wide pipes: fewer turns for sshd */
-	fcntl(0, F_SETPIPE_SZ, 1 << 20);
-	fcntl(1, F_SETPIPE_SZ, 1 << 20);
-	pid = fork();
-	if (pid == 0) {
-		close(1);
-		close(conn);
-		copy_until_end(0, sock);
-		shutdown(sock, SHUT_WR);
-		_exit(0);
-	}
-	close(0);
-	total = copy_until_end(sock, 1);
-	dprintf(2, STREAM_END "%s %llu\n", nonce, (unsigned long long)total);
-	close(1);
-	wait_for_end(conn);
-	if (pid > 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-	}
-}
-
-int stream_attach(const char *name, const char *step, const char *nonce)
-{
-	AUTO_FREE char *hello = mem_printf(FRAME_PREAMBLE "%s\n", nonce);
-	char secret[STREAM_SECRET + 1];
-	int pair[2] = { -1, -1 }, conn, given = 0;
-	AUTO_ERR e = { 0 };
-
-	/* only now may the secret come: sudo would have taken it for a password */
-	if (io_write_full(1, hello, strlen(hello)) < 0 ||
-	    io_read_full(0, secret, sizeof(secret)) <= 0)
-		return 1;
-	secret[STREAM_SECRET] = '\0';
-	if (!same_socket(0, 1)) {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-			return 1;
-		given = pair[1];
-	}
-	conn = stream_pass(name, secret, (uint32_t)strtoul(step, NULL, 10), given, &e);
-	if (conn < 0) {
-		err_print(stderr, &e);
-		return 1;
-	}
-	if (pair[0] >= 0) {
-		close(pair[1]);
-		join_pipes(pair[0], conn, nonce);
-		return 0;
-	}
-	/* the step has it; sshd must only see us end when the step does */
-	close(0);
-	close(1);
-	wait_for_end(conn);
-	return 0;
 }

@@ -39,9 +39,4 @@ struct stream_came {
 /* False: it is not here yet. */
 bool streams_take(struct streams *s, uint32_t id, struct stream_came *out);
 
-/* `drover-agent --attach`: hand over stdin and stdout as the stream of a step. The
- * secret is the first line of stdin; the preamble with the nonce goes out first.
- * Stays until the step is over. The exit status. */
-int stream_attach(const char *name, const char *step, const char *nonce);
-
 #endif

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BUFFER (256u << 10)	/* in hand for each way; a transport holds no more than
-				   its own window beside it */
+#define BUFFER (128u << 10)	/* in hand for each way; a transport has no more than
+				   STREAM_CREDIT beside it */
 #define AT_ONCE (1u << 20)	/* moved each way before others get their turn */
 
 /* One end of the pipe, and the way that starts at it. */

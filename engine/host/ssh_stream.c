@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ssh_stream - the stream of a two-ended step: a second exec channel in the same
- * session. The agent's own executable hands the channel's socket to the step.
+ * session, with the agent's own executable at its end (engine/wire/pass.h). What the host may
+ * send is granted: libssh opens a channel's window at each read, however much of it waits.
  */
 #include "engine/host/relay.h"
 #include "engine/host/ssh.h"
@@ -9,6 +10,7 @@
 #include "engine/wire/frame.h"
 #include "engine/wire/pass.h"
 
+#include <endian.h>
 #include <string.h>
 
 struct sstream {
@@ -22,13 +24,19 @@ struct sstream {
 	struct str words;
 	bool found;		/* the preamble came */
 	bool runs;		/* the secret is out: bytes flow */
-	bool finish;		/* no more is to be written */
+	bool finish;		/* no more is to be written, ... */
+	bool finished;		/* ... and that was said */
+	uint8_t word[4];	/* goes before all else, as far as ... */
+	size_t word_len;	/* ... its last bytes have not gone */
+	uint32_t left;		/* bytes for the step that are announced and not written */
+	uint32_t owed;		/* bytes that were read and not granted anew */
 	uint64_t taken;		/* bytes that the relay has read */
 	bool ended;		/* the step told its last byte: `total` is known */
 	uint64_t total;
 };
 
 #define WORDS_MAX 8192
+#define GRANT_LEAST (64u << 10)
 
 static size_t on_data(struct chan *c, const void *p, size_t n)
 {
@@ -72,6 +80,51 @@ static void on_words(struct chan *c, const void *p, size_t n)
 	}
 }
 
+/* ---- what goes to the host ------------------------------------------------------- */
+
+static bool put_word(struct sstream *st)
+{
+	const uint8_t *rest = st->word + sizeof(st->word) - st->word_len;
+
+	if (st->word_len > 0)
+		st->word_len -= chan_write(st->chan, rest, st->word_len);
+	return st->word_len == 0;
+}
+
+/* Nothing else is under way. */
+static bool say(struct sstream *st, uint32_t w)
+{
+	w = htobe32(w);
+	memcpy(st->word, &w, sizeof(w));
+	st->word_len = sizeof(w);
+	return put_word(st);
+}
+
+static bool may_say(struct sstream *st)
+{
+	return st->runs && put_word(st) && st->left == 0;
+}
+
+static void grant(struct sstream *st)
+{
+	if (st->owed < GRANT_LEAST || !may_say(st))
+		return;
+	say(st, STREAM_GRANT | st->owed);
+	st->owed = 0;
+}
+
+/* Where not all that was announced will come, only the channel's end says so. */
+static void finish(struct sstream *st)
+{
+	if (!st->finish || st->finished || !st->runs || !put_word(st))
+		return;
+	st->finished = true;
+	if (st->left > 0)
+		chan_send_eof(st->chan);
+	else
+		say(st, 0);
+}
+
 static void on_turn(struct chan *c)
 {
 	struct sstream *st = c->arg;
@@ -85,9 +138,10 @@ static void on_turn(struct chan *c)
 			return;
 		st->runs = true;
 		link_opened(st->host->link, st->id);
-		if (st->finish)
-			chan_send_eof(c);
 	}
+	put_word(st);
+	grant(st);
+	finish(st);
 	relay_ready(st->relay, st->end);
 }
 
@@ -119,26 +173,39 @@ static const struct chan_ops stream_ops = {
 static ssize_t pipe_read(void *arg, void *buf, size_t n)
 {
 	struct sstream *st = arg;
-
 	ssize_t got;
 
 	if (!st->runs)
 		return 0;
+	if (st->chan->waiting > STREAM_CREDIT)
+		return -1;	/* not granted: nobody of ours */
 	if (st->ended && st->taken >= st->total)
 		return -1;
 	got = chan_read(st->chan, buf, n);
-	if (got > 0)
+	if (got > 0) {
 		st->taken += (uint64_t)got;
+		st->owed += (uint32_t)got;
+		grant(st);
+	}
 	return got;
 }
 
 static ssize_t pipe_write(void *arg, const void *p, size_t n)
 {
 	struct sstream *st = arg;
+	size_t put;
 
 	if (st->chan->closed)
 		return -1;
-	return st->runs ? (ssize_t)chan_write(st->chan, p, n) : 0;
+	if (may_say(st)) {
+		st->left = (uint32_t)n;
+		say(st, st->left);
+	}
+	if (!st->runs || !put_word(st))
+		return 0;
+	put = chan_write(st->chan, p, n < st->left ? n : st->left);
+	st->left -= (uint32_t)put;
+	return (ssize_t)put;
 }
 
 static void pipe_finish(void *arg)
@@ -146,8 +213,7 @@ static void pipe_finish(void *arg)
 	struct sstream *st = arg;
 
 	st->finish = true;
-	if (st->runs)
-		chan_send_eof(st->chan);
+	finish(st);
 }
 
 static void pipe_close(void *arg)

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pass - hand a descriptor to the agent of this machine, as the stream of a step. The
  * engine does it for local hosts, `drover-agent --attach` at the end of an SSH channel.
+ *
+ * That channel, after the preamble and the secret: the step's bytes come as they are, no
+ * more than are granted, STREAM_CREDIT of them from the start. To it go words, u32
+ * big-endian: STREAM_GRANT and a number of bytes that may come beside those; 0, nothing will
+ * follow for the step; else so many bytes for it.
  */
 #ifndef DROVER_PASS_H
 #define DROVER_PASS_H
@@ -12,6 +17,8 @@
 #include <sys/un.h>
 
 #define STREAM_SECRET 32	/* hex digits */
+#define STREAM_CREDIT (768u << 10)
+#define STREAM_GRANT 0x80000000u
 /* On stderr of --attach: this, the nonce, " ", the number of bytes that the step sent
  * before it closed its way out. */
 #define STREAM_END "DROVER1 end "
