@@ -138,17 +138,52 @@ static int widen(struct map *m, uint64_t index, uint64_t count, struct err *e)
 	return map_write_head(m, e);
 }
 
+static int empty(struct map *m, uint64_t index, uint64_t count, struct err *e)
+{
+	for (uint64_t i = index; i < index + count; i++) {
+		struct entry *en = i < map_chunks(m) ? map_entry(m, i, e) : NULL;
+
+		if (!en)
+			return -1;
+		memset(en, 0, sizeof(*en));
+		m->page_dirty = true;
+	}
+	return 0;
+}
+
+/* What the range names besides is sent again after a crash: it stays about as long as what
+ * is under way, and what follows. */
+static bool near(const struct map *m, uint64_t index)
+{
+	uint64_t ahead = COVER_AHEAD / m->h.id.chunk + 1;
+
+	if (m->h.hi <= m->h.lo)
+		return true;
+	return index < m->h.lo ? m->h.hi - index <= 2 * ahead : index - m->h.lo <= ahead;
+}
+
+static int cover(struct map *m, uint64_t index, uint64_t count, struct err *e)
+{
+	m->open = mem_grow(m->open, m->opens, &m->open_cap, sizeof(*m->open));
+	m->open[m->opens++] = (struct span){ index, count };
+	if (index >= m->h.lo && index + count <= m->h.hi)
+		return 0;
+	return widen(m, index, count, e);
+}
+
+static int cover_far(struct map *m, uint64_t index, uint64_t count, struct err *e)
+{
+	return empty(m, index, count, e) < 0 ? -1 : map_sync_pages(m, e);
+}
+
 int map_cover(struct map *m, uint64_t index, uint64_t count, struct err *e)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&m->lock);
-	if (any_known(m, index, count)) {
-		m->open = mem_grow(m->open, m->opens, &m->open_cap, sizeof(*m->open));
-		m->open[m->opens++] = (struct span){ index, count };
-		if (index < m->h.lo || index + count > m->h.hi)
-			rc = widen(m, index, count, e);
-	}
+	if (any_known(m, index, count))
+		rc = near(m, index) ? cover(m, index, count, e) :
+			cover_far(m, index, count, e);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
 }
@@ -243,14 +278,9 @@ static int drop(struct map *m, const uint64_t *index, size_t n, struct err *e)
 	m->h.complete = 0;
 	if (map_write_head(m, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
-		struct entry *en = index[i] < map_chunks(m) ? map_entry(m, index[i], e) : NULL;
-
-		if (!en)
+	for (size_t i = 0; i < n; i++)
+		if (empty(m, index[i], 1, e) < 0)
 			return -1;
-		memset(en, 0, sizeof(*en));
-		m->page_dirty = true;
-	}
 	return map_sync_pages(m, e);
 }
 

@@ -22,7 +22,8 @@
  *   a chunk with an entry is written   nothing: before the first such write the
  *                                      header durably names a range [lo, hi) around
  *                                      it, and entries in it that are older than the
- *                                      range's generation are dropped on opening
+ *                                      range's generation are dropped on opening; that
+ *                                      of a chunk far from the range is emptied before
  *   entries are written                what it said before, or nothing
  *   the header is written              the other copy of the header holds
  *

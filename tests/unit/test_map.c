@@ -364,6 +364,28 @@ static void chunks_may_be_written_out_of_order(void **s)
 	map_close(m);
 }
 
+/* A pass that reads what was written hops from one end of the disk to the other. */
+static void what_lies_between_chunks_that_are_overwritten_stays_known(void **s)
+{
+	struct map *m = fresh(*s);
+	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	AUTO_ERR e = { 0 };
+
+	put(m, 0, CHUNKS, 1);
+	assert_int_equal(map_finish(m, root, &e), 0);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	assert_int_equal(map_cover(m, 0, 1, &e), 0);
+	assert_int_equal(map_cover(m, CHUNKS - 100, 50, &e), 0);
+	m = reopen(*s, m, true);
+	assert_int_equal(map_get(m, 0, d), 0);
+	assert_int_equal(map_get(m, CHUNKS - 100, d), 0);
+	assert_int_equal(map_get(m, CHUNKS - 51, d), 0);
+	assert_has(m, (64u << 20) / CHUNK + 2, 1);
+	assert_has(m, CHUNKS - 101, 1);
+	assert_has(m, CHUNKS - 50, 1);
+	map_close(m);
+}
+
 static void a_pass_that_was_interrupted_goes_on_as_the_same_pass(void **s)
 {
 	struct map *m = fresh(*s);
@@ -400,6 +422,7 @@ int main(void)
 		T(an_entry_whose_data_may_be_half_overwritten_is_forgotten),
 		T(a_reader_beside_a_writer_does_not_believe_it_either),
 		T(chunks_may_be_written_out_of_order),
+		T(what_lies_between_chunks_that_are_overwritten_stays_known),
 		T(a_pass_that_was_interrupted_goes_on_as_the_same_pass),
 	};
 
