@@ -258,10 +258,12 @@ static int sync_pack(struct chunkstore *s, struct chunk_entry **v, size_t *n, st
 	int rc;
 
 	pthread_rwlock_wrlock(&s->writing);
+	pthread_mutex_lock(&s->putting);	/* is_pending() looks without the other */
 	*v = s->pending;
 	*n = s->pendings;
 	s->pending = NULL;
 	s->pendings = s->pending_cap = 0;
+	pthread_mutex_unlock(&s->putting);
 	if (*n == 0 || s->end < PACK_MAX) {
 		pthread_rwlock_unlock(&s->writing);
 		rc = *n ? fdatasync(s->pack) : 0;

@@ -9,9 +9,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -453,6 +455,51 @@ static void a_kill_while_adding_leaves_what_was_there(void **state)
 		assert_true(is_whole(r->s, n, NULL));
 }
 
+struct putter {
+	struct chunkstore *s;
+	unsigned first, failed;
+	atomic_uint *running;
+};
+
+#define PUTS 400u
+
+static void *put_on(void *arg)
+{
+	struct putter *w = arg;
+	uint8_t p[LEN], d[SHA256_LEN];
+	struct chunk_bytes b = { p, LEN, LEN, false };
+	uint64_t added = 0;
+
+	for (unsigned n = w->first; n < w->first + PUTS; n++) {
+		plain(n, p);
+		sha256_of(p, LEN, d);
+		w->failed += chunkstore_put(w->s, d, &b, &added, NULL) != 0;
+	}
+	atomic_fetch_sub(w->running, 1);
+	return NULL;
+}
+
+/* What a seal takes away is nothing that a putter still looks at; a sanitizer sees it. */
+static void threads_put_while_another_seals(void **state)
+{
+	struct rig *r = *state;
+	atomic_uint running = 2;
+	struct putter w[2] = { { r->s, 1000, 0, &running }, { r->s, 1000 + PUTS / 2, 0, &running } };
+	pthread_t t[2];
+	int bad = 0;
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, put_on, &w[i]), 0);
+	while (atomic_load(&running) > 0)
+		bad += chunkstore_seal(r->s, NULL) != 0;
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(bad + (int)(w[0].failed + w[1].failed), 0);
+	assert_int_equal(chunkstore_seal(r->s, NULL), 0);
+	for (unsigned n = 1000; n < 1000 + PUTS + PUTS / 2; n++)
+		assert_true(is_whole(r->s, n, NULL));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -462,6 +509,7 @@ int main(void)
 		T(index_files_are_merged_and_every_chunk_is_found),
 		T(a_flipped_byte_of_data_is_found),
 		T(a_flipped_entry_is_as_none_and_its_chunk_is_stored_again),
+		T(threads_put_while_another_seals),
 		T(a_sweep_keeps_a_pack_that_is_mostly_wanted),
 		T(a_sweep_writes_the_rest_of_a_thin_pack_anew),
 		T(a_sweep_of_nothing_wanted_leaves_nothing),
