@@ -271,10 +271,14 @@ static void on_looked_up(void *arg, short revents)
 	struct net *n = arg;
 	struct lookup *l = n->lookup;
 	AUTO_ERR e = { 0 };
+	uint64_t one;
 
 	(void)revents;
 	loop_fd_del(n->lookup_handle);
 	n->lookup_handle = NULL;
+	/* what the thread wrote before it wrote this is there */
+	if (read(l->done, &one, sizeof(one)) < 0)
+		l->rc = EAI_SYSTEM;
 	if (l->rc == 0) {
 		take_addresses(n, l->found);
 		try_next(n);
