@@ -179,14 +179,19 @@ int child_reap(pid_t pid)
 json_t *child_death(const char *module, int status)
 {
 	AUTO_FREE char *text = NULL;
+	const char *hint = NULL;
 
-	if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status)) {
 		text = mem_printf("'%s' was ended by signal %d (%s)", module,
 				  WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
+	} else if (WEXITSTATUS(status) == MEM_NONE) {
+		text = mem_printf("'%s' ended: the host gave it no memory, or no thread", module);
+		hint = "free memory there, or allow it more tasks; then run the same command again";
+	} else {
 		text = mem_printf("'%s' ended with status %d and without a result",
 				  module, WEXITSTATUS(status));
-	return ctx_result_error("failed", text, NULL);
+	}
+	return ctx_result_error("failed", text, hint);
 }
 
 /* What the engine would answer. NULL: the event wants no answer. */

@@ -14,7 +14,7 @@ static void out_of_memory(void)
 				  "run the same command again\n";
 	ssize_t n = write(2, msg, sizeof(msg) - 1);
 
-	_exit(n < 0 ? 112 : 111);
+	_exit(n < 0 ? 112 : MEM_NONE);
 }
 
 void *mem_alloc(size_t n)
@@ -31,6 +31,15 @@ void *mem_realloc(void *old, size_t n)
 	void *p = realloc(old, n ? n : 1);
 
 	if (!p)
+		out_of_memory();
+	return p;
+}
+
+void *mem_aligned(size_t align, size_t n)
+{
+	void *p = NULL;
+
+	if (posix_memalign(&p, align, n) != 0)
 		out_of_memory();
 	return p;
 }

@@ -24,8 +24,11 @@
 #define MEM_SANITIZED 0
 #endif
 
+#define MEM_NONE 111		/* the status of a process that got no memory, or no thread */
+
 void *mem_alloc(size_t n);			/* zeroed */
 void *mem_realloc(void *p, size_t n);
+void *mem_aligned(size_t align, size_t n);	/* not zeroed */
 char *mem_strdup(const char *s);		/* NULL gives NULL */
 char *mem_strndup(const char *s, size_t n);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -2,6 +2,7 @@
  * writer - the loop's side of the two threads, their start and their end.
  */
 #include "engine/base/mem.h"
+#include "engine/base/thread.h"
 #include "engine/state/writer_priv.h"
 
 #include <poll.h>
@@ -140,14 +141,13 @@ uint64_t writer_in_git(struct writer *w)
 /* ---- start and stop ------------------------------------------------------------ */
 
 /* Signals are the main thread's. */
-static void thread_start(pthread_t *t, void *(*fn)(void *), struct writer *w)
+static void start(pthread_t *t, void *(*fn)(void *), struct writer *w)
 {
 	sigset_t all, old;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(t, NULL, fn, w) != 0)
-		abort();
+	thread_start(t, fn, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -172,8 +172,8 @@ struct writer *writer_start(const char *dir, struct journal *j, struct repo *rep
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->moved, NULL);
 	if (!w->inline_journal)
-		thread_start(&w->journal_thread, journal_main, w);
-	thread_start(&w->git_thread, git_main, w);
+		start(&w->journal_thread, journal_main, w);
+	start(&w->git_thread, git_main, w);
 	return w;
 }
 

@@ -30,12 +30,8 @@ struct raw {
 
 void *disk_buffer(size_t n)
 {
-	void *p = NULL;
-
 	n = (n + DISK_ALIGN - 1) & ~(size_t)(DISK_ALIGN - 1);
-	if (posix_memalign(&p, DISK_ALIGN, n ? n : DISK_ALIGN) != 0)
-		abort();	/* as mem_alloc: out of memory ends the process */
-	return p;
+	return mem_aligned(DISK_ALIGN, n ? n : DISK_ALIGN);
 }
 
 static struct raw *raw_of(struct disk *d)

@@ -6,6 +6,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "engine/base/thread.h"
 #include "modules/lib/badsectors.h"
 #include "modules/lib/tree.h"
 
@@ -212,8 +213,7 @@ int proof_read(struct ctx *c, struct proving *x, struct err *e)
 	x->working = PROOF_THREADS;
 	for (unsigned i = 0; i < PROOF_THREADS; i++) {
 		r[i] = (struct reader){ x, i };
-		if (pthread_create(&t[i], NULL, work, &r[i]) != 0)
-			abort();	/* no thread is like no memory */
+		thread_start(&t[i], work, &r[i]);
 	}
 	look_on(c, x);
 	for (unsigned i = 0; i < PROOF_THREADS; i++)

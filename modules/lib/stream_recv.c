@@ -5,6 +5,7 @@
 #include "modules/lib/stream_receiver.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/thread.h"
 #include "modules/lib/tree.h"
 
 #include <endian.h>
@@ -219,10 +220,8 @@ static int receive(struct receiver *x, struct err *e)
 	int rc;
 
 	for (unsigned i = 0; i < n; i++)
-		if (pthread_create(&t[i], NULL, receiver_work, x) != 0)
-			abort();	/* no thread is like no memory */
-	if (pthread_create(&t[n], NULL, receiver_sync, x) != 0)
-		abort();
+		thread_start(&t[i], receiver_work, x);
+	thread_start(&t[n], receiver_sync, x);
 	rc = listen_to(x, e);
 	end_threads(x, t, n + 1, rc < 0);
 	if (err_is(&x->err)) {

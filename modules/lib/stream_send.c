@@ -5,6 +5,7 @@
 #include "modules/lib/stream_sender.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/thread.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -262,8 +263,7 @@ static int run_workers(struct sender *x, struct err *e)
 	zip_begin(&x->zip, n, record_now_ns());
 	for (unsigned i = 0; i < n; i++) {
 		worker_init(&w[i], x);
-		if (pthread_create(&t[i], NULL, sender_work, &w[i]) != 0)
-			abort();	/* no thread is like no memory */
+		thread_start(&t[i], sender_work, &w[i]);
 	}
 	rc = listen_to(x, e);
 	sender_stop(x, NULL);

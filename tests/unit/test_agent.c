@@ -181,6 +181,17 @@ static void a_child_that_is_killed_is_told_by_its_signal(void **state)
 	assert_string_equal(jstr(r, "error.kind", ""), "failed");
 }
 
+static void a_child_without_memory_says_what_to_do(void **state)
+{
+	AUTO_JSON *r = child_death("convert.disks", MEM_NONE << 8);
+
+	(void)state;
+	assert_string_equal(jstr(r, "error.text", ""), "'convert.disks' ended: the host gave it "
+			    "no memory, or no thread");
+	assert_string_equal(jstr(r, "error.hint", ""), "free memory there, or allow it more "
+			    "tasks; then run the same command again");
+}
+
 static void a_module_runs_without_an_engine(void **state)
 {
 	AUTO_JSON *input = json_pack("{s:{s:[s,s]}}", "args", "argv", "echo", "hi");
@@ -237,6 +248,7 @@ int main(void)
 		cmocka_unit_test(it_answers_a_ping),
 		cmocka_unit_test(broken_frames_end_it),
 		cmocka_unit_test(a_child_that_is_killed_is_told_by_its_signal),
+		cmocka_unit_test(a_child_without_memory_says_what_to_do),
 		cmocka_unit_test(a_module_runs_without_an_engine),
 		cmocka_unit_test(an_apply_on_an_old_answer_looks_first),
 		cmocka_unit_test(a_missing_tool_names_itself),

@@ -6,6 +6,7 @@
 #include "engine/base/loop.h"
 #include "engine/base/proc.h"
 #include "engine/base/text.h"
+#include "engine/base/thread.h"
 #include "engine/base/wrap.h"
 
 #include <setjmp.h>
@@ -447,13 +448,13 @@ static void a_program_starts_with_no_signal_held_back(void **s)
 	proc_free(&pipe);
 }
 
-/* In this process a kernel before 5.3. */
-static void forget_pidfd(void)
+/* In this process that system call fails. */
+static void deny(unsigned call, unsigned error)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog prog = { ARRAY_LEN(code), code };
@@ -475,12 +476,43 @@ static void old_kernels_see_the_end_of_a_program_too(void **s)
 		struct proc well = { .argv = (const char *[]){ "sh", "-c",
 				     "exec sleep 0.01 >&- 2>&-", NULL } };
 
-		forget_pidfd();
+		deny(SYS_pidfd_open, ENOSYS);	/* a kernel before 5.3 */
 		_exit(proc_run(&late, NULL) < 0 && late.timed_out &&
 		      proc_run(&well, NULL) == 0 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &st, 0), pid);
 	assert_int_equal(st, 0);
+}
+
+static void *idle(void *arg) { return arg; }
+
+static void no_thread_is_like_no_memory(void **s)
+{
+	static const char want[] = "drover: cannot start a thread: Resource temporarily "
+				   "unavailable; ";
+	char said[sizeof(want)] = "";
+	int out[2], st;
+	pid_t pid;
+
+	(void)s;
+	assert_int_equal(pipe(out), 0);
+	pid = fork();
+	if (pid == 0) {
+		pthread_t t;
+
+		dup2(out[1], 2);
+		deny(SYS_clone3, EAGAIN);
+		deny(SYS_clone, EAGAIN);
+		thread_start(&t, idle, NULL);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &st, 0), pid);
+	assert_true(WIFEXITED(st));
+	assert_int_equal(WEXITSTATUS(st), MEM_NONE);
+	assert_true(read(out[0], said, sizeof(said) - 1) > 0);
+	assert_string_equal(said, want);
+	close(out[0]);
+	close(out[1]);
 }
 
 static void a_program_that_cannot_be_executed_says_why(void **s)
@@ -549,6 +581,7 @@ int main(void)
 		cmocka_unit_test(a_program_that_closed_its_outputs_is_still_ended),
 		cmocka_unit_test(a_program_starts_with_no_signal_held_back),
 		cmocka_unit_test(old_kernels_see_the_end_of_a_program_too),
+		cmocka_unit_test(no_thread_is_like_no_memory),
 		cmocka_unit_test(a_program_that_cannot_be_executed_says_why),
 		cmocka_unit_test(a_program_that_is_missing_is_named),
 		cmocka_unit_test(input_reaches_a_program_whole),
