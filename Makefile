@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # make, make test, make check, make test T=name, make demo, make bench, make lint
-# Variables: SAN=1 (AddressSanitizer and UBSan), CC=clang, V=1, T=name.
+# Variables: SAN=1 (AddressSanitizer and UBSan; what they find lies in build/san/reports),
+# SAN=thread (ThreadSanitizer), CC=clang, V=1, T=name.
 
 CC      ?= cc
 V       ?=
 Q       := $(if $(V),,@)
-O       := build$(if $(SAN),/san)$(if $(filter clang%,$(CC)),/clang)
+TSAN    := $(filter thread,$(SAN))
+O       := build$(if $(SAN),/$(if $(TSAN),t)san)$(if $(filter clang%,$(CC)),/clang)
 VERSION := 0.1.0
 
 LIBS_ENGINE := yaml-0.1 libssh libgit2 lua5.4 jansson libssl libcrypto libzstd libxxhash ext2fs com_err libcurl zlib liblzma smartcols
 LIBS_AGENT  := jansson libssl libcrypto libzstd libxxhash ext2fs com_err zlib liblzma
 
+comma   := ,
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
-SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANFLAGS := -fsanitize=$(if $(TSAN),thread,address$(comma)undefined -fno-sanitize-recover=undefined) -fno-omit-frame-pointer
 CFLAGS  ?= -O2 -g -ffunction-sections -fdata-sections
 ALLFLAGS := -std=c11 -D_GNU_SOURCE -I. -I$(O) $(WARN) $(CFLAGS) $(if $(SAN),$(SANFLAGS),$(HARDEN)) \
 	-DDROVER_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS_ENGINE) 2>/dev/null)
@@ -80,6 +83,8 @@ $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	$(Q)$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/engine/base/mem.o: ALLFLAGS += $(if $(SAN),-DDROVER_REPORTS='"$(abspath $(O))/reports"')
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 

@@ -253,3 +253,30 @@ void str_free(struct str *b)
 	free(b->s);
 	*b = (struct str){0};
 }
+
+/* ---- sanitizers ------------------------------------------------------------------------- */
+
+/* An agent, a step or a watchdog may have a stderr that nobody reads, and an environment of
+ * its own: what a sanitizer finds in it goes to a folder that is compiled in, which
+ * tests/run looks into. */
+#if MEM_SANITIZED
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+const char *__tsan_default_suppressions(void);
+
+const char *__asan_default_options(void)
+{
+	return "log_path=" DROVER_REPORTS "/report";
+}
+
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0:report_thread_leaks=0:log_path=" DROVER_REPORTS "/report";
+}
+
+/* It does not know pthread_mutex_clocklock(). */
+const char *__tsan_default_suppressions(void)
+{
+	return "mutex:give_up\n";
+}
+#endif

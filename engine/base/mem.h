@@ -11,12 +11,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Is this built with AddressSanitizer, by gcc or by clang? What limits or locks memory cannot be
- * had beside it. */
-#if defined(__SANITIZE_ADDRESS__)
+/* Is this built with AddressSanitizer or ThreadSanitizer, by gcc or by clang? What limits or
+ * locks memory cannot be had beside them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEM_SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define MEM_SANITIZED 1
 #endif
 #endif

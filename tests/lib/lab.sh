@@ -63,15 +63,17 @@ lab_needs() {
 	done
 }
 
-# A tree that lies where a host has something of its own stays within its reach.
+# A tree that lies where a host has something of its own stays within its reach; what
+# sanitizers report is written to it.
 _lab_keep_tree() {
-	local top=${lab_lib%/tests/lib}
+	local top=${lab_lib%/tests/lib} reports=${O:-build}/reports
 	case $top in /root/* | /tmp/*) ;; *) return 0 ;; esac
 	if [ ! -d "$1/tree" ]; then
-		mkdir "$1/tree" && mount --bind "$top" "$1/tree" && mount -o remount,bind,ro "$1/tree"
+		mkdir "$1/tree" && mount --bind "$top" "$1/tree" && mount -o remount,bind,ro "$1/tree" || return
+		[ ! -d "$top/$reports" ] || mount --bind "$top/$reports" "$1/tree/$reports"
 		return
 	fi
-	mkdir -p "$top" && mount --bind "$1/tree" "$top"
+	mkdir -p "$top" && mount --rbind "$1/tree" "$top"
 }
 
 # _lab_inside NAME: becomes the host's init; runs in its new namespaces.
