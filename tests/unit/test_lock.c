@@ -5,7 +5,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/state/lock.h"
-#include "engine/state/state.h"
+#include "tests/unit/staterig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,28 +42,6 @@ int usleep(useconds_t us)
 {
 	(void)us;
 	naps++;
-	return 0;
-}
-
-struct fix { char root[64], dir[96]; };
-
-static int setup(void **state)
-{
-	struct fix *f = mem_alloc(sizeof(*f));
-
-	strcpy(f->root, "/tmp/drover-test.XXXXXX");
-	assert_non_null(mkdtemp(f->root));
-	snprintf(f->dir, sizeof(f->dir), "%s/.drover", f->root);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fix *f = *state;
-
-	io_remove_tree(f->root);
-	free(f);
 	return 0;
 }
 
@@ -260,7 +238,7 @@ static void a_text_is_believed_only_of_a_process_that_lives(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, st_setup, st_teardown)
 	const struct CMUnitTest tests[] = {
 		T(of_twenty_starts_exactly_one_proceeds),
 		T(the_second_is_told_who_holds_it_and_since_when),
