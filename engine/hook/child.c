@@ -48,18 +48,6 @@ static json_t *result_new(struct check *ck, const char *state)
 	return o;
 }
 
-static json_t *failure(const char *text, const char *hint)
-{
-	json_t *o = json_object(), *error = json_object();
-
-	jset_str(error, "kind", "failed");
-	jset(error, "text", jtext(text, strlen(text)));
-	jset_str(error, "hint", hint);
-	jset_bool(o, "ok", false);
-	jset(o, "error", error);
-	return o;
-}
-
 static void add_change(struct check *ck, const char *mark, const char *text)
 {
 	json_t *o = json_object();
@@ -95,7 +83,7 @@ static const char *hint_for(enum vm_end end)
 static json_t *broken(struct check *ck, const char *error)
 {
 	enum vm_end end = ck->vm.end;
-	json_t *o = failure(error, hint_for(end));
+	json_t *o = frame_failure("failed", error, hint_for(end));
 
 	json_object_set(o, "findings", ck->findings);
 	jset_bool(o, "final", end != END_FAIL && end != END_NONE);
@@ -226,7 +214,8 @@ static json_t *run_function(struct check *ck, const char *op)
 	if (!lua_isfunction(L, -1)) {
 		error = mem_printf("%s: it returns a table without a function '%s'",
 				   job_str(ck, "name", "check"), op);
-		return failure(error, "return {probe = function() ... end, apply = function() ... end}");
+		return frame_failure("failed", error, "return {probe = function() ... end, "
+				     "apply = function() ... end}");
 	}
 	if (vm_call(&ck->vm, 0, 1, &error) < 0)
 		return ck->vm.end == END_ASKS ? announce(ck, ck->vm.text) : broken(ck, error);
@@ -237,7 +226,7 @@ static json_t *run_function(struct check *ck, const char *op)
 		return result_new(ck, state);
 	error = mem_printf("%s: probe returned '%s'", job_str(ck, "name", "check"),
 			   state ? state : luaL_typename(L, -1));
-	return failure(error, "one of: done, absent, partial, unknown");
+	return frame_failure("failed", error, "one of: done, absent, partial, unknown");
 }
 
 static json_t *run_job(struct check *ck)
@@ -282,7 +271,7 @@ int hook_child_main(void)
 			  (uint64_t)jint(ck.job, "timeout_ms", 30000)) < 0) {
 		AUTO_FREE char *text = mem_printf("cannot lock the check in: %s", strerror(errno));
 
-		result = failure(text, NULL);
+		result = frame_failure("failed", text, NULL);
 	} else {
 		result = run_job(&ck);
 	}

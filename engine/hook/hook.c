@@ -142,19 +142,13 @@ void hook_finish(struct hook *h, json_t *result)
 
 json_t *hook_failure(const char *kind, const char *hint, const char *fmt, ...)
 {
-	json_t *o = json_object(), *error = json_object();
 	AUTO_FREE char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
 	text = mem_vprintf(fmt, ap);
 	va_end(ap);
-	jset_str(error, "kind", kind);
-	jset(error, "text", jtext(text, strlen(text)));
-	jset_str(error, "hint", hint);
-	jset_bool(o, "ok", false);
-	jset(o, "error", error);
-	return o;
+	return frame_failure(kind, text, hint);
 }
 
 static void on_retry(void *arg)

@@ -40,20 +40,6 @@ void flights_free(struct link *l)
 
 /* ---- results ------------------------------------------------------------------------ */
 
-static json_t *failure(const char *kind, const char *text, const char *hint)
-{
-	json_t *result = json_object(), *error = json_object();
-
-	jset_str(error, "kind", kind);
-	jset(error, "text", jtext(text, strlen(text)));
-	if (hint)
-		jset_str(error, "hint", hint);
-	jset_int(error, "errno", 0);
-	jset_bool(result, "ok", false);
-	jset(result, "error", error);
-	return result;
-}
-
 /* The call is over: tell it and forget it. Steals the result. */
 static void finish(struct flight *f, json_t *result)
 {
@@ -117,7 +103,7 @@ void flights_lose(struct link *l, const char *text)
 		if (f->early)
 			finish(f, json_incref(f->early));
 		else
-			finish(f, failure("lost", text, NULL));
+			finish(f, frame_failure("lost", text, NULL));
 	}
 }
 
@@ -177,7 +163,7 @@ static void send_run(struct flight *f)
 	if (c->relay)
 		jset(body, "pace", pace_json(c));
 	if (link_send(f->link, FRAME_RUN, c->id, body, &e) < 0)
-		finish_soon(f, failure("failed", e.what, NULL));
+		finish_soon(f, frame_failure("failed", e.what, NULL));
 	else
 		f->sent = true;
 }
@@ -212,7 +198,7 @@ void link_stream_failed(struct link *l, uint32_t call_id, struct err *why)
 
 	if (f && !f->early) {
 		link_send(l, FRAME_STOP, call_id, NULL, NULL);
-		finish_soon(f, failure("failed", why->what, why->hint));
+		finish_soon(f, frame_failure("failed", why->what, why->hint));
 	}
 	err_clear(why);
 }
@@ -229,7 +215,7 @@ void link_op_start(struct link *l, struct call *c)
 	c->id = ++l->last_id;
 	c->impl = f;
 	if (l->state != LINK_READY) {
-		finish_soon(f, failure("lost", "the host is not connected", NULL));
+		finish_soon(f, frame_failure("lost", "the host is not connected", NULL));
 	} else if (!c->relay) {
 		send_run(f);
 	} else {
@@ -280,5 +266,5 @@ void link_op_stop(struct link *l, struct call *c)
 	if (f->sent)
 		link_send(l, FRAME_STOP, c->id, NULL, NULL);
 	else
-		finish_soon(f, failure("cancelled", "stopped before it was begun", NULL));
+		finish_soon(f, frame_failure("cancelled", "stopped before it was begun", NULL));
 }

@@ -83,7 +83,7 @@ json_t *final_result(const struct op *o, const json_t *result)
 	if (secret) {
 		AUTO_FREE char *text = held_text(o, "found", secret);
 
-		return result_error("failed", text, HELD_HINT);
+		return frame_failure("failed", text, HELD_HINT);
 	}
 	return with_hint(o->r, vault_redact_json(v, (json_t *)(uintptr_t)result));
 }

@@ -80,7 +80,7 @@ static void fail_waiting(struct run_host *rh, const char *kind)
 	AUTO_FREE char *text = mem_printf("host '%s': %s",
 		rh->r->plan->hosts[rh->index].name,
 		rh->why.what ? rh->why.what : "not reachable");
-	AUTO_JSON *result = result_error(kind, text, rh->why.hint);
+	AUTO_JSON *result = frame_failure(kind, text, rh->why.hint);
 
 	rh->wait = NULL;
 	rh->wait_count = rh->wait_cap = 0;
@@ -307,7 +307,7 @@ void hosts_stop_call(struct run *r, uint32_t host, struct call *c)
 
 	for (size_t i = 0; i < rh->wait_count; i++)
 		if (rh->wait[i] == c) {
-			AUTO_JSON *result = result_error("cancelled", "stopped before "
+			AUTO_JSON *result = frame_failure("cancelled", "stopped before "
 							 "it began", NULL);
 			rh->wait[i] = rh->wait[--rh->wait_count];
 			c->on_result(c, result, c->arg);

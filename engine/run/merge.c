@@ -21,18 +21,6 @@ bool result_cut(const json_t *result)
 	return !strcmp(result_kind(result), "lost") || !strcmp(result_kind(result), "broken");
 }
 
-json_t *result_error(const char *kind, const char *text, const char *hint)
-{
-	json_t *o = json_object(), *error = json_object();
-
-	jset_str(error, "kind", kind);
-	jset(error, "text", jtext(text, strlen(text)));
-	jset_str(error, "hint", hint);
-	jset_bool(o, "ok", false);
-	jset(o, "error", error);
-	return o;
-}
-
 /* What is known the least counts: unknown, absent, partial, done. */
 static int state_rank(const char *state)
 {
@@ -207,10 +195,10 @@ static json_t *merge_two(const struct op *o)
 json_t *merge_results(const struct op *o)
 {
 	if (o->fault)
-		return result_error("failed", o->fault, NULL);
+		return frame_failure("failed", o->fault, NULL);
 	if (o->waiting)
-		return result_error("waiting", "a person has to answer, and nobody is "
-				    "there", "run it again from a terminal");
+		return frame_failure("waiting", "a person has to answer, and nobody is "
+				     "there", "run it again from a terminal");
 	if (o->ends == 1)
 		return json_incref(o->end[0].result);
 	return merge_two(o);

@@ -137,7 +137,7 @@ static void refuse(struct run *r, struct call *c, const struct err *e)
 {
 	struct refusal *f = mem_alloc(sizeof(*f));
 
-	*f = (struct refusal){ c, result_error("failed", e->what, e->hint) };
+	*f = (struct refusal){ c, frame_failure("failed", e->what, e->hint) };
 	run_later(r, 0, refuse_now, f);
 }
 
@@ -205,7 +205,7 @@ static void cannot_ask(struct op *o, struct err *e)
 		jset_str(result, "state", "unknown");
 		jset(result, "changes", changes);
 	} else {
-		result = result_error("failed", e->what, e->hint);
+		result = frame_failure("failed", e->what, e->hint);
 	}
 	o->ends = 1;
 	o->left = 0;

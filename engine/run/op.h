@@ -8,6 +8,7 @@
 #include "engine/base/share.h"
 #include "engine/hook/hook.h"
 #include "engine/run/priv.h"
+#include "engine/wire/frame.h"
 
 struct op;
 struct op_end {
@@ -98,7 +99,6 @@ const char *result_kind(const json_t *result);
 /* It ended with its connection, by no fault of its own: after a probe it is worth another try. */
 bool result_cut(const json_t *result);
 bool result_ok(const json_t *result);
-json_t *result_error(const char *kind, const char *text, const char *hint);
 json_t *merge_results(const struct op *o);	/* merge.c; new */
 /* The result, or an error in its place when this end tells what is not its to tell. Takes
  * it over. */

@@ -28,8 +28,8 @@ json_t *owner_check(const struct op_end *end, json_t *result)
 		text = mem_printf("host '%s' told the fact '%s', which only the target may tell",
 				  p->hosts[end->host].name, of_target[i]);
 		json_decref(result);
-		return result_error("failed", text, "trust nothing that this host says: its agent "
-				    "is not what drover sent there");
+		return frame_failure("failed", text, "trust nothing that this host says: its agent "
+				     "is not what drover sent there");
 	}
 	return result;
 }

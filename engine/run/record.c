@@ -139,7 +139,8 @@ void rec_found(struct rec *c, const json_t *rows, const char *step)
 	size_t i;
 
 	json_array_foreach((json_t *)rows, i, row)
-		if (!strcmp(jstr(row, "step", ""), step) && strcmp(jstr(row, "severity", ""), "info"))
+		if (!strcmp(jstr(row, "step", ""), step) &&
+		    strcmp(jstr(row, "severity", ""), "info"))
 			str_addf(&all, "%s%s", all.len ? "; " : "", jstr(row, "text", ""));
 	if (all.len)
 		jset_str(c->trailers, "Found", all.s);

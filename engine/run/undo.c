@@ -173,8 +173,8 @@ static void on_probed(struct op *o, const json_t *result, void *arg)
 		record_undone(u, result);
 		return;
 	}
-	AUTO_JSON *still = result_error("failed", "it ran without an error, but asked "
-					"again the step is still done", NULL);
+	AUTO_JSON *still = frame_failure("failed", "it ran without an error, but asked "
+					 "again the step is still done", NULL);
 	fail(u, still);
 }
 
@@ -244,7 +244,7 @@ static void leave(struct undo *u)
 	struct rec c;
 
 	if (step_now(u)->module->flags & MOD_NO_RETURN) {
-		AUTO_JSON *result = result_error("failed", "it has no undo", NULL);
+		AUTO_JSON *result = frame_failure("failed", "it has no undo", NULL);
 
 		fail(u, result);
 		return;
@@ -281,7 +281,7 @@ static void next(struct undo *u)
 	u->attempt = 1;
 	u->began_ms = loop_now(u->r->loop);
 	if (u->r->stops > (u->backout ? 1 : 0)) {
-		AUTO_JSON *result = result_error("cancelled", "stopped before it began",
+		AUTO_JSON *result = frame_failure("cancelled", "stopped before it began",
 						 NULL);
 		fail(u, result);
 	} else if (!step_now(u)->module->undo) {

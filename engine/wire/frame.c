@@ -213,3 +213,16 @@ int frame_write_fd(int fd, enum frame_type type, uint32_t step,
 		return err_sys(e, "cannot write a frame");
 	return 0;
 }
+
+json_t *frame_failure(const char *kind, const char *text, const char *hint)
+{
+	json_t *result = json_object(), *error = json_object();
+
+	jset_str(error, "kind", kind);
+	jset_str(error, "text", text);
+	if (hint)
+		jset_str(error, "hint", hint);
+	jset_bool(result, "ok", false);
+	jset(result, "error", error);
+	return result;
+}

@@ -69,4 +69,7 @@ int frame_read_fd(int fd, struct frame *f, struct err *e);
 int frame_write_fd(int fd, enum frame_type type, uint32_t step,
 		   const json_t *body, struct err *e);
 
+/* A RESULT's body that tells what failed; text and hint (may be NULL) may be any bytes. New. */
+json_t *frame_failure(const char *kind, const char *text, const char *hint);
+
 #endif
