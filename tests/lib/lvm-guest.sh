@@ -5,6 +5,8 @@
 #
 # lvm_guest IP DISK     boots it at IP with the file DISK as /dev/vda; its host key is pinned.
 # on_guest CMD          a line for its shell.
+# guest_cut             its power is cut.
+# guest_boot            it is switched on again.
 
 # guest_file PATH TO: out of the image of the example's guest.
 guest_file() { debugfs -R "dump $1 $2" "$guest_image" 2>/dev/null && [ -s "$2" ] || fail "no $1 in the guest"; }
@@ -80,10 +82,22 @@ lvm_guest() {
 	printf '%s %s\n' "$1" "$(cut -d' ' -f1,2 "$guest_root/etc/ssh/key.pub")" >>"$LAB/known_hosts"
 	ip tuntap add tap0 mode tap
 	ip link set tap0 master lab0 up
+	guest_disk=$2
+	guest_boot
+}
+
+guest_boot() {
+	: >"$LAB/console"
 	qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 384 -display none \
 		-serial "file:$LAB/console" -no-user-config -nodefaults \
 		-kernel "$LAB/vmlinuz" -initrd "$LAB/initrd" -append "console=ttyS0 quiet panic=1" \
-		-drive "file=$2,format=raw,if=none,id=disk" -device virtio-blk-pci,drive=disk \
+		-drive "file=$guest_disk,format=raw,if=none,id=disk" -device virtio-blk-pci,drive=disk \
 		-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device virtio-net-pci,netdev=net &
+	guest_pid=$!
 	wait_for 600 grep -q READY "$LAB/console" && wait_for 120 on_guest true || { cat "$LAB/console"; fail "the guest does not come up"; }
+}
+
+guest_cut() {
+	kill -KILL $guest_pid
+	wait $guest_pid 2>/dev/null
 }

@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The power of a physical server is cut while it is copied by traced writes: in the midst of a pass, and
+# while it is frozen for the last one. It comes up again, and the pass goes on by itself: what the target
+# had synced is not sent again; since nobody knows what was written before the reboot all is read and
+# compared once. Under the freeze it is not: the cutover goes back, and serves again. The pass that follows
+# makes it possible, by traced writes. The server is a small guest.
+. "$(dirname "$0")/../lib/lab.sh"
+for tool in qemu-system-x86_64 lvm busybox debugfs; do
+	command -v $tool >/dev/null || { echo "$tool is not installed"; exit 77; }
+done
+lab_enter "$0" "$@"
+. "$lab_lib/lvm-guest.sh"
+lab_host b 10.66.0.12
+cd "$LAB" || exit 1
+truncate -s 256M disk.raw
+mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 disk.raw
+cat >plan.yaml <<END
+plan: lab
+hosts:
+  a: { ssh: root@10.66.0.21, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+  b: { ssh: root@$GATE, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+accept: [ { finding: guest.no-root, reason: data only } ]
+machines:
+  erp:
+    stream: relay
+    source: { host: a, disks: { data: { path: /dev/vda } } }
+    target: { host: b, dir: /srv/images, format: raw }
+    downtime: 5m
+    assess: [ machine: {} ]
+    convert: [ disks: {} ]
+    cutover:
+      - quiesce: { mode: freeze }
+      - pass: {}
+      - proof: {}
+      - command: { id: still, at: source, argv: [sh, -c, "cd /srv/data && find . -type f | xargs sha256sum >/run/still"] }
+END
+copy=$LAB/hosts/b/srv/images/erp/data.base.raw
+in_use() { on_guest 'mkdir -p /srv/data && mount /dev/vda /srv/data' || fail "the disk cannot be mounted"; }
+# write MIB FILE
+write() { on_guest "head -c $(($1 << 20)) /dev/urandom >/srv/data/$2 && sync" || fail "the guest does not write"; }
+# cut_in VERB MIB: once the copy has so much more on disk the power is cut, and comes again.
+cut_in() {
+	gate b "$copy" $(($(du -k "$copy" | cut -f1) + ($2 << 10)))
+	echo "\$ drover $1 plan.yaml, cut after $2 MiB"
+	"$DROVER" "$1" plan.yaml -v -y >said 2>&1 &
+	engine=$!
+	wait_for 600 eval "gate_shut || ! kill -0 $engine"
+	gate_shut || { cat said; fail "the pass does not come so far"; }
+	guest_cut
+	guest_boot
+	in_use
+	gate_open
+}
+over() {
+	local got=0
+	wait $engine || got=$?
+	cat said
+	cp said out
+	[ $got = "$1" ] || fail "status $got instead of $1"
+}
+
+lvm_guest 10.66.0.21 "$LAB/disk.raw"
+in_use
+write 8 one
+gate b "$copy" 999999999	# open until cut_in
+expect 0 "$DROVER" run plan.yaml -v
+said 'data: pass 1, .* all of it was read: its writes are followed from now on'
+
+# in a pass: of 96 MiB no more than 64 and what the reboot changed come twice
+write 96 two
+cut_in sync 92
+over 0
+said 'convert.disks +running.* \(attempt 2 of 3\)'
+said 'data: pass 2, .* all of it was read: its writes are followed from now on'
+sent=$(sed -n 's/.*data: pass 2, \([0-9]*\).* MiB of .* sent in.*/\1/p' out)
+[ "$sent" -le $((96 - 92 + 64 + 16)) ] || fail "$sent MiB were sent again"
+
+# under the freeze
+write 20 three
+cut_in cutover 8
+over 1
+said 'blocker pass.whole: the last pass would read all of disk .data. while nobody is served'
+said "'erp' is as it was before cutover"
+write 3 four
+expect 0 "$DROVER" status plan.yaml
+said '^erp +source'
+expect 0 "$DROVER" sync plan.yaml -v
+said 'data: pass 3, .* all of it was read: its writes are followed from now on'
+write 3 five
+expect 0 "$DROVER" cutover plan.yaml -y -v
+said 'data: pass 4, .* its traced writes were read'
+on_guest cat /run/still >still
+mkdir files
+debugfs -R "rdump / files" "$copy" 2>/dev/null
+(cd files && sha256sum --quiet --strict -c ../still) || fail "the copy is not what the disk was while it stood still"
+[ "$(wc -l <still)" = 5 ] || fail "the disk had other files: $(cat still)"
