@@ -43,7 +43,7 @@ static int apply(struct ctx *c)
 	if (copy_args(c, &h) < 0)
 		return -1;
 	if (at_source(c))
-		return copy_send(c, &h);
+		return digest && copy_unfollow(c) < 0 ? -1 : copy_send(c, &h);
 	if (testcopy_none(c, "sync") < 0 || copy_receive(c, &h) < 0)
 		return -1;
 	return proof_run(c, &how);

@@ -405,6 +405,8 @@ static int apply(struct ctx *c)
 		return -1;
 	if (!at_source(c))
 		return copy_receive(c, &h);
+	if (h.changes == CHANGES_DIGEST && copy_unfollow(c) < 0)
+		return -1;
 	return must_follow(c) < 0 ? -1 : copy_send(c, &h);
 }
 

@@ -79,6 +79,10 @@ json_t *copy_measured(struct ctx *c, const struct copy_how *h);
 /* By the parameter `changes` of convert.disks: may LVM be asked for snapshots? Without it too. */
 bool copy_may_snapshot(const struct ctx *c);
 
+/* At the source, before passes that compare digests: what followed its disks until now ends. It
+ * would go on from a copy that is not the target's any more. 0, -1 (told). */
+int copy_unfollow(struct ctx *c);
+
 /* apply, at either end; all errors are told. */
 int copy_send(struct ctx *c, const struct copy_how *h);
 int copy_receive(struct ctx *c, const struct copy_how *h);

@@ -238,6 +238,11 @@ static void tell_warm(struct sending *s, uint32_t pass)
 	ctx_set_fact(s->c, "warm", json_object(), loose);
 }
 
+int copy_unfollow(struct ctx *c)
+{
+	return checkpoint_stop(c) < 0 || snapshot_stop(c) < 0 || track_stop(c) < 0 ? -1 : 0;
+}
+
 int copy_send(struct ctx *c, const struct copy_how *h)
 {
 	AUTO_JSON *report = json_object(), *measured = copy_measured(c, h);
