@@ -173,6 +173,8 @@ void night_resize(struct night *n)
 	cv_run_ok(resize);
 	if (n->dev)
 		cv_run_ok(again);
+	if (!less && strcmp(n->from, "qcow2") == 0)	/* of a cluster that was cut its data is back */
+		qemu_io("qcow2", n->r->src, "write -z", n->size, by);
 	now = mem_alloc(size);
 	memcpy(now, n->now, less ? size : n->size);
 	free(n->now);
