@@ -14,6 +14,7 @@ lab_enter "$0" "$@"
 . "$lab_lib/bad.sh"	# no_agent
 cd "$LAB" || exit 1
 ulimit -c 0
+trap "losetup -nO NAME,BACK-FILE | sed -n 's#  *$LAB/.*##p' | xargs -r losetup -d" EXIT	# of a run that fails
 MIB=1048576
 data=88		# MiB, of 96
 
