@@ -282,7 +282,8 @@ void night_keep_files(struct night *n)
 
 void night_put_back(struct night *n)
 {
-	unsigned which = (unsigned)night_dice(n, 3) + 1;
+	/* not both: that would be a whole copy, of an earlier time */
+	unsigned which = (unsigned)night_dice(n, 2) + 1;
 
 	if (!n->map_was || access(n->r->map, F_OK) < 0)
 		return;
@@ -295,6 +296,8 @@ void night_put_back(struct night *n)
 		copy_file(n->base_was, n->r->base);
 	}
 	n->odd |= ODD_TARGET | ODD_MAP;
+	free(n->map_was);
+	n->map_was = NULL;
 }
 
 /* ---- set up ---------------------------------------------------------------------------------- */
