@@ -214,7 +214,7 @@ same "a pass after it was off"
 # ---- what the target's storage changed is sent again, from the domain that runs ------------------
 
 sed -i 's/^    cutover:/    validate: [ disks: {} ]\n&/' plan.yaml
-printf '\252' | dd of="$copy" bs=1 seek=10485777 conv=notrunc status=none
+printf 'other bytes' | dd of="$copy" bs=1 seek=10485777 conv=notrunc status=none
 expect 0 "$DROVER" run plan.yaml -v
 said "disk.mended: 1.0 MiB of disk 'vda' was not what had been written there"
 same "a mended copy"
