@@ -53,6 +53,14 @@ static struct way way_of(const struct sending *s)
 	return (struct way){ "trace", "its traced writes" };
 }
 
+static const char *why_all(const struct stream_stat *st, const char *why)
+{
+	if (why && strcmp(why, TRACK_NEW) == 0 && st->pass > 1)
+		return "nothing followed its writes since the pass before, as after a restart of "
+			"its host; they are followed from now on";
+	return why ? why : COPY_OTHER;
+}
+
 /* `why` all of it was read, or NULL. */
 static void note_pass(struct sending *s, const struct stream_stat *st, const char *why)
 {
@@ -83,7 +91,7 @@ static void note_pass(struct sending *s, const struct stream_stat *st, const cha
 	else
 		ctx_log(s->c, "%s: pass %u, %s of %s sent in %llu ms; all of it was read: %s",
 			s->disk, st->pass, sent, size, (unsigned long long)st->ms,
-			why ? why : COPY_OTHER);
+			why_all(st, why));
 }
 
 /* Of a copy that is gone on with the chunks are those it was begun with. */

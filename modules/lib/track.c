@@ -119,7 +119,7 @@ const char *track_take(const struct ctx *c, const char *disk, const char *path,
 	if (told.gap & TRACK_GAP_LOST || told.gap & TRACK_GAP_NEW ||
 	    io_read_full(fd, t->bits, (told.count + 7) / 8) <= 0) {
 		track_changes_free(t);
-		return told.gap & TRACK_GAP_NEW ? "its writes are followed from now on" :
+		return told.gap & TRACK_GAP_NEW ? TRACK_NEW :
 			told.gap & TRACK_GAP_LOST ? "events of its tracing were lost" :
 			"its tracker does not answer";
 	}

@@ -64,7 +64,8 @@ bool track_since(const struct ctx *c, const char *disk, const char *path,
  * is gone: who cannot trace compares digests. */
 int track_start(struct ctx *c, uint64_t keep_ms);
 /* Before a pass reads: what is to be read. NULL with *t filled (the caller frees it),
- * or why all of the disk is ("no tracker follows it"); a static text. */
+ * or why all of the disk is ("no tracker follows it", TRACK_NEW); a static text. */
+#define TRACK_NEW "its writes are followed from now on"
 const char *track_take(const struct ctx *c, const char *disk, const char *path,
 		       uint64_t keep_ms, struct track_changes *t);
 /* After the pass: the target has all that was taken, and this root. */

@@ -72,7 +72,7 @@ write 96 two
 cut_in sync 92
 over 0
 said 'convert.disks +running.* \(attempt 2 of 3\)'
-said 'data: pass 2, .* all of it was read: its writes are followed from now on'
+said 'data: pass 2, .* all of it was read: nothing followed its writes since the pass before'
 sent=$(sed -n 's/.*data: pass 2, \([0-9]*\).* MiB of .* sent in.*/\1/p' out)
 [ "$sent" -le $((96 - 92 + 64 + 16)) ] || fail "$sent MiB were sent again"
 
@@ -86,7 +86,7 @@ write 3 four
 expect 0 "$DROVER" status plan.yaml
 said '^erp +source'
 expect 0 "$DROVER" sync plan.yaml -v
-said 'data: pass 3, .* all of it was read: its writes are followed from now on'
+said 'data: pass 3, .* all of it was read: nothing followed its writes since the pass before'
 write 3 five
 expect 0 "$DROVER" cutover plan.yaml -y -v
 said 'data: pass 4, .* its traced writes were read'

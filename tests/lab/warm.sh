@@ -133,6 +133,6 @@ expect 0 "$DROVER" run plan.yaml
 expect 0 "$DROVER" cleanup plan.yaml
 nothing_left cleanup
 expect 0 "$DROVER" sync plan.yaml -v
-tells 'all of it was read: its writes are followed from now on'
+tells 'all of it was read: nothing followed its writes since the pass before, as after a restart of its host; they are followed from now on'
 expect 0 "$DROVER" rollback plan.yaml -y
 nothing_left "the last rollback"

@@ -429,7 +429,7 @@ static void a_killed_tracker_means_that_all_is_read(void **s)
 	assert_true(said(r, "no tracker follows it"));
 	json_object_set_new(r->args, "passes", json_integer(3));
 	copy(r, "convert.disks");
-	assert_true(said(r, "its writes are followed from now on"));
+	assert_true(said(r, "nothing followed its writes since the pass before"));
 	last_pass(r);
 	assert_string_equal(r->by, "trace");
 }
