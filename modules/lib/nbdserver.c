@@ -3,7 +3,8 @@
  *
  * The socket is made, connected to and unlinked before the program starts: it
  * inherits the listening end and finds our connection waiting. So no other
- * process can be its client, and nothing is left behind however we end.
+ * process can be its client, and nothing is left behind however we end, but for an empty
+ * directory in /run of a kill between two of these calls.
  */
 #include "modules/lib/nbdserver.h"
 
