@@ -54,6 +54,28 @@ static void put(struct map *m, uint64_t from, uint64_t n, unsigned salt)
 	free(u);
 }
 
+/* Its first pass is whole. */
+static struct map *whole(struct here *h)
+{
+	struct map *m = fresh(h);
+	uint8_t root[SHA256_LEN];
+	AUTO_ERR e = { 0 };
+
+	put(m, 0, CHUNKS, 1);
+	assert_int_equal(map_finish(m, root, &e), 0);
+	return m;
+}
+
+/* And a second one has begun. */
+static struct map *second_pass(struct here *h)
+{
+	struct map *m = whole(h);
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	return m;
+}
+
 static void assert_has(struct map *m, uint64_t i, unsigned salt)
 {
 	uint8_t want[SHA256_LEN], got[SHA256_LEN];
@@ -161,15 +183,10 @@ static void a_page_in_the_place_of_another_is_not_believed(void **s)
 static void a_torn_header_leaves_the_other_one(void **s)
 {
 	struct map_state st;
-	AUTO_ERR e = { 0 };
-	uint8_t root[SHA256_LEN];
+	struct map *m;
 
 	for (int copy = 0; copy < 2; copy++) {
-		struct map *m = fresh(*s);
-
-		put(m, 0, CHUNKS, 1);
-		assert_int_equal(map_finish(m, root, &e), 0);
-		map_close(m);
+		map_close(whole(*s));
 		scribble(*s, (uint64_t)copy * 4096 + 20, "torn", 4);
 		m = reopen(*s, NULL, true);
 		map_state(m, &st);
@@ -244,13 +261,11 @@ static void a_generation_is_remembered_with_its_mark(void **s)
 static void a_dropped_chunk_is_unknown_and_its_pass_not_whole(void **s)
 {
 	const uint64_t drop[] = { 7, 300 };
-	struct map *m = fresh(*s);
-	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	struct map *m = whole(*s);
+	uint8_t d[SHA256_LEN];
 	struct map_state st;
 	AUTO_ERR e = { 0 };
 
-	put(m, 0, CHUNKS, 1);
-	assert_int_equal(map_finish(m, root, &e), 0);
 	assert_int_equal(map_drop(m, drop, 2, &e), 0);
 	m = reopen(*s, m, false);
 	map_state(m, &st);
@@ -265,13 +280,10 @@ static void a_dropped_chunk_is_unknown_and_its_pass_not_whole(void **s)
 static void a_truncated_map_knows_less_and_nothing_wrong(void **s)
 {
 	struct here *h = *s;
-	uint8_t root[SHA256_LEN], want[SHA256_LEN], got[SHA256_LEN];
-	AUTO_ERR e = { 0 };
-	struct map *m = fresh(h);
+	uint8_t want[SHA256_LEN], got[SHA256_LEN];
+	struct map *m;
 
-	put(m, 0, CHUNKS, 1);
-	assert_int_equal(map_finish(m, root, &e), 0);
-	map_close(m);
+	map_close(whole(h));
 	for (off_t n = (off_t)PAGE_AT(CHUNKS - 1) + 4096; n >= 0; n -= 1111) {
 		AUTO_ERR why = { 0 };
 
@@ -308,13 +320,10 @@ static void a_map_without_a_header_is_refused(void **s)
  * it before must not be believed, or a source that went back would be skipped. */
 static void an_entry_whose_data_may_be_half_overwritten_is_forgotten(void **s)
 {
-	struct map *m = fresh(*s);
-	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	struct map *m = second_pass(*s);
+	uint8_t d[SHA256_LEN];
 	AUTO_ERR e = { 0 };
 
-	put(m, 0, CHUNKS, 1);
-	assert_int_equal(map_finish(m, root, &e), 0);
-	assert_int_equal(map_begin(m, 2, &e), 0);
 	put(m, 40, 1, 2);
 	assert_int_equal(map_cover(m, 50, 1, &e), 0);
 	m = reopen(*s, m, true);
@@ -328,13 +337,10 @@ static void an_entry_whose_data_may_be_half_overwritten_is_forgotten(void **s)
 
 static void a_reader_beside_a_writer_does_not_believe_it_either(void **s)
 {
-	struct map *m = fresh(*s), *reader;
-	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	struct map *m = second_pass(*s), *reader;
+	uint8_t d[SHA256_LEN];
 	AUTO_ERR e = { 0 };
 
-	put(m, 0, CHUNKS, 1);
-	assert_int_equal(map_finish(m, root, &e), 0);
-	assert_int_equal(map_begin(m, 2, &e), 0);
 	assert_int_equal(map_cover(m, 50, 1, &e), 0);
 	reader = reopen(*s, NULL, false);
 	assert_int_equal(map_get(reader, 50, d), 0);
@@ -347,13 +353,10 @@ static void a_reader_beside_a_writer_does_not_believe_it_either(void **s)
 
 static void chunks_may_be_written_out_of_order(void **s)
 {
-	struct map *m = fresh(*s);
-	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	struct map *m = second_pass(*s);
+	uint8_t d[SHA256_LEN];
 	AUTO_ERR e = { 0 };
 
-	put(m, 0, CHUNKS, 1);
-	assert_int_equal(map_finish(m, root, &e), 0);
-	assert_int_equal(map_begin(m, 2, &e), 0);
 	assert_int_equal(map_cover(m, 100, 1, &e), 0);	/* slow */
 	put(m, 2500, 1, 2);				/* overtakes it */
 	put(m, 60, 1, 2);
@@ -367,13 +370,10 @@ static void chunks_may_be_written_out_of_order(void **s)
 /* A pass that reads what was written hops from one end of the disk to the other. */
 static void what_lies_between_chunks_that_are_overwritten_stays_known(void **s)
 {
-	struct map *m = fresh(*s);
-	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	struct map *m = second_pass(*s);
+	uint8_t d[SHA256_LEN];
 	AUTO_ERR e = { 0 };
 
-	put(m, 0, CHUNKS, 1);
-	assert_int_equal(map_finish(m, root, &e), 0);
-	assert_int_equal(map_begin(m, 2, &e), 0);
 	assert_int_equal(map_cover(m, 0, 1, &e), 0);
 	assert_int_equal(map_cover(m, CHUNKS - 100, 50, &e), 0);
 	m = reopen(*s, m, true);
