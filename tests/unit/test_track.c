@@ -17,18 +17,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB (1u << 20)
@@ -40,6 +40,7 @@ struct rig {
 	char lineage[33];	/* of this rig alone: a tracker's name is the host's */
 	char *tracker;		/* its name, once the ledger has it */
 	json_t *facts, *args;
+	pid_t writer;		/* writes on while the test goes on; 0: none */
 	bool strict;		/* its plan does not accept a last pass that reads all */
 	const char *by;		/* how the last pass of the source found what changed */
 	int64_t read;		/* what it read */
@@ -78,11 +79,35 @@ static void write_at(struct rig *r, uint64_t at, size_t n, unsigned seed)
 	assert_int_equal(fsync(fd), 0);
 }
 
-static void freeze(struct rig *r, unsigned long what)
+static int freeze(struct rig *r, unsigned long what)
 {
 	AUTO_FD fd = open(r->mnt, O_RDONLY | O_DIRECTORY);
 
-	assert_int_equal(ioctl(fd, what, 0), 0);
+	return ioctl(fd, what, 0);
+}
+
+/* True: it wrote until now. */
+static bool writer_end(struct rig *r)
+{
+	int status = 0;
+
+	if (r->writer <= 0)
+		return false;
+	kill(r->writer, SIGKILL);
+	waitpid(r->writer, &status, 0);
+	r->writer = 0;
+	return WIFSIGNALED(status);
+}
+
+/* A test that failed may have left it frozen, and the writer waiting for its thaw. */
+static void umount_source(struct rig *r)
+{
+	const char *detach[] = { "losetup", "-d", r->loop, NULL };
+
+	freeze(r, FITHAW);
+	writer_end(r);
+	umount2(r->mnt, MNT_DETACH);
+	here_run(detach);
 }
 
 static void mount_source(struct rig *r)
@@ -129,14 +154,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct rig *r = *state;
-	const char *detach[] = { "losetup", "-d", r->loop, NULL };
 
 	if (r->tracker)
 		track_end(r->tracker, NULL);
-	if (r->loop) {
-		umount2(r->mnt, MNT_DETACH);
-		here_run(detach);
-	}
+	if (r->loop)
+		umount_source(r);
 	if (*r->dir)
 		io_remove_tree(r->dir);
 	free(r->img);
@@ -228,11 +250,11 @@ static void last_pass(struct rig *r)
 	struct proc p = { .argv = cmp, .timeout_ms = 60000 };
 	int same;
 
-	freeze(r, FIFREEZE);
+	assert_int_equal(freeze(r, FIFREEZE), 0);
 	copy(r, "cutover.pass");
 	same = proc_run(&p, NULL);
 	proc_free(&p);
-	freeze(r, FITHAW);
+	assert_int_equal(freeze(r, FITHAW), 0);
 	assert_int_equal(same, 0);
 }
 
@@ -308,21 +330,13 @@ static void passes_by_digests_end_what_was_followed(void **s)
 	assert_string_equal(r->by, "digest");
 }
 
-struct writer {
-	struct rig *r;
-	atomic_bool stop;
-	unsigned seed;
-};
-
 /* All over the file, in all sizes; holes are punched, blocks are zeroed. */
-static void *write_on(void *arg)
+static void write_on(const char *file, unsigned x)
 {
-	struct writer *w = arg;
-	AUTO_FD fd = open(w->r->file, O_RDWR);
+	AUTO_FD fd = open(file, O_RDWR);
 	AUTO_FREE char *p = mem_alloc(256 << 10);
-	unsigned x = w->seed;
 
-	for (int i = 0; !atomic_load(&w->stop); i++) {
+	for (int i = 0;; i++) {
 		off_t at = (off_t)((x = x * 1103515245u + 12345u) >> 8) % (8 * (off_t)MIB);
 		size_t n = ((x = x * 1103515245u + 12345u) >> 8) % (256 << 10) + 1;
 
@@ -337,7 +351,21 @@ static void *write_on(void *arg)
 		if (i % 5 == 0)
 			fdatasync(fd);
 	}
-	return NULL;
+}
+
+/* A process, as those of a source are: no thread is in the way of the forks of a copy. */
+static void writer_begin(struct rig *r, unsigned seed)
+{
+	pid_t parent = getpid();
+
+	r->writer = fork();
+	assert_true(r->writer >= 0);
+	if (r->writer > 0)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() == parent)
+		write_on(r->file, seed);
+	_exit(1);
 }
 
 static void what_writers_write_during_passes_is_all_there(void **s)
@@ -346,17 +374,12 @@ static void what_writers_write_during_passes_is_all_there(void **s)
 
 	if (!can_run)
 		skip();
-	json_object_set_new(r->args, "passes", json_integer(4));
 	for (unsigned round = 0; round < (unsigned)test_part(4, 1); round++) {
-		struct writer w = { r, false, 77 + round };
-		pthread_t t;
-
 		json_object_set_new(r->args, "passes", json_integer(4 + 5 * round));
-		assert_int_equal(pthread_create(&t, NULL, write_on, &w), 0);
+		writer_begin(r, 77 + round);
 		copy(r, "convert.disks");
 		last_pass(r);
-		atomic_store(&w.stop, true);
-		pthread_join(t, NULL);
+		assert_true(writer_end(r));
 		/* who is starved may lose events, but must know it */
 		if (strcmp(r->by, "trace"))
 			assert_true(said(r, "events of its tracing were lost"));
