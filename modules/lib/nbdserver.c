@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -193,8 +194,9 @@ static void add_program(struct argv *a, const char *program, const char *path,
 
 /* The child: listening socket at 3, stderr to the pipe, nothing else open. */
 static _Noreturn void become(const struct argv *a, const struct nbdserver_what *w,
-			     int listening, int noise, bool confine, pid_t parent)
+			     int listening, int noise, bool confine, int minded)
 {
+	struct pollfd gone = { minded, 0, 0 };
 	struct rlimit core = { 0, 0 };
 	char pid[16];
 	int null = open("/dev/null", O_RDWR);
@@ -203,7 +205,7 @@ static _Noreturn void become(const struct argv *a, const struct nbdserver_what *
 				   setuid(w->uid) < 0))
 		_exit(127);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
+	if (poll(&gone, 1, 0) > 0)
 		_exit(127);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	setrlimit(RLIMIT_CORE, &core);
@@ -235,13 +237,15 @@ static void end_group(int sig)
 }
 
 /* Its parent, for one purpose: when we die it ends the whole group. Of a client that goes
- * before it has said a word qemu-nbd takes no notice, and bwrap is deaf while it sets up. */
+ * before it has said a word qemu-nbd takes no notice, and bwrap is deaf while it sets up.
+ * Should this one be killed outright, what it started is the first of a namespace of
+ * processes, where that may be made: all in it ends with it. */
 static _Noreturn void mind(const struct argv *a, const struct nbdserver_what *w,
 			   int listening, int noise, bool confine, pid_t parent)
 {
 	struct sigaction act = { .sa_handler = end_group };
-	pid_t me = getpid(), server;
-	int status = 0;
+	int status = 0, minds[2];
+	pid_t server;
 
 	setpgid(0, 0);
 	sigaction(SIGTERM, &act, NULL);
@@ -249,11 +253,17 @@ static _Noreturn void mind(const struct argv *a, const struct nbdserver_what *w,
 	if (getppid() != parent)
 		_exit(127);
 	prctl(PR_SET_NAME, "drover-nbd");
+	if (pipe2(minds, O_CLOEXEC) < 0)
+		_exit(127);
+	(void)unshare(CLONE_NEWPID);
 	server = fork();
-	if (server == 0)
-		become(a, w, listening, noise, confine, me);
+	if (server == 0) {
+		close(minds[1]);
+		become(a, w, listening, noise, confine, minds[0]);
+	}
 	for (int fd = 0; fd < 1024; fd++)
-		close(fd);
+		if (fd != minds[1])
+			close(fd);
 	while (server > 0 && waitpid(server, &status, 0) < 0 && errno == EINTR)
 		;
 	_exit(server > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 127);

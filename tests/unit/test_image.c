@@ -8,6 +8,7 @@
 #include "modules/lib/imgcheck.h"
 #include "modules/lib/imgkind.h"
 #include "modules/lib/nbd.h"
+#include "modules/lib/nbdserver.h"
 #include "modules/lib/qemunbd.h"
 #include "tests/unit/here.h"
 
@@ -334,6 +335,36 @@ static void the_server_of_a_killed_step_ends_and_lets_go_of_the_image(void **s)
 	close(up[1]);
 }
 
+/* What bwrap starts is its own child for a while, and nobody's when it is killed. */
+static void nothing_of_a_server_outlives_who_minds_it(void **s)
+{
+	static const char text[] = "#!/bin/sh\ncase \"$*\" in *' true') exit 0;; esac\n"
+		"sleep 1000 &\necho up >&2\nwait\n";
+	struct here *h = *s;
+	struct nbdserver_what w = { .path = h->path, .format = "qcow2" };
+	AUTO_FREE char *program = mem_printf("%s/bwrap", h->dir), *before = mem_strdup(getenv("PATH"));
+	AUTO_FREE char *path = mem_printf("%s:%s", h->dir, before);
+	struct nbdserver server;
+	char word[3];
+	int client;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(io_write_file(AT_FDCWD, program, text, strlen(text), 0700), 0);
+	setenv("PATH", path, 1);
+	client = nbdserver_start(&w, &server, NULL);
+	setenv("PATH", before, 1);
+	assert_true(client >= 0);
+	assert_int_equal(io_read_full(server.noise, word, 3), 3);
+	assert_memory_equal(word, "up\n", 3);
+	alarm(60);
+	kill(server.pid, SIGKILL);
+	assert_int_equal(read(server.noise, word, 1), 0);	/* nobody is left to write to it */
+	alarm(0);
+	nbdserver_free(&server);
+	close(client);
+}
+
 /* ---- a server that lies -------------------------------------------------------------- */
 
 /* What it says after the handshake, to the first request. */
@@ -440,6 +471,7 @@ int main(void)
 		T(a_dirty_bitmap_tells_what_was_written_since_it_began),
 		T(an_image_in_use_is_told),
 		T(the_server_of_a_killed_step_ends_and_lets_go_of_the_image),
+		T(nothing_of_a_server_outlives_who_minds_it),
 		T(images_that_name_other_files_are_refused),
 		T(a_server_reaches_no_file_but_its_image),
 		T(no_flipped_header_lets_a_reference_through),
