@@ -36,10 +36,10 @@ static void strike_begin(void)
 	strike->left = -1;
 }
 
-/* True: this one does not come to pass. */
+/* True: this one does not come to pass. Before all begins a sanitizer may make its folder. */
 static bool struck(void)
 {
-	if (__atomic_load_n(&strike->left, __ATOMIC_SEQ_CST) < 0 ||
+	if (!strike || __atomic_load_n(&strike->left, __ATOMIC_SEQ_CST) < 0 ||
 	    __atomic_fetch_sub(&strike->left, 1, __ATOMIC_SEQ_CST) != 0)
 		return false;
 	if (!strike->error)
