@@ -141,15 +141,41 @@ int copy_check_map(const struct layout_disk *at, const struct map_id *is,
 	return 0;
 }
 
-/* Going on: the map says what is there. */
+struct rereading {
+	struct target *t;
+	struct disk *d;
+	void *buf;
+};
+
+static bool still_same(void *arg, uint64_t index, const uint8_t digest[SHA256_LEN])
+{
+	struct rereading *r = arg;
+	const struct map_id *id = map_id(r->t->m);
+	uint32_t n = map_chunk_len(r->t->m, index);
+	uint8_t is[SHA256_LEN];
+
+	if (r->d->ops->read(r->d, r->buf, n, index * id->chunk, NULL) < 0)
+		return false;
+	sha256_of(r->buf, n, is);
+	return memcmp(is, digest, SHA256_LEN) == 0;
+}
+
+/* Going on: the map says what is there. Where a cut left it in doubt the base does. */
 static struct disk *open_old(struct target *t, struct err *e)
 {
 	struct disk *d = base_open(t->name, &t->at, map_id(t->m)->size, e);
+	struct rereading r = { t, d, NULL };
 
 	if (!d && e->sys == ENOENT) {
 		err_set(e, ERR_STEP, COPY_GONE, t->name, t->at.base);
 		err_hint(e, COPY_GONE_HINT);
 	}
+	if (!d)
+		return NULL;
+	r.buf = disk_buffer(map_id(t->m)->chunk);
+	if (map_settle(t->m, still_same, &r, e) < 0)
+		disk_close(&d, NULL);
+	free(r.buf);
 	return d;
 }
 

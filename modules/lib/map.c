@@ -48,7 +48,7 @@ static uint32_t get(struct map *m, uint64_t index, uint8_t digest[SHA256_LEN])
 	bool open = index >= m->h.lo && index < m->h.hi;
 
 	/* Seen while a writer is at work, or after it was cut off. */
-	if (m->reader && open && generation != m->h.generation)
+	if (m->doubts && open && generation != m->h.generation)
 		generation = 0;
 	if (generation)
 		memcpy(digest, en->digest, SHA256_LEN);
@@ -234,6 +234,65 @@ int map_commit(struct map *m, const struct map_update *u, size_t n, struct err *
 	return rc;
 }
 
+/* Where a header was lost, entries may be younger than what it says: none of theirs is
+ * given twice. */
+static int count_on(struct map *m, struct err *e)
+{
+	for (uint64_t i = 0; m->lost && i < map_chunks(m); i++) {
+		const struct entry *en = map_entry(m, i, e);
+
+		if (!en)
+			return -1;
+		if (en->generation > m->h.generation)
+			m->h.generation = en->generation;
+	}
+	return 0;
+}
+
+/* `generation`: which the range is of. */
+static int settle_range(struct map *m, uint32_t generation, map_same *same, void *arg,
+			struct err *e)
+{
+	for (uint64_t i = m->h.lo; i < m->h.hi && i < map_chunks(m); i++) {
+		struct entry *en = map_entry(m, i, e);
+
+		if (!en)
+			return -1;
+		if (!en->generation || en->generation == generation ||
+		    (same && same(arg, i, en->digest)))
+			continue;
+		memset(en, 0, sizeof(*en));
+		m->page_dirty = true;
+	}
+	if (map_sync_pages(m, e) < 0)
+		return -1;
+	m->h.lo = m->h.hi = 0;
+	return map_write_head(m, e);
+}
+
+static int settle(struct map *m, map_same *same, void *arg, struct err *e)
+{
+	uint32_t generation = m->h.generation;
+
+	if (!m->doubts)
+		return 0;
+	if (count_on(m, e) < 0 ||
+	    (m->h.hi > m->h.lo && settle_range(m, generation, same, arg, e) < 0))
+		return -1;
+	m->doubts = false;
+	return 0;
+}
+
+int map_settle(struct map *m, map_same *same, void *arg, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = settle(m, same, arg, e);
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
 static void note_generation(struct map *m, uint32_t pass, bool mend)
 {
 	struct map_born *b = &m->history.born[m->h.generation % BORN];
@@ -245,9 +304,8 @@ static void note_generation(struct map *m, uint32_t pass, bool mend)
 
 static int begin(struct map *m, uint32_t pass, bool mend, struct err *e)
 {
-	int rc;
-
-	pthread_mutex_lock(&m->lock);
+	if (settle(m, NULL, NULL, e) < 0)
+		return -1;
 	m->h.generation++;
 	note_generation(m, pass, mend);
 	if (m->h.complete || m->h.pass != pass) {
@@ -257,19 +315,27 @@ static int begin(struct map *m, uint32_t pass, bool mend, struct err *e)
 	m->h.complete = 0;
 	m->h.lo = m->h.hi = 0;
 	m->opens = 0;
-	rc = map_write_history(m, e) < 0 ? -1 : map_write_head(m, e);
+	return map_write_history(m, e) < 0 ? -1 : map_write_head(m, e);
+}
+
+static int locked_begin(struct map *m, uint32_t pass, bool mend, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = begin(m, pass, mend, e);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
 }
 
 int map_begin(struct map *m, uint32_t pass, struct err *e)
 {
-	return begin(m, pass, false, e);
+	return locked_begin(m, pass, false, e);
 }
 
 int map_begin_mend(struct map *m, uint32_t pass, struct err *e)
 {
-	return begin(m, pass, true, e);
+	return locked_begin(m, pass, true, e);
 }
 
 static int drop(struct map *m, const uint64_t *index, size_t n, struct err *e)

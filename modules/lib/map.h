@@ -22,8 +22,9 @@
  *   a chunk with an entry is written   nothing: before the first such write the
  *                                      header durably names a range [lo, hi) around
  *                                      it, and entries in it that are older than the
- *                                      range's generation are dropped on opening; that
- *                                      of a chunk far from the range is emptied before
+ *                                      range's generation are not believed until
+ *                                      map_settle() has compared them with their chunks;
+ *                                      that of a chunk far from it is emptied before
  *   entries are written                what it said before, or nothing
  *   the header is written              the other copy of the header holds
  *
@@ -79,7 +80,7 @@ struct map_update {
 
 /* A new, empty map; the file must not exist. NULL with e. */
 struct map *map_create(const char *path, const struct map_id *id, struct err *e);
-/* NULL with e; e->sys is ENOENT when there is none. */
+/* NULL with e; e->sys is ENOENT when there is none. What a cut left in doubt is unknown. */
 struct map *map_open(const char *path, bool write, struct err *e);
 void map_close(struct map *m);		/* NULL is harmless */
 void map_close_ptr(struct map **m);
@@ -94,6 +95,12 @@ uint32_t map_chunk_len(const struct map *m, uint64_t index);
 uint32_t map_get(struct map *m, uint64_t index, uint8_t digest[SHA256_LEN]);
 /* Bytes of the disk that it knows nothing of; reads all of the map. */
 uint64_t map_unknown(struct map *m);
+/* Whether a chunk is what its digest says; called under the map's lock. */
+typedef bool map_same(void *arg, uint64_t index, const uint8_t digest[SHA256_LEN]);
+/* After opening for writing, before map_begin(), which drops what is still in doubt then:
+ * of the entries that a cut left so, durably keep those that `same` finds right. What was
+ * being overwritten is so only where nothing new reached it, and the old data was synced. */
+int map_settle(struct map *m, map_same *same, void *arg, struct err *e);
 /* Before data of chunks [index, index + count) is written. */
 int map_cover(struct map *m, uint64_t index, uint64_t count, struct err *e);
 /* After their data is synced: enter them, durably. */

@@ -199,42 +199,6 @@ struct map *map_create(const char *path, const struct map_id *id, struct err *e)
 	return NULL;
 }
 
-/* Entries that may describe data that is half overwritten are forgotten. */
-static int drop_suspects(struct map *m, struct err *e)
-{
-	if (m->h.hi <= m->h.lo)
-		return 0;
-	for (uint64_t i = m->h.lo; i < m->h.hi && i < map_chunks(m); i++) {
-		struct entry *en = map_entry(m, i, e);
-
-		if (!en)
-			return -1;
-		if (en->generation && en->generation != m->h.generation) {
-			memset(en, 0, sizeof(*en));
-			m->page_dirty = true;
-		}
-	}
-	if (map_sync_pages(m, e) < 0)
-		return -1;
-	m->h.lo = m->h.hi = 0;
-	return map_write_head(m, e);
-}
-
-/* Where a header was lost, entries may be younger than what it says: none of theirs is
- * given twice. */
-static int count_on(struct map *m, struct err *e)
-{
-	for (uint64_t i = 0; m->lost && i < map_chunks(m); i++) {
-		const struct entry *en = map_entry(m, i, e);
-
-		if (!en)
-			return -1;
-		if (en->generation > m->h.generation)
-			m->h.generation = en->generation;
-	}
-	return 0;
-}
-
 struct map *map_open(const char *path, bool write, struct err *e)
 {
 	int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
@@ -245,9 +209,8 @@ struct map *map_open(const char *path, bool write, struct err *e)
 		return NULL;
 	}
 	m = map_new(path, fd);
-	m->reader = !write;
-	if (load_head(m, e) == 0 &&
-	    (!write || (drop_suspects(m, e) == 0 && count_on(m, e) == 0)))
+	m->doubts = true;
+	if (load_head(m, e) == 0)
 		return m;
 	map_close(m);
 	return NULL;

@@ -58,7 +58,8 @@ struct map {
 	struct page page;	/* the one page in memory */
 	uint64_t page_number;	/* which; UINT64_MAX: none */
 	bool page_dirty;
-	bool reader;		/* opened for reading */
+	bool doubts;		/* entries in [lo, hi) of older generations are not believed:
+				   opened for reading, or not settled yet */
 	bool lost;		/* one of two headers is not there any more */
 	struct span *open;	/* written over a known entry, not committed; owned */
 	size_t opens, open_cap;

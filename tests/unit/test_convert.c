@@ -76,6 +76,31 @@ static void later_passes_bring_what_changed(void **s)
 	cv_assert_state(r, "target", "cutover.pass", "done");
 }
 
+/* It was about to write all of the disk; of chunk 1 some of the new data arrived. */
+static void cut_a_pass_off(const struct rig *r)
+{
+	const char *torn[] = { "qemu-io", "-f", r->format, "-c", "write -q -P 7 1M 4k", r->base, NULL };
+	AUTO_MAP *m = map_open(r->map, true, NULL);
+
+	assert_int_equal(map_begin(m, 2, NULL), 0);
+	assert_int_equal(map_cover(m, 0, map_chunks(m), NULL), 0);
+	cv_run_ok(torn);
+}
+
+static void what_a_pass_had_not_overwritten_when_it_was_cut_off_is_not_sent_again(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *out = NULL;
+
+	cv_do_both(r, "convert.disks");
+	cut_a_pass_off(r);
+	out = cv_both(r, "convert.disks", NULL);
+	cv_take_facts(r, out);
+	assert_int_equal(jint(out, "facts.disks.volatile.root.changed", 0), MIB);
+	cv_assert_same(r);
+	cv_do_at(r, "target", "validate.disks", "apply");
+}
+
 /* Passes until one changed little, of a machine that allows `downtime` to the last one. */
 static void open_passes(struct rig *r, int64_t downtime)
 {
@@ -342,6 +367,8 @@ int main(void)
 		RAW(later_passes_bring_what_changed),
 		QCOW2(later_passes_bring_what_changed),
 		FOREIGN(later_passes_bring_what_changed),
+		RAW(what_a_pass_had_not_overwritten_when_it_was_cut_off_is_not_sent_again),
+		QCOW2(what_a_pass_had_not_overwritten_when_it_was_cut_off_is_not_sent_again),
 		RAW(passes_that_cannot_catch_up_end_with_a_blocker),
 		RAW(passes_that_can_catch_up_go_on),
 		RAW(what_passes_measured_outlives_a_kill),

@@ -335,6 +335,64 @@ static void an_entry_whose_data_may_be_half_overwritten_is_forgotten(void **s)
 	map_close(m);
 }
 
+/* Overwritten are the odd ones. */
+static bool is_even(void *arg, uint64_t index, const uint8_t digest[SHA256_LEN])
+{
+	uint8_t want[SHA256_LEN];
+	unsigned *asked = arg;
+
+	digest_of(index, 1, want);
+	assert_memory_equal(want, digest, SHA256_LEN);
+	(*asked)++;
+	return index % 2 == 0;
+}
+
+static void of_what_a_cut_left_in_doubt_that_stays_known_which_is_still_there(void **s)
+{
+	struct map *m = fresh(*s);
+	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	unsigned asked = 0;
+	AUTO_ERR e = { 0 };
+
+	put(m, 0, CHUNKS, 1);
+	assert_int_equal(map_finish(m, root, &e), 0);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	assert_int_equal(map_cover(m, 50, 1, &e), 0);
+	m = reopen(*s, m, true);
+	assert_int_equal(map_settle(m, is_even, &asked, &e), 0);
+	assert_in_range(asked, 1, (64u << 20) / CHUNK + 2);
+	assert_has(m, 50, 1);
+	assert_int_equal(map_get(m, 51, d), 0);
+	assert_has(m, 52, 1);
+	/* That is durable, and asked once. */
+	m = reopen(*s, m, true);
+	assert_has(m, 50, 1);
+	assert_int_equal(map_get(m, 51, d), 0);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	assert_has(m, 50, 1);
+	assert_int_equal(map_get(m, 51, d), 0);
+	map_close(m);
+}
+
+static void what_nobody_settles_is_forgotten_by_the_next_pass(void **s)
+{
+	struct map *m = fresh(*s);
+	uint8_t root[SHA256_LEN], d[SHA256_LEN];
+	AUTO_ERR e = { 0 };
+
+	put(m, 0, CHUNKS, 1);
+	assert_int_equal(map_finish(m, root, &e), 0);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	assert_int_equal(map_cover(m, 50, 1, &e), 0);
+	m = reopen(*s, m, true);
+	assert_int_equal(map_begin(m, 2, &e), 0);
+	assert_int_equal(map_get(m, 50, d), 0);
+	assert_has(m, 49, 1);
+	m = reopen(*s, m, false);
+	assert_int_equal(map_get(m, 50, d), 0);
+	map_close(m);
+}
+
 static void a_reader_beside_a_writer_does_not_believe_it_either(void **s)
 {
 	struct map *m = second_pass(*s), *reader;
@@ -420,6 +478,8 @@ int main(void)
 		T(a_truncated_map_knows_less_and_nothing_wrong),
 		T(a_map_without_a_header_is_refused),
 		T(an_entry_whose_data_may_be_half_overwritten_is_forgotten),
+		T(of_what_a_cut_left_in_doubt_that_stays_known_which_is_still_there),
+		T(what_nobody_settles_is_forgotten_by_the_next_pass),
 		T(a_reader_beside_a_writer_does_not_believe_it_either),
 		T(chunks_may_be_written_out_of_order),
 		T(what_lies_between_chunks_that_are_overwritten_stays_known),
