@@ -64,6 +64,14 @@ void cv_assert_same(struct rig *r)
 	cv_run_ok(argv);
 }
 
+int cv_hold(struct rig *r)
+{
+	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
+	int fd = open(r->src, O_RDONLY | O_CLOEXEC);
+
+	return fcntl(fd, F_OFD_SETLK, &fl) < 0 ? -1 : fd;
+}
+
 int cv_set_up_as(void **state, const char *format)
 {
 	struct rig *r = mem_alloc(sizeof(*r));
@@ -207,6 +215,19 @@ void cv_do_at(struct rig *r, const char *role, const char *module, const char *o
 	AUTO_JSON *out = cv_at(r, role, module, op);
 
 	cv_take_facts(r, out);
+}
+
+char *cv_lines(const json_t *result)
+{
+	AUTO_STR all = { 0 };
+	json_t *line;
+	size_t i;
+
+	assert_true(jbool(result, "ok", false));
+	json_array_foreach(jget(result, "changes"), i, line)
+		if (!strncmp(jstr(line, "text", ""), "root: ", 6))
+			str_addf(&all, "%s\n", jstr(line, "text", ""));
+	return str_take(&all);
 }
 
 void cv_assert_error(json_t *result, const char *text, const char *hint)

@@ -35,6 +35,9 @@ void cv_fill(const char *path, uint64_t at, size_t n, unsigned seed);
 void cv_make_source(struct rig *r);
 void cv_run_ok(const char *const *argv);
 void cv_assert_same(struct rig *r);
+/* As QEMU says that it writes to the source: until this descriptor is closed.
+ * -1: it cannot be said. */
+int cv_hold(struct rig *r);
 int cv_set_up_as(void **state, const char *format);
 int cv_set_up(void **state);
 int cv_tear_down(void **state);
@@ -51,6 +54,8 @@ void cv_take_facts(struct rig *r, json_t *result);
 /* An apply that must end well, and its facts. */
 void cv_do_both(struct rig *r, const char *module);
 void cv_do_at(struct rig *r, const char *role, const char *module, const char *op);
+/* What a probe says of the disk, its lines. Owned. */
+char *cv_lines(const json_t *result);
 void cv_assert_error(json_t *result, const char *text, const char *hint);
 void cv_assert_state(struct rig *r, const char *role, const char *module, const char *state);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_snapshot_lost - a volume whose snapshot ran full before a cutover. The device mapper
- * and LVM's programs are stand-ins here: these functions take the place of dm.c.
+ * test_snapshot_lost - a volume whose snapshot ran full before a cutover, and what a preview
+ * says of one. The device mapper and LVM's programs are stand-ins here: these functions take
+ * the place of dm.c.
  */
 #include "engine/agent/ctx.h"
 #include "engine/base/io.h"
@@ -69,24 +70,26 @@ static void tool(const char *dir, const char *name, const char *text)
 	assert_int_equal(io_write_file(AT_FDCWD, path, text, strlen(text), 0700), 0);
 }
 
-/* A volume, and a snapshot of ours, which knows of which copy it is. */
-static char *rows(struct rig *r)
+/* A volume, and a snapshot of ours, which knows of which copy it is; `room` is left in their
+ * group. */
+static void rows(struct rig *r, unsigned room)
 {
 	AUTO_JSON *in = cv_input(r, "source");
 	struct ctx *c = ctx_new(-1, 1, in, NULL);
-	AUTO_FREE char *tag = ourname(c);
+	AUTO_FREE char *tag = ourname(c), *text = NULL;
 	char hex[SHA256_HEX];
 
 	ctx_free(c);
 	sha256_hex("root", 4, hex);
-	return mem_printf("#!/bin/sh\ncat <<'END'\n{\"report\": [{\"lv\": ["
-		"{\"vg_name\":\"vg\",\"vg_uuid\":\"" VG "\",\"vg_free\":\"0\",\"vg_extent_size\":"
+	text = mem_printf("#!/bin/sh\ncat <<'END'\n{\"report\": [{\"lv\": ["
+		"{\"vg_name\":\"vg\",\"vg_uuid\":\"" VG "\",\"vg_free\":\"%u\",\"vg_extent_size\":"
 		"\"4194304\",\"lv_name\":\"lv\",\"lv_uuid\":\"" LV "\",\"lv_size\":\"%u\","
 		"\"lv_layout\":\"linear\",\"lv_tags\":\"\",\"origin\":\"\"},"
-		"{\"vg_name\":\"vg\",\"vg_uuid\":\"" VG "\",\"vg_free\":\"0\",\"vg_extent_size\":"
+		"{\"vg_name\":\"vg\",\"vg_uuid\":\"" VG "\",\"vg_free\":\"%u\",\"vg_extent_size\":"
 		"\"4194304\",\"lv_name\":\"%s-%.8s-1\",\"lv_uuid\":\"" SNAP "\",\"lv_size\":\"%u\","
 		"\"lv_layout\":\"linear\",\"lv_tags\":\"%s,drover-root-%064d\",\"origin\":\"lv\"}"
-		"]}]}\nEND\n", SIZE, tag, hex, SIZE, tag, 1);
+		"]}]}\nEND\n", room, SIZE, room, tag, hex, SIZE, tag, 1);
+	tool(r->dir, "lvs", text);
 }
 
 static int set_up(void **state)
@@ -96,13 +99,13 @@ static int set_up(void **state)
 	if (cv_set_up(state) < 0)
 		return -1;
 	struct rig *r = *state;
-	AUTO_FREE char *bin = mem_printf("%s/bin", r->dir), *lvs = rows(r);
+	AUTO_FREE char *bin = mem_printf("%s/bin", r->dir);
 
 	snprintf(path, sizeof(path), "%s", getenv("PATH"));
 	AUTO_FREE char *with = mem_printf("%s:%s", bin, path);
 
 	assert_int_equal(mkdir(bin, 0700), 0);
-	tool(r->dir, "lvs", lvs);
+	rows(r, 0);
 	tool(r->dir, "lvchange", "#!/bin/sh\n");
 	setenv("PATH", with, 1);
 	volume = r->src;
@@ -202,6 +205,37 @@ static void one_that_runs_full_once_the_source_is_stopped_ends_the_last_pass(voi
 			    "'root' while nobody is served: its snapshot is of no use: it ran full");
 }
 
+/* ---- before a copy ------------------------------------------------------------------------ */
+
+#define NO_ROOM "root: read while it is written to: volume group 'vg' has no room for another " \
+	"snapshot of it, of 8.0 MiB at least\n"
+#define SNAPPED "root: read at one instant, a snapshot that LVM keeps in volume group 'vg' for the " \
+	"pass\n"
+#define NOTED "root: a snapshot of LVM notes its writes; a pass reads what was written\n"
+
+static void assert_previewed(struct rig *r, const char *want)
+{
+	AUTO_JSON *out = cv_at(r, "source", "convert.disks", "probe");
+	AUTO_FREE char *is = cv_lines(out);
+
+	assert_string_equal(is, want);
+}
+
+static void free_blocks_of_a_volume_in_use_are_left_out_where_a_snapshot_has_room(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FD held = cv_hold(r);
+
+	assert_true(held >= 0);
+	assert_previewed(r, "root: free blocks are read too: the disk is in use\n" NO_ROOM
+			 NOTED);
+	rows(r, 256 * MIB);
+	assert_previewed(r, "root: free blocks are counted: only the snapshot will show which they "
+			 "are\n" SNAPPED NOTED);
+	jset_str(r->args, "free", "copy");
+	assert_previewed(r, SNAPPED NOTED);
+}
+
 int main(void)
 {
 #define T(f) { #f, f, set_up, tear_down, (void *)(uintptr_t)"raw" }
@@ -210,6 +244,7 @@ int main(void)
 		T(one_that_is_gone_is_in_the_way_too),
 		T(a_disk_that_nothing_followed_is_compared),
 		T(one_that_runs_full_once_the_source_is_stopped_ends_the_last_pass),
+		T(free_blocks_of_a_volume_in_use_are_left_out_where_a_snapshot_has_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
