@@ -150,14 +150,18 @@ agents_mib() {
 	echo $((top / 1024))
 }
 
+# No file of ext4 is as long: memory holds both.
 case " $only " in *" huge "*)
 	fresh
-	truncate -s 15T "$from/huge.raw"
-	plan a /srv/huge.raw b raw /srv/out
+	for host in a b; do
+		lab_on $host mkdir -p /srv/huge
+		lab_on $host mount -t tmpfs huge /srv/huge
+	done
+	lab_on a truncate -s 16T /srv/huge/disk.raw
+	plan a /srv/huge/disk.raw b raw /srv/huge
 	mib=$(agents_mib "$DROVER" run "$plan")
 	tail -n 3 "$BENCH/log"
-	map=$(stat -c %s "$to/out/disk/root.map")
-	echo "a disk of 15 TiB: an agent needs $mib MiB (wanted: at most 64), its map $(awk -v m="$map" 'BEGIN { printf "%.1f", m / (15 * 1048576) }') bytes per chunk (at most 40)"
-	rm -f "$from/huge.raw" ;;
+	map=$(lab_on b stat -c %s /srv/huge/disk/root.map)
+	echo "a disk of 16 TiB: an agent needs $mib MiB (wanted: at most 64), its map $(awk -v m="$map" 'BEGIN { printf "%.1f", m / (16 * 1048576) }') bytes per chunk (at most 40)" ;;
 esac
 measured
