@@ -12,6 +12,7 @@
 #include "engine/base/text.h"
 #include "modules/lib/backup.h"
 #include "modules/lib/imgkind.h"
+#include "modules/lib/tree.h"
 #include "modules/module.h"
 
 #include <errno.h>
@@ -138,7 +139,7 @@ static int read_all(struct ctx *c, struct disk *from, struct reading *r, const c
 		    struct err *e)
 {
 	uint32_t chunk = backup_chunk(from);
-	uint64_t chunks = (from->size + chunk - 1) / chunk;
+	uint64_t chunks = tree_chunks(from->size, chunk);
 	AUTO_FREE void *buf = disk_buffer(chunk);
 
 	r->chunks += chunks;

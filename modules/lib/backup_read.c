@@ -167,8 +167,7 @@ struct disk *backup_open(struct chunkstore *store, const char *dir, const char *
 		damaged(path, e);
 	else if (r->m && check_root(r, dir, disk, e) == 0) {
 		r->d.size = map_id(r->m)->size;
-		tree_zero_digest(backup_chunk(&r->d), r->zero[0]);
-		tree_zero_digest((size_t)(r->d.size % backup_chunk(&r->d)), r->zero[1]);
+		tree_zeros(r->d.size, backup_chunk(&r->d), r->zero);
 		return &r->d;
 	}
 	r_close(&r->d, NULL);

@@ -44,8 +44,7 @@ static int mark_map(struct chunkstore *store, struct map *m)
 	struct map_state st;
 	int rc = 0;
 
-	tree_zero_digest(map_id(m)->chunk, zero[0]);
-	tree_zero_digest((size_t)(map_id(m)->size % map_id(m)->chunk), zero[1]);
+	tree_zeros(map_id(m)->size, map_id(m)->chunk, zero);
 	map_state(m, &st);
 	for (uint64_t i = 0; i < map_chunks(m); i++) {
 		bool last = map_chunk_len(m, i) < map_id(m)->chunk;

@@ -31,14 +31,12 @@ void map_state(struct map *m, struct map_state *s)
 
 uint64_t map_chunks(const struct map *m)
 {
-	return (m->h.id.size + m->h.id.chunk - 1) / m->h.id.chunk;
+	return tree_chunks(m->h.id.size, m->h.id.chunk);
 }
 
 uint32_t map_chunk_len(const struct map *m, uint64_t index)
 {
-	uint64_t left = m->h.id.size - index * m->h.id.chunk;
-
-	return left < m->h.id.chunk ? (uint32_t)left : m->h.id.chunk;
+	return tree_chunk_len(m->h.id.size, m->h.id.chunk, index);
 }
 
 static uint32_t get(struct map *m, uint64_t index, uint8_t digest[SHA256_LEN])

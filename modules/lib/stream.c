@@ -124,6 +124,19 @@ int record_failure(struct pipe *p, const struct record *r, struct err *e)
 	return -1;
 }
 
+int record_compare_root(const json_t *done, const char *other,
+			const uint8_t root[SHA256_LEN], const char *us, struct err *e)
+{
+	const char *said = jstr(done, "root", "");
+	char hex[SHA256_HEX];
+
+	io_hex(root, SHA256_LEN, hex);
+	if (strcmp(said, hex) == 0)
+		return 1;
+	err_set(e, ERR_STEP, "the %s's digest %.12s is not the %s's %.12s", other, said, us, hex);
+	return err_hint(e, DAMAGED_HINT);
+}
+
 void record_fail(struct pipe *p, const struct err *e)
 {
 	const char *text = e->what ? e->what : "stopped";

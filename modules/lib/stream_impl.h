@@ -46,6 +46,9 @@ json_t *record_read_json(struct pipe *p, const struct record *r, struct err *e);
 /* Read a FAIL's payload into e; ERR_STOPPED: the cause lies at the other end, which
  * tells it itself. Always -1. */
 int record_failure(struct pipe *p, const struct record *r, struct err *e);
+/* DONE names the digest of the whole disk at the other end: is it ours? 1, or -1 with e. */
+int record_compare_root(const json_t *done, const char *other,
+			const uint8_t root[SHA256_LEN], const char *us, struct err *e);
 /* 1: readable, 0: TICK_MS went by, -1: hang-up without data, or error. */
 int record_wait(struct pipe *p);
 void record_fail(struct pipe *p, const struct err *e);

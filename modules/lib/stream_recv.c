@@ -120,7 +120,6 @@ static int queue_job(struct receiver *x, const struct record *r, struct err *e)
 static int on_done(struct receiver *x, const struct record *r, struct err *e)
 {
 	AUTO_JSON *j = record_read_json(x->s->pipe, r, e);
-	char hex[SHA256_HEX];
 	bool failed;
 
 	if (!j)
@@ -134,12 +133,7 @@ static int on_done(struct receiver *x, const struct record *r, struct err *e)
 	pthread_mutex_unlock(&x->lock);
 	if (failed || x->k->finish(x->k, x->st.root, e) < 0)
 		return -1;
-	io_hex(x->st.root, SHA256_LEN, hex);
-	if (strcmp(jstr(j, "root", ""), hex) == 0)
-		return 1;
-	err_set(e, ERR_STEP, "the source's digest %.12s is not the target's %.12s",
-		jstr(j, "root", ""), hex);
-	return err_hint(e, DAMAGED_HINT);
+	return record_compare_root(j, "source", x->st.root, "target", e);
 }
 
 static int on_record(struct receiver *x, struct err *e)
@@ -270,9 +264,8 @@ static int take_offer(struct receiver *x, const json_t *j, struct stream_offer *
 		.base = jstr(j, "base", NULL), .chunk = (uint32_t)chunk };
 	x->size = x->st.size = (uint64_t)size;
 	x->chunk = (uint32_t)chunk;
-	x->chunks = (x->size + x->chunk - 1) / x->chunk;
-	tree_zero_digest(x->chunk, x->zero[0]);
-	tree_zero_digest((size_t)(x->size % x->chunk), x->zero[1]);
+	x->chunks = tree_chunks(x->size, x->chunk);
+	tree_zeros(x->size, x->chunk, x->zero);
 	return 0;
 }
 

@@ -55,9 +55,7 @@ int sender_record(struct sender *x, const struct record *r, const void *a, size_
 
 uint32_t sender_chunk_len(const struct sender *x, uint64_t index)
 {
-	uint64_t left = x->d->size - index * x->chunk;
-
-	return left < x->chunk ? (uint32_t)left : x->chunk;
+	return tree_chunk_len(x->d->size, x->chunk, index);
 }
 
 const uint8_t *sender_zero_digest(const struct sender *x, uint64_t index)
@@ -93,16 +91,8 @@ static int on_have(struct sender *x, const struct record *r, struct err *e)
 static int on_done(struct sender *x, const struct record *r, struct err *e)
 {
 	AUTO_JSON *j = record_read_json(x->s->pipe, r, e);
-	char hex[SHA256_HEX];
 
-	if (!j)
-		return -1;
-	io_hex(x->st.root, SHA256_LEN, hex);
-	if (strcmp(jstr(j, "root", ""), hex) == 0)
-		return 1;
-	err_set(e, ERR_STEP, "the target's digest %.12s is not the source's %.12s",
-		jstr(j, "root", ""), hex);
-	return err_hint(e, DAMAGED_HINT);
+	return j ? record_compare_root(j, "target", x->st.root, "source", e) : -1;
 }
 
 static int on_credit(struct sender *x, const struct record *r, struct err *e)
@@ -284,9 +274,8 @@ int stream_send(const struct stream *s, struct disk *d, const struct stream_open
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
-	x.chunks = (d->size + o->chunk - 1) / o->chunk;
-	tree_zero_digest(o->chunk, x.zero[0]);
-	tree_zero_digest((size_t)(d->size % o->chunk), x.zero[1]);
+	x.chunks = tree_chunks(d->size, o->chunk);
+	tree_zeros(d->size, o->chunk, x.zero);
 	pthread_mutex_init(&x.writing, NULL);
 	pthread_mutex_init(&x.lock, NULL);
 	pthread_cond_init(&x.cond, NULL);

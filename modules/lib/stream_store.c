@@ -6,6 +6,7 @@
 #include "modules/lib/stream_receiver.h"
 
 #include "engine/base/mem.h"
+#include "modules/lib/tree.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +28,7 @@ void receiver_stop(struct receiver *x, struct err *e)
 
 uint32_t receiver_chunk_len(const struct receiver *x, uint64_t index)
 {
-	uint64_t left = x->size - index * x->chunk;
-
-	return left < x->chunk ? (uint32_t)left : x->chunk;
+	return tree_chunk_len(x->size, x->chunk, index);
 }
 
 uint32_t receiver_data_len(const struct record *r)

@@ -83,3 +83,21 @@ void tree_zero_digest(size_t n, uint8_t out[SHA256_LEN])
 
 	sha256_of(zeros, n, out);
 }
+
+uint64_t tree_chunks(uint64_t size, uint32_t chunk)
+{
+	return (size + chunk - 1) / chunk;
+}
+
+uint32_t tree_chunk_len(uint64_t size, uint32_t chunk, uint64_t index)
+{
+	uint64_t left = size - index * chunk;
+
+	return left < chunk ? (uint32_t)left : chunk;
+}
+
+void tree_zeros(uint64_t size, uint32_t chunk, uint8_t zero[2][SHA256_LEN])
+{
+	tree_zero_digest(chunk, zero[0]);
+	tree_zero_digest((size_t)(size % chunk), zero[1]);
+}

@@ -31,4 +31,10 @@ void tree_free(struct tree *t);
 /* The digest of n zero bytes. */
 void tree_zero_digest(size_t n, uint8_t out[SHA256_LEN]);
 
+/* A disk of `size` in chunks: how many, how long one of them is, the digests of a whole one
+ * and of the shorter last one if they are zeros. */
+uint64_t tree_chunks(uint64_t size, uint32_t chunk);
+uint32_t tree_chunk_len(uint64_t size, uint32_t chunk, uint64_t index);
+void tree_zeros(uint64_t size, uint32_t chunk, uint8_t zero[2][SHA256_LEN]);
+
 #endif
