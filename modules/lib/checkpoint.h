@@ -77,6 +77,9 @@ bool checkpoint_is_full(struct checkpoint_pass *p, struct err *e);
 /* The target has all of this disk, with this root. */
 void checkpoint_confirm(struct checkpoint_pass *p, const char *disk,
 			const uint8_t root[SHA256_LEN]);
+/* track_rebase() of a bitmap. */
+void checkpoint_rebase(struct checkpoint_pass *p, const char *disk,
+		       const uint8_t from[SHA256_LEN], const uint8_t to[SHA256_LEN]);
 /* The pass is over. p may be NULL. What cannot be taken away now is left to the next pass
  * or to cleanup, and logged. */
 void checkpoint_end(struct checkpoint_pass *p, bool whole);

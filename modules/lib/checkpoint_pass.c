@@ -277,13 +277,13 @@ int checkpoint_begin(struct ctx *c, const struct checkpoint_how *h, struct check
 /* ---- ending --------------------------------------------------------------------------- */
 
 /* The target's copy is younger than the old checkpoint: all that was written since this
- * copy, and more, is in its bitmap. So it serves the new root too, should the pass end here. */
-static void note_behind(struct checkpoint_pass *p)
+ * copy, and more, is in its bitmap. So it serves the new roots too. */
+static void note_behind(struct checkpoint_pass *p, json_t *roots)
 {
 	AUTO_JSON *all = json_deep_copy(jget(p->since, "roots"));
 	AUTO_ERR e = { 0 };
 
-	json_object_update_existing(all, p->roots);
+	json_object_update_existing(all, roots);
 	if (virt_note(&p->virt, p->since, all, &e) < 0)
 		ctx_log(p->c, "the checkpoint stays as it is: %s", e.what);
 }
@@ -296,7 +296,22 @@ void checkpoint_confirm(struct checkpoint_pass *p, const char *disk,
 	io_hex(root, SHA256_LEN, hex);
 	jset(p->roots, disk, json_string(hex));
 	if (p->since && json_object_size(p->roots) < p->count)
-		note_behind(p);
+		note_behind(p, p->roots);	/* should the pass end here */
+}
+
+void checkpoint_rebase(struct checkpoint_pass *p, const char *disk,
+		       const uint8_t from[SHA256_LEN], const uint8_t to[SHA256_LEN])
+{
+	const char *root = json_string_value(json_object_get(jget(p->since, "roots"), disk));
+	AUTO_JSON *roots = json_object();
+	char was[SHA256_HEX], is[SHA256_HEX];
+
+	io_hex(from, SHA256_LEN, was);
+	io_hex(to, SHA256_LEN, is);
+	if (!root || strcmp(root, was) != 0)
+		return;
+	jset(roots, disk, json_string(is));
+	note_behind(p, roots);
 }
 
 /* The new checkpoint says of which copy it is; then the one before it may go. */
@@ -322,7 +337,7 @@ void checkpoint_end(struct checkpoint_pass *p, bool whole)
 	if (whole && p->next)
 		settle(p, &e);
 	else if (whole && p->since)
-		note_behind(p);
+		note_behind(p, p->roots);
 	else if (whole && p->socket && !err_is(&e))	/* nothing of it is left */
 		ctx_ledger_del(p->c, "checkpoint", p->name);
 	if (err_is(&e))

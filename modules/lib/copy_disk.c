@@ -186,11 +186,28 @@ static struct disk *open_disk(struct sending *s, const char *name, const json_t 
 	return d;
 }
 
+/* What was sent again was read from a source that serves, and so the copy has another root.
+ * Of what is followed nothing was taken: all that was written since the copy before the mend
+ * still counts as written, and what was written before it was read again is what was sent.
+ * So it is relative to the copy after the mend too, if to the one before. */
+static void rebase(struct sending *s, const char *name, const struct stream_stat *st)
+{
+	static const uint8_t none[SHA256_LEN];
+
+	if (memcmp(st->since, none, SHA256_LEN) == 0 ||
+	    memcmp(st->since, st->root, SHA256_LEN) == 0)
+		return;
+	if (checkpoint_has(s->at, name))
+		checkpoint_rebase(s->at, name, st->since, st->root);
+	else if (snapshot_has(s->snaps, name))
+		snapshot_rebase(s->snaps, name, st->since, st->root);
+	else
+		track_rebase(s->c, name, st->since, st->root);
+}
+
 /* The target has all of it: what is written from here on counts for the next pass. */
 static void confirm(struct sending *s, const char *name, const uint8_t root[SHA256_LEN])
 {
-	if (s->how->mend)
-		return;		/* of what is followed nothing was taken */
 	if (checkpoint_has(s->at, name))
 		checkpoint_confirm(s->at, name, root);
 	else if (snapshot_has(s->snaps, name))
@@ -296,7 +313,10 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 		d = badsectors_zero(d, &bad);
 	if (stream_send(&st, d, &o, &stat, e) < 0)
 		return failed(s, name, e);
-	confirm(s, name, stat.root);
+	if (s->how->mend)
+		rebase(s, name, &stat);
+	else
+		confirm(s, name, stat.root);
 	s->before += stat.size;
 	s->sent += stat.wire;
 	s->read += stat.read;

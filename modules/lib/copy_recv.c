@@ -226,6 +226,7 @@ static int begin_mend(const struct receiving *x, struct target *t, struct err *e
 
 	map_state(t->m, &s);
 	t->k.known = t->k.same = true;
+	memcpy(t->k.since, s.root, SHA256_LEN);
 	t->k.pass = x->how->held && s.pass > 0 ? s.pass :
 		next_pass(s.pass, copy_pass_recorded(x->c, t->name));
 	return map_begin_mend(t->m, t->k.pass, e);

@@ -89,6 +89,9 @@ struct disk *snapshot_open(struct snapshot_pass *p, const char *disk, struct tra
 			   const char **why, bool *still, struct err *e);
 /* The target has all of this disk, with this root. */
 void snapshot_confirm(struct snapshot_pass *p, const char *disk, const uint8_t root[SHA256_LEN]);
+/* track_rebase() of the snapshot that notes its writes. */
+void snapshot_rebase(struct snapshot_pass *p, const char *disk, const uint8_t from[SHA256_LEN],
+		     const uint8_t to[SHA256_LEN]);
 /* The pass is over; p may be NULL. What cannot be taken away now is left to the next pass or
  * to cleanup, and logged. */
 void snapshot_end(struct snapshot_pass *p);

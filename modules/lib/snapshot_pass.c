@@ -272,6 +272,19 @@ void snapshot_confirm(struct snapshot_pass *p, const char *disk, const uint8_t r
 		ctx_log(p->c, "%s: the next pass may read all of it: %s", disk, e.what);
 }
 
+void snapshot_rebase(struct snapshot_pass *p, const char *disk, const uint8_t from[SHA256_LEN],
+		     const uint8_t to[SHA256_LEN])
+{
+	const json_t *since = snap_part_of(p->view, disk)->since;
+	AUTO_FREE char *root = since ? snap_root(since) : NULL;
+	AUTO_ERR e = { 0 };
+	char was[SHA256_HEX];
+
+	io_hex(from, SHA256_LEN, was);
+	if (root && strcmp(root, was) == 0 && snap_note(since, to, &e) < 0)
+		ctx_log(p->c, "%s: the next pass may read all of it: %s", disk, e.what);
+}
+
 /* Is anything of ours left there? */
 static bool any_left(const struct snapshot_pass *p)
 {

@@ -6,7 +6,7 @@
  *
  *   sender                              receiver
  *     OPEN  {disk, size, chunk, base} -->
- *     <-- READY {window, known, pass, same, slots}   or FAIL
+ *     <-- READY {window, known, pass, same, since, slots}   or FAIL
  *     <-- SLOTS count                     (if `slots`) memory, its descriptor beside it
  *     WANT  index, count            -->   (only if `known`: it has digests already)
  *     <-- HAVE  index, count, digests     zeros: not known
@@ -23,7 +23,8 @@
  *
  * `base` is the root of a copy since which the sender knows all that was written; where
  * the receiver has the same, and nothing else came since, the rest need not be read:
- * its digests stand.
+ * its digests stand. `since` is said of a pass that only brings again what the receiver does
+ * not know (any more): the root of the copy that all else is relative to, as `base` is.
  *
  * A chunk that is equal to what the receiver has is not sent. Not more than the
  * window is ever under way: DATA costs its length and RECORD_COST, ZERO
@@ -69,6 +70,7 @@ struct stream_stat {
 	uint64_t ms;
 	uint32_t pass;		/* which pass it was; the receiver counts */
 	bool partly;		/* only what `changes` named was read */
+	uint8_t since[SHA256_LEN];	/* that the receiver told; zeros: it did not */
 	uint8_t root[SHA256_LEN];	/* once it is over */
 };
 
@@ -131,6 +133,7 @@ struct sink {
 	bool frames;		/* it keeps what came as a frame, so data is to come as one */
 	uint32_t pass;		/* which pass this is */
 	bool same;		/* it has the copy that was offered as base */
+	uint8_t since[SHA256_LEN];	/* to be told; zeros: it is not */
 };
 
 /* What the sender announced; the texts are borrowed from a JSON document. */

@@ -236,12 +236,17 @@ static int offer_slots(const struct receiver *x)
 
 static int answer_open(struct receiver *x, struct err *e)
 {
+	static const uint8_t none[SHA256_LEN];
 	AUTO_JSON *j = json_object();
+	char since[SHA256_HEX];
 
 	jset_int(j, "window", STREAM_WINDOW);
 	jset_bool(j, "known", x->k->known);
 	jset_int(j, "pass", x->k->pass);
 	jset_bool(j, "same", x->k->same);
+	io_hex(x->k->since, SHA256_LEN, since);
+	if (memcmp(x->k->since, none, SHA256_LEN) != 0)
+		jset_str(j, "since", since);
 	x->st.pass = x->k->pass;
 	if (!x->k->frames && pipe_is_socket(x->s->pipe))
 		x->slots = slots_new(x->chunk, STREAM_WINDOW / x->chunk + 2 * THREADS_MAX);

@@ -211,6 +211,8 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 	x->credit = (uint64_t)jint(answer, "window", 0);
 	x->known = jbool(answer, "known", false);
 	x->st.pass = (uint32_t)jint(answer, "pass", 0);
+	if (io_unhex(jstr(answer, "since", ""), x->st.since, SHA256_LEN) < 0)
+		memset(x->st.since, 0, SHA256_LEN);
 	if (x->known && jbool(answer, "same", false))
 		x->changes = o->changes;
 	x->st.partly = x->changes != NULL;

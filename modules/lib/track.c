@@ -147,6 +147,17 @@ void track_confirm(const struct ctx *c, const char *disk, const uint8_t root[SHA
 	say(c, &a, disk);
 }
 
+/* Not heard, the next pass finds another copy than it knows. */
+void track_rebase(const struct ctx *c, const char *disk, const uint8_t from[SHA256_LEN],
+		  const uint8_t to[SHA256_LEN])
+{
+	struct track_ask a = { .op = TRACK_REBASE };
+
+	memcpy(a.from, from, SHA256_LEN);
+	memcpy(a.root, to, SHA256_LEN);
+	say(c, &a, disk);
+}
+
 void track_anchor(const struct ctx *c, const char *disk, const uint8_t root[SHA256_LEN],
 		  uint64_t keep_ms)
 {

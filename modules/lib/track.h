@@ -71,7 +71,12 @@ const char *track_take(const struct ctx *c, const char *disk, const char *path,
 /* After the pass: the target has all that was taken, and this root. */
 void track_confirm(const struct ctx *c, const char *disk, const uint8_t root[SHA256_LEN],
 		   uint64_t keep_ms);
-/* The same of a backup: a copy to which passes may go back. */
+/* The copy `from` became `to`, by chunks that were read while all was followed: what was
+ * written since the one was written since the other, or is in it. Of one that is relative to
+ * any other copy nothing changes. */
+void track_rebase(const struct ctx *c, const char *disk, const uint8_t from[SHA256_LEN],
+		  const uint8_t to[SHA256_LEN]);
+/* The same as track_confirm() of a backup: a copy to which passes may go back. */
 void track_anchor(const struct ctx *c, const char *disk, const uint8_t root[SHA256_LEN],
 		  uint64_t keep_ms);
 /* The target's copy goes. What was anchored is what the next pass is relative to, as if none

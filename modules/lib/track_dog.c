@@ -284,6 +284,13 @@ static void go_back(struct track_disk *k)
 	memcpy(k->base, k->anchor, SHA256_LEN);
 }
 
+/* All that counts as written goes on to. */
+static void rebase(struct track_disk *k, const struct track_ask *a)
+{
+	if (memcmp(k->base, a->from, SHA256_LEN) == 0)
+		memcpy(k->base, a->root, SHA256_LEN);
+}
+
 static void tell(int fd, const struct track_disk *k, bool bits)
 {
 	struct track_told t = { .magic = TRACK_MAGIC, .ok = k != NULL };
@@ -326,6 +333,8 @@ static bool obey(struct life *l, int fd)
 		confirm(k, &a);
 	if (k && a.op == TRACK_ANCHOR)
 		anchor(k, &a);
+	if (k && a.op == TRACK_REBASE)
+		rebase(k, &a);
 	if (k && a.op == TRACK_BACK && k->anchored)
 		go_back(k);
 	else if (a.op == TRACK_BACK)

@@ -74,14 +74,16 @@ int track_fs_remove(int root, const char *name);
 #define TRACK_VERSION 2u	/* an older tracker understands `end`, nothing else */
 #define TRACK_NAME_MAX 72
 
-enum track_op { TRACK_END = 1, TRACK_STATE, TRACK_TAKE, TRACK_CONFIRM, TRACK_ANCHOR, TRACK_BACK };
+enum track_op { TRACK_END = 1, TRACK_STATE, TRACK_TAKE, TRACK_CONFIRM, TRACK_ANCHOR, TRACK_BACK,
+		TRACK_REBASE };
 
 struct track_ask {
 	uint32_t magic, version, op, pad;
 	char disk[TRACK_NAME_MAX];
 	struct track_dev at;
-	uint8_t root[SHA256_LEN];	/* confirm, anchor */
-	uint64_t keep_ms;
+	uint8_t root[SHA256_LEN];	/* confirm, anchor, rebase */
+	uint64_t keep_ms;		/* 0: as it was */
+	uint8_t from[SHA256_LEN];	/* rebase */
 };
 
 enum { TRACK_GAP_NEW = 1, TRACK_GAP_LOST = 2 };	/* why all counts as written */

@@ -215,6 +215,7 @@ same "a pass after it was off"
 
 sed -i 's/^    cutover:/    validate: [ disks: {} ]\n&/' plan.yaml
 printf 'other bytes' | dd of="$copy" bs=1 seek=10485777 conv=notrunc status=none
+guest 'write -P 14 10M 64k'
 expect 0 "$DROVER" run plan.yaml -v
 said "disk.mended: 1.0 MiB of disk 'vda' was not what had been written there"
 same "a mended copy"
@@ -228,7 +229,10 @@ exec /srv/virsh "$@"
 END
 lab_on a sh -c 'cp /usr/bin/virsh /srv/virsh && chmod 755 /srv/refuses && mount --bind /srv/refuses /usr/bin/virsh'
 touch "$srv/refuse"
-expect 0 "$DROVER" sync plan.yaml
+guest 'write -P 15 11M 64k'
+expect 0 "$DROVER" sync plan.yaml -v
+by 9 '2.0 MiB'	# the bitmap is of the mended copy too
+same "a pass after a mend"
 [ ! -e "$srv/refuse" ] || fail "the step does not end its backup"
 wait_for 120 eval '! backs_up' || fail "a backup that could not be ended goes on"
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_snapshot_lost - a volume whose snapshot ran full before a cutover, and what a preview
- * says of one. The device mapper and LVM's programs are stand-ins here: these functions take
- * the place of dm.c.
+ * test_snapshot_lost - a volume whose snapshot ran full before a cutover, what a preview says of
+ * one, and that a mended copy is one's too. The device mapper and LVM's programs are stand-ins
+ * here: these functions take the place of dm.c.
  */
 #include "engine/agent/ctx.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "modules/lib/dm.h"
+#include "modules/lib/map.h"
 #include "modules/lib/ourname.h"
 #include "tests/unit/convertrig.h"
 #include "tests/unit/modtest.h"
@@ -70,13 +71,14 @@ static void tool(const char *dir, const char *name, const char *text)
 	assert_int_equal(io_write_file(AT_FDCWD, path, text, strlen(text), 0700), 0);
 }
 
-/* A volume, and a snapshot of ours, which knows of which copy it is; `room` is left in their
- * group. */
-static void rows(struct rig *r, unsigned room)
+/* A volume, and a snapshot of ours, which says that it is of the copy with this root; NULL: of
+ * another one. `room` is left in their group. */
+static void rows(struct rig *r, unsigned room, const char *root)
 {
 	AUTO_JSON *in = cv_input(r, "source");
 	struct ctx *c = ctx_new(-1, 1, in, NULL);
 	AUTO_FREE char *tag = ourname(c), *text = NULL;
+	AUTO_FREE char *another = mem_printf("%064d", 1);
 	char hex[SHA256_HEX];
 
 	ctx_free(c);
@@ -87,8 +89,8 @@ static void rows(struct rig *r, unsigned room)
 		"\"lv_layout\":\"linear\",\"lv_tags\":\"\",\"origin\":\"\"},"
 		"{\"vg_name\":\"vg\",\"vg_uuid\":\"" VG "\",\"vg_free\":\"%u\",\"vg_extent_size\":"
 		"\"4194304\",\"lv_name\":\"%s-%.8s-1\",\"lv_uuid\":\"" SNAP "\",\"lv_size\":\"%u\","
-		"\"lv_layout\":\"linear\",\"lv_tags\":\"%s,drover-root-%064d\",\"origin\":\"lv\"}"
-		"]}]}\nEND\n", room, SIZE, room, tag, hex, SIZE, tag, 1);
+		"\"lv_layout\":\"linear\",\"lv_tags\":\"%s,drover-root-%s\",\"origin\":\"lv\"}"
+		"]}]}\nEND\n", room, SIZE, room, tag, hex, SIZE, tag, root ? root : another);
 	tool(r->dir, "lvs", text);
 }
 
@@ -105,7 +107,7 @@ static int set_up(void **state)
 	AUTO_FREE char *with = mem_printf("%s:%s", bin, path);
 
 	assert_int_equal(mkdir(bin, 0700), 0);
-	rows(r, 0);
+	rows(r, 0, NULL);
 	tool(r->dir, "lvchange", "#!/bin/sh\n");
 	setenv("PATH", with, 1);
 	volume = r->src;
@@ -229,11 +231,62 @@ static void free_blocks_of_a_volume_in_use_are_left_out_where_a_snapshot_has_roo
 	assert_true(held >= 0);
 	assert_previewed(r, "root: free blocks are read too: the disk is in use\n" NO_ROOM
 			 NOTED);
-	rows(r, 256 * MIB);
+	rows(r, 256 * MIB, NULL);
 	assert_previewed(r, "root: free blocks are counted: only the snapshot will show which they "
 			 "are\n" SNAPPED NOTED);
 	jset_str(r->args, "free", "copy");
 	assert_previewed(r, SNAPPED NOTED);
+}
+
+/* ---- a mend ------------------------------------------------------------------------------ */
+
+/* Of a chunk that was written since; what LVM was told then. Owned. */
+static char *mend(struct rig *r, const char *root)
+{
+	AUTO_FREE char *told = mem_printf("%s/told", r->dir);
+	AUTO_FREE char *note = mem_printf("#!/bin/sh\necho \"$*\" >>%s\n", told);
+	const uint64_t chunk = 3;
+	AUTO_JSON *out = NULL;
+	struct map *m = map_open(r->map, true, NULL);
+
+	rows(r, 0, root);
+	tool(r->dir, "lvchange", note);
+	cv_fill(r->src, chunk * MIB, MIB, 7);
+	assert_int_equal(map_drop(m, &chunk, 1, NULL), 0);
+	map_close(m);
+	out = cv_both_do(r, "convert.disks", "mend", NULL);
+	assert_true(jbool(out, "ok", false));
+	return io_read_file(AT_FDCWD, told, 4096, NULL);
+}
+
+/* It has all that was written since the copy before, so it says that it is of the mended one. */
+static void a_snapshot_is_of_the_mended_copy_too(void **state)
+{
+	struct rig *r = *state;
+	struct map_state s;
+	char now[SHA256_HEX];
+
+	cv_do_both(r, "convert.disks");
+	const char *was = jstr(r->facts, "disks.root.digest", "");
+	AUTO_FREE char *told = mend(r, was), *del = mem_printf("--deltag drover-root-%s", was);
+	AUTO_MAP *m = map_open(r->map, false, NULL);
+
+	map_state(m, &s);
+	io_hex(s.root, SHA256_LEN, now);
+	AUTO_FREE char *add = mem_printf("--addtag drover-root-%s", now);
+
+	assert_non_null(told);
+	assert_non_null(strstr(told, add));
+	assert_non_null(strstr(told, del));
+}
+
+static void a_snapshot_of_another_copy_stays_that(void **state)
+{
+	AUTO_FREE char *told = NULL;
+
+	cv_do_both(*state, "convert.disks");
+	told = mend(*state, NULL);
+	assert_null(told);
 }
 
 int main(void)
@@ -245,6 +298,8 @@ int main(void)
 		T(a_disk_that_nothing_followed_is_compared),
 		T(one_that_runs_full_once_the_source_is_stopped_ends_the_last_pass),
 		T(free_blocks_of_a_volume_in_use_are_left_out_where_a_snapshot_has_room),
+		T(a_snapshot_is_of_the_mended_copy_too),
+		T(a_snapshot_of_another_copy_stays_that),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

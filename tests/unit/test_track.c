@@ -5,6 +5,7 @@
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
+#include "modules/lib/map.h"
 #include "modules/lib/track.h"
 #include "tests/unit/here.h"
 #include "tests/unit/modtest.h"
@@ -228,10 +229,10 @@ static void take_result(struct rig *r, json_t *out)
 	r->read = jint(last, "read", -1);
 }
 
-static void copy(struct rig *r, const char *module)
+static void both(struct rig *r, const char *module, const char *op)
 {
-	struct modtest_end end[2] = { { .module = module, .in = input(r, "source") },
-				      { .module = module, .in = input(r, "target") } };
+	struct modtest_end end[2] = { { .module = module, .in = input(r, "source"), .op = op },
+				      { .module = module, .in = input(r, "target"), .op = op } };
 
 	modtest_both(end);
 	take_events(r, end[0].events);
@@ -241,6 +242,11 @@ static void copy(struct rig *r, const char *module)
 		json_decref(end[i].out);
 		json_decref(end[i].events);
 	}
+}
+
+static void copy(struct rig *r, const char *module)
+{
+	both(r, module, "apply");
 }
 
 /* As a cutover does it: frozen, then the last pass. */
@@ -632,6 +638,69 @@ static void another_copy_at_the_target_is_in_the_way_of_a_cutover(void **s)
 	assert_false(in_the_way(r));	/* should it go back */
 }
 
+/* The first chunk in which the source is another by now; the map is made to forget it, as a
+ * proof does of one that is damaged. */
+static void forget_one_that_was_written(struct rig *r)
+{
+	AUTO_FREE char *path = mem_printf("%s/erp/root.map", r->target);
+	AUTO_FREE char *img = mem_alloc(MIB), *base = mem_alloc(MIB);
+	AUTO_MAP *m = map_open(path, true, NULL);
+	AUTO_FD a = open(r->img, O_RDONLY), b = open(r->base, O_RDONLY);
+	uint64_t chunk = 0;
+
+	do {
+		assert_int_equal(io_pread_full(a, img, MIB, chunk * MIB), 0);
+		assert_int_equal(io_pread_full(b, base, MIB, chunk * MIB), 0);
+	} while (memcmp(img, base, MIB) == 0 && ++chunk < SIZE / MIB);
+	assert_int_equal(map_drop(m, &chunk, 1, NULL), 0);
+}
+
+/* What it sends again is younger than the rest of the copy, which so is one that nobody read
+ * as a whole: all that was written since the pass before still counts as written. */
+static void what_was_mended_while_the_source_served_is_in_the_way_of_no_cutover(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	copy(r, "convert.disks");
+	write_at(r, MIB, 100, 5);
+	write_at(r, 6 * MIB, 100, 6);
+	forget_one_that_was_written(r);
+	both(r, "convert.disks", "mend");
+	assert_in_range(r->read, 1, MIB);
+	assert_false(in_the_way(r));
+	write_at(r, MIB, 200, 7);
+	/* and once more, of a copy that is itself a mended one */
+	forget_one_that_was_written(r);
+	both(r, "convert.disks", "mend");
+	assert_false(in_the_way(r));
+	write_at(r, 3 * MIB, 100, 8);
+	r->strict = true;
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
+	assert_true(r->read < SIZE / 2);
+	assert_false(in_the_way(r));
+}
+
+/* What is mended of another copy than the one that was followed is another one still. */
+static void a_mend_makes_no_strange_copy_known(void **s)
+{
+	struct rig *r = *s;
+
+	if (!can_run)
+		skip();
+	put_back_the_first_pass(r);
+	forget_one_that_was_written(r);
+	both(r, "convert.disks", "mend");
+	assert_true(in_the_way(r));
+	assert_ends_unread(r, 1, "the target's copy is not the one that was followed");
+	copy(r, "call.sync");
+	assert_false(in_the_way(r));
+	last_pass(r);
+	assert_string_equal(r->by, "trace");
+}
+
 static void the_preview_says_how_and_why(void **s)
 {
 	struct rig *r = *s;
@@ -683,6 +752,8 @@ int main(void)
 		T(undo_and_cleanup_leave_nothing_of_it),
 		T(a_target_that_holds_another_copy_is_compared_whole),
 		T(another_copy_at_the_target_is_in_the_way_of_a_cutover),
+		T(what_was_mended_while_the_source_served_is_in_the_way_of_no_cutover),
+		T(a_mend_makes_no_strange_copy_known),
 		T(the_preview_says_how_and_why),
 	};
 	AUTO_FREE char *losetup = proc_which("losetup"), *mkfs = proc_which("mkfs.ext4");
