@@ -112,6 +112,7 @@ struct entering {
 	struct run *r;
 	struct mach *m;
 	int phase;
+	bool anew;			/* it had begun, and counts as if it had not */
 	void (*then)(void *arg, bool ok);
 	void *arg;
 };
@@ -180,6 +181,29 @@ static bool untouched(const struct run *r, const struct mach *m, int phase)
 	return true;
 }
 
+/* What was asked since the phase began for the first time is no part of its beginning: a
+ * rollback to there would not find it again. */
+static void forget_later(struct entering *en, struct rec *c)
+{
+	const struct graph *g = en->r->graph;
+
+	for (uint32_t i = g->first[en->m->index]; i < g->first[en->m->index + 1]; i++) {
+		AUTO_FREE char *key = step_key(g->nodes[i].step);
+
+		if ((int)g->nodes[i].step->phase < en->phase)
+			continue;
+		jadd(c->del, json_sprintf("steps/%s/result.json", key));
+		jadd(c->del, json_sprintf("evidence/%s/", key));
+		if ((int)g->nodes[i].step->phase > en->phase)
+			findings_forget(en->m, key);	/* its own are told anew */
+	}
+	for (int ph = en->phase + 1; ph < PHASE_COUNT; ph++) {
+		AUTO_FREE char *field = mem_printf("phases/%s", phase_names[ph]);
+
+		rec_meta(c, field, json_null());
+	}
+}
+
 static void all_asked(void *arg)
 {
 	struct entering *en = arg;
@@ -198,6 +222,8 @@ static void all_asked(void *arg)
 		return;
 	}
 	rec_init(&c, r, en->m);
+	if (en->anew)
+		forget_later(en, &c);
 	for (uint32_t i = r->graph->first[en->m->index];
 	     i < r->graph->first[en->m->index + 1]; i++) {
 		const struct plan_step *s = r->graph->nodes[i].step;
@@ -231,7 +257,7 @@ void phase_enter(struct run *r, struct mach *m, int phase,
 	const json_t *begun = json_object_get(json_object_get(meta_of(r, m), "phases"),
 					      phase_names[phase]);
 
-	*en = (struct entering){ r, m, phase, then, arg };
+	*en = (struct entering){ r, m, phase, begun != NULL, then, arg };
 	/* A phase begins once: asking again half way would move the point to which
 	 * rollback returns. But if a step did not answer then, or was in the way, and none
 	 * did anything, it is as if it had not begun. */

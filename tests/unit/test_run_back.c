@@ -56,6 +56,25 @@ static void a_rollback_to_a_phase_keeps_what_was_before(void **state)
 	assert_string_equal(now, begin);
 }
 
+/* A run that was refused asked for backup already, and asks for assess anew once it may. */
+static void a_rollback_after_a_blocker_was_waived_finds_the_same_tree(void **state)
+{
+	struct plan_accept accept = { "net.mtu", "erp", NULL, "CHG123" };
+	struct migration *g = *state;
+	char now[41], begin[41];
+
+	migration_rule(g, "assess.look")->finding = "net.mtu";
+	migration_ends(g, RUN_GO, ERR_STEP);
+	g->p.plan->accept = &accept;
+	g->p.plan->accept_count = 1;
+	migration_ends(g, RUN_GO, 0);
+	g->phase = PHASE_ASSESS;
+	migration_ends(g, RUN_ROLLBACK, 0);
+	migration_tree(g, now, "assess", begin);
+	assert_string_equal(now, begin);
+	g->p.plan->accept_count = 0;
+}
+
 static void a_step_known_only_by_what_it_kept_can_be_undone(void **state)
 {
 	struct migration *g = *state;
@@ -264,6 +283,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_rollback_brings_everything_back),
 		TEST(a_rollback_to_a_phase_keeps_what_was_before),
+		TEST(a_rollback_after_a_blocker_was_waived_finds_the_same_tree),
 		TEST(a_step_known_only_by_what_it_kept_can_be_undone),
 		TEST(a_rollback_that_finds_a_difference_names_it),
 		TEST(a_rollback_refuses_once_the_target_serves),
