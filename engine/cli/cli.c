@@ -193,6 +193,9 @@ int cli_load_plan(struct cli *c, const char *file)
 	err_list_free(&errors);
 	if (status == 0)
 		plan_secrets_hide(c->plan);
+	if (status == 0 && c->opt[OPT_STATE])
+		c->plan->typed = arena_printf(c->plan->arena, "%s --state %s", file,
+					      c->opt[OPT_STATE]);
 	return status ? status : check_selector(c);
 }
 
@@ -240,7 +243,7 @@ static void tell_nothing(struct cli *c, const char *dir)
 	cli_say(c, 2, "Nothing is recorded of plan '%s': no run of it has begun (state %s).",
 		c->plan->name, dir);
 	fprintf(c->out, "Every source serves as before.\n");
-	fprintf(c->out, "Next: drover preview %s\n", c->args[0]);
+	fprintf(c->out, "Next: drover preview %s\n", c->plan->typed);
 }
 
 bool cli_nothing_recorded(struct cli *c, int *status)

@@ -15,6 +15,6 @@ int cli_one_machine(struct cli *c, const char **name)
 	if (hits == 1)
 		return 0;
 	err_set(&e, ERR_USAGE, "cannot %s %u machines at once", c->verb->name, hits);
-	err_hint(&e, "name one: drover %s %s -m %s", c->verb->name, c->args[0], *name);
+	err_hint(&e, "name one: drover %s %s -m %s", c->verb->name, c->plan->typed, *name);
 	return cli_fail(c, &e);
 }

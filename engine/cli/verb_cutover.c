@@ -54,7 +54,7 @@ int verb_cutover(struct cli *c)
 	if (!any_cutover(c)) {
 		err_set(&e, ERR_USAGE, "cannot cut over %s: the plan has no cutover steps", names);
 		err_hint(&e, "`drover run %s` does all that it says; the recipes p2v and v2v have a "
-			 "cutover", c->plan->file);
+			 "cutover", c->plan->typed);
 		return cli_fail(c, &e);
 	}
 	if (!preview && (status = cli_confirm(c, "Cut over %s: the source stops serving, the "

@@ -118,6 +118,6 @@ int verb_log(struct cli *c)
 	if (!t.told && !c->json)
 		fprintf(c->out, "Nothing is recorded%s%s yet.\nNext: drover run %s\n",
 			c->opt[OPT_MACHINE] ? " of " : "",
-			c->opt[OPT_MACHINE] ? c->opt[OPT_MACHINE] : "", c->args[0]);
+			c->opt[OPT_MACHINE] ? c->opt[OPT_MACHINE] : "", c->plan->typed);
 	return 0;
 }

@@ -205,7 +205,7 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 			}
 		if (!hits)
 			continue;
-		fprintf(c->out, "%sdrover %s %s", word, order[k], c->args[0]);
+		fprintf(c->out, "%sdrover %s %s", word, order[k], c->plan->typed);
 		fprintf(c->out, hits == 1 && n > 1 ? " -m %s\n" : "\n", only);
 		word = "  or: ";
 	}
@@ -213,7 +213,7 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 		finalized = finalized && v[i].finalized;
 	if (*word == 'N')
 		cli_say(c, 2, finalized ? "All is done, and finalized." : "All is done. To take "
-			"it back: drover rollback %s", c->args[0]);
+			"it back: drover rollback %s", c->plan->typed);
 }
 
 static void tell_head(struct cli *c, const char *dir, const char *holder)

@@ -369,6 +369,7 @@ struct plan *plan_load_with(const char *file, const struct plan_options *o,
 
 	*p = (struct plan){ .arena = a, .priv = priv, .file = arena_strdup(a, file),
 			    .dir = folder_of(a, file) };
+	p->typed = p->file;
 	*l = (struct loader){ .plan = p, .arena = a, .options = o,
 			      .errors = errors ? errors : &scratch,
 			      .warnings = o ? o->warnings : NULL };

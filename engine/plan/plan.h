@@ -83,6 +83,8 @@ struct plan {
 	struct arena *arena;
 	const char *name;
 	const char *file;		/* as the user named it */
+	const char *typed;		/* what a command about it has after its verb: the file, and
+					 * where its state is when that was said */
 	const char *dir;		/* the folder it is in; relative files start here */
 	char hash[65];			/* SHA-256 of the canonical expanded plan */
 	struct plan_host *hosts;

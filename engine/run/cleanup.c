@@ -162,7 +162,7 @@ static bool wanted(struct run *r, const json_t *entry)
 		return true;
 	report_log(r, &r->machines[i], NULL, "%s '%s' stays: the cutover of '%s' is not "
 		   "over", jstr(entry, "kind", ""), jstr(entry, "name", ""), name);
-	run_next(r, "drover cutover %s", r->plan->file);
+	run_next(r, "drover cutover %s", r->plan->typed);
 	return false;
 }
 

@@ -41,7 +41,7 @@ void run_err_final(const struct plan *p, struct err *e)
 	char *hint;
 
 	plan_redact_err(p, e);
-	hint = run_name_plan(e->hint, p->file);
+	hint = run_name_plan(e->hint, p->typed);
 	if (!hint)
 		return;
 	free(e->hint);
@@ -55,7 +55,7 @@ static bool is_check(const struct op *o)
 
 static json_t *with_hint(const struct run *r, json_t *result)
 {
-	AUTO_FREE char *hint = run_name_plan(jstr(result, "error.hint", NULL), r->plan->file);
+	AUTO_FREE char *hint = run_name_plan(jstr(result, "error.hint", NULL), r->plan->typed);
 	json_t *out;
 
 	if (!hint)

@@ -3,6 +3,8 @@
  */
 #include "engine/run/record.h"
 
+#include <string.h>
+
 static bool ledger_has_temporary(const struct run *r)
 {
 	const char *host, *key;
@@ -19,6 +21,14 @@ static bool any_serving(const struct run *r)
 {
 	for (uint32_t i = 0; i < r->plan->machine_count; i++)
 		if (r->machines[i].in && r->machines[i].serving)
+			return true;
+	return false;
+}
+
+static bool any_blocked(const struct run *r)
+{
+	for (uint32_t i = 0; i < r->plan->machine_count; i++)
+		if (r->machines[i].in && r->machines[i].blocked)
 			return true;
 	return false;
 }
@@ -57,9 +67,22 @@ static const char *after_run(const struct run *r)
 		"drover cutover %s --preview" : "drover status %s";
 }
 
+/* The plan, and the machines that this run was for: a switch of all is not what follows a run
+ * of one. Owned. */
+static char *same_again(const struct run *r)
+{
+	const char *who = r->o->selector;
+	bool plain = !who || !strpbrk(who, "*?[]{}'\"\\$ ");
+
+	if (!who)
+		return mem_strdup(r->plan->typed);
+	return mem_printf("%s --machine %s%s%s", r->plan->typed, plain ? "" : "'", who,
+			  plain ? "" : "'");
+}
+
 void next_say(struct run *r)
 {
-	const char *file = r->plan->file;
+	AUTO_FREE char *file = same_again(r);
 
 	if (r->status == ERR_STALE) {
 		run_next(r, r->kind == RUN_CUTOVER ? "drover cutover %s --preview" :
@@ -67,7 +90,8 @@ void next_say(struct run *r)
 		return;
 	}
 	if (r->status != ERR_NONE) {
-		run_next(r, "drover %s %s", again[r->kind], file);
+		run_next(r, any_blocked(r) ? "mend what blocks, then drover %s %s" : "drover %s %s",
+			 again[r->kind], file);
 		return;
 	}
 	switch (r->kind) {

@@ -190,7 +190,7 @@ void job_fail(struct job *j, const json_t *result)
 
 void job_fail_text(struct job *j, const char *kind, const char *text, const char *hint)
 {
-	AUTO_FREE char *named = run_name_plan(hint, j->r->plan->file);
+	AUTO_FREE char *named = run_name_plan(hint, j->r->plan->typed);
 	AUTO_JSON *result = frame_failure(kind, text, named ? named : hint);
 
 	job_fail(j, result);

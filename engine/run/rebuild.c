@@ -93,7 +93,7 @@ static void compare(struct rebuild *b)
 	AUTO_FREE char *paths = differences(b);
 	err_set(&e, ERR_STEP, "'%s' is not as it was before %s: %s", b->m->name,
 		phase_names[b->phase], *paths ? paths : "the trees differ");
-	err_hint(&e, "drover diff %s %s --machine %s", r->plan->file,
+	err_hint(&e, "drover diff %s %s --machine %s", r->plan->typed,
 		 phase_names[b->phase], b->m->name);
 	report_log(r, b->m, NULL, "%s", e.what);
 	run_error(r, &e);

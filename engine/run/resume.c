@@ -107,7 +107,7 @@ static int admit_after(struct run *r, struct mach *m, int phase, const char *ver
 		err_set(e, ERR_STEP, "cannot %s '%s': %s.%s is not done", verb, m->name,
 			phase_names[s->phase], s->id);
 		return err_hint(e, "drover %s %s --machine %s", s->phase == PHASE_CUTOVER ?
-				"cutover" : "run", r->plan->file, m->name);
+				"cutover" : "run", r->plan->typed, m->name);
 	}
 	return 0;
 }
@@ -134,8 +134,8 @@ static int admit_go(struct run *r, struct mach *m, struct err *e)
 			"serves", m->name, strcmp(serves, "nobody") ? "who knows what" :
 			"nobody");
 		return err_hint(e, "drover cutover %s --machine %s goes on, drover rollback "
-				"%s --machine %s --to cutover goes back", r->plan->file,
-				m->name, r->plan->file, m->name);
+				"%s --machine %s --to cutover goes back", r->plan->typed,
+				m->name, r->plan->typed, m->name);
 	}
 	return admit_after(r, m, r->lo, phase_names[r->lo], e);
 }
@@ -155,7 +155,7 @@ static int admit_sync(struct run *r, struct mach *m, struct err *e)
 		return leave_out(r, m, "its source does not serve");
 	if (sync_next(r, m, r->graph->first[m->index]) == UINT32_MAX) {
 		err_set(e, ERR_STEP, "cannot sync '%s': its disks were not copied yet", m->name);
-		return err_hint(e, "drover run %s --machine %s --until convert", r->plan->file,
+		return err_hint(e, "drover run %s --machine %s --until convert", r->plan->typed,
 				m->name);
 	}
 	return admit_after(r, m, PHASE_RECONFIGURE, "sync", e);
@@ -180,7 +180,7 @@ static int admit_rollback(struct run *r, struct mach *m, struct err *e)
 		jstr(meta, "served_since", NULL) ? " since " : "",
 		jstr(meta, "served_since", ""));
 	return err_hint(e, "drover rollback %s --machine %s --preview says how much; "
-			"--discard-target-writes gives it up", r->plan->file, m->name);
+			"--discard-target-writes gives it up", r->plan->typed, m->name);
 }
 
 static int admit_finalize(struct run *r, struct mach *m, struct err *e)
@@ -190,7 +190,7 @@ static int admit_finalize(struct run *r, struct mach *m, struct err *e)
 	if (strcmp(meta_serves(r, m), "target")) {
 		err_set(e, ERR_STEP, "cannot finalize '%s': the target does not serve",
 			m->name);
-		return err_hint(e, "drover cutover %s --machine %s", r->plan->file, m->name);
+		return err_hint(e, "drover cutover %s --machine %s", r->plan->typed, m->name);
 	}
 	return admit_after(r, m, PHASE_COUNT, "finalize", e);
 }

@@ -146,7 +146,7 @@ static int choose_machines(struct run *r, struct err *e)
 		return 0;
 	err_set(e, ERR_USAGE, "cannot choose machines by '%s': none matches",
 		r->o->selector ? r->o->selector : "");
-	return err_hint(e, "drover status %s lists them", r->plan->file);
+	return err_hint(e, "drover status %s lists them", r->plan->typed);
 }
 
 static int choose_phases(struct run *r, struct err *e)
@@ -162,7 +162,7 @@ static int choose_phases(struct run *r, struct err *e)
 	if (r->o->only != PHASE_CUTOVER && r->o->until != PHASE_CUTOVER)
 		return 0;
 	err_set(e, ERR_USAGE, "cannot run phase 'cutover': it has a verb of its own");
-	return err_hint(e, "drover cutover %s", r->plan->file);
+	return err_hint(e, "drover cutover %s", r->plan->typed);
 }
 
 /* ---- turning ---------------------------------------------------------------------------- */

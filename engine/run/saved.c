@@ -166,7 +166,7 @@ static int stale(struct run *r, struct err *e, const char *what)
 	err_set(e, ERR_STALE, "the saved preview no longer fits: %s", what);
 	return err_hint(e, "drover %s %s -o FILE saves a new one",
 			r->o->kind == RUN_CUTOVER ? "cutover --preview" : "preview",
-			r->plan->file);
+			r->plan->typed);
 }
 
 struct walk {
@@ -217,7 +217,7 @@ int saved_check(struct run *r, struct err *e)
 
 	if (strcmp(jstr(doc, "drover", ""), "preview") || jint(doc, "v", 0) != 1) {
 		err_set(e, ERR_USAGE, "cannot read the saved preview: it is none");
-		return err_hint(e, "drover preview %s -o FILE makes one", r->plan->file);
+		return err_hint(e, "drover preview %s -o FILE makes one", r->plan->typed);
 	}
 	if (strcmp(jstr(doc, "kind", ""), kind_of(r)))
 		return stale(r, e, "it was saved for another verb");

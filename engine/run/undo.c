@@ -80,11 +80,11 @@ static void fail(struct undo *u, const json_t *result)
 	err_hint(&e, "%s%s'%s' is served by %s; type: drover rollback %s --machine %s "
 		 "--to %s%s", jstr(result, "error.hint", ""),
 		 jstr(result, "error.hint", NULL) ? "; " : "", u->m->name,
-		 meta_serves(r, u->m), r->plan->file, u->m->name, phase_names[u->phase],
+		 meta_serves(r, u->m), r->plan->typed, u->m->name, phase_names[u->phase],
 		 u->m->serving ? " --discard-target-writes" : "");
 	err_at(&e, &s->place);
 	err_step(&e, where, u->attempt > 1 ? u->attempt : 0, u->attempt > 1 ? ATTEMPTS : 0);
-	run_next(r, "drover rollback %s --machine %s --to %s", r->plan->file, u->m->name,
+	run_next(r, "drover rollback %s --machine %s --to %s", r->plan->typed, u->m->name,
 		 phase_names[u->phase]);
 	report_step(r, u->m, node_of(u), "failed", u->attempt, took(u), result);
 	/* The worst is told first: this one decides what to type. */

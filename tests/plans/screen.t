@@ -87,7 +87,7 @@ drover status plan.yaml --state .drover | tail -n +2
 machine  serves  phase    done  step now  last error
 one      source  convert   1/1  -         -
 
-All is done. To take it back: drover rollback plan.yaml
+All is done. To take it back: drover rollback plan.yaml --state .drover
 
 machine  serves  phase  done  step now  last error
 one      source  -       0/1  -         -
@@ -149,10 +149,10 @@ machine  convert  serves   took
 one      stopped  source   TIME
 
 run: stopped; the same command goes on with it, TIME
-Next: drover run plan.yaml
+Next: drover run plan.yaml --state .drover
 
 machine  serves  phase    done  step now                 last error
 one      source  convert   0/1  convert.command stopped  'any.command' was stopped
 
 one convert.command (NOW): 'any.command' was stopped
-Next: drover run plan.yaml
+Next: drover run plan.yaml --state .drover

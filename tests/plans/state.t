@@ -147,3 +147,28 @@ a/b:
 cat: ran: No such file or directory
 ls: cannot access 'a': No such file or directory
 cat: ran: No such file or directory
+
+=== what to type next names the state and the machines that were meant
+--- file plan.yaml
+plan: erp
+hosts: { here: { local: true } }
+machines:
+  db:
+    source: { host: here, images: [/tmp/none.raw] }
+    target: { host: here, dir: /tmp/none/db }
+    assess: [ command: { argv: ["true"] } ]
+    validate: [ command: { argv: ["false"] } ]
+  web:
+    source: { host: here, images: [/tmp/none2.raw] }
+    target: { host: here, dir: /tmp/none/web }
+    assess: [ command: { argv: ["true"] } ]
+--- sh
+drover run plan.yaml --state st -m 'w*b' | tail -n 1
+drover run plan.yaml --state st -m db 2>err | tail -n 1
+drover rollback plan.yaml --state st -m db --preview | tail -n 1
+drover status plan.yaml --state st | tail -n 1
+--- stdout
+Next: drover status plan.yaml --state st --machine 'w*b'
+Next: drover run plan.yaml --state st --machine db
+Next: drover rollback plan.yaml --state st --machine db
+Next: drover run plan.yaml --state st -m db
