@@ -261,8 +261,9 @@ int copy_check_size(const char *disk, uint64_t planned, uint64_t source, struct 
 		return 0;
 	text_size(planned, want);
 	text_size(source, has);
-	err_set(e, ERR_PLAN, "cannot make disk '%s' %s long: the source has %s (%llu bytes)", disk,
-		want, has, (unsigned long long)source);
+	err_set(e, ERR_PLAN, "cannot make disk '%s' %s (%llu bytes) long: the source has %s "
+		"(%llu bytes)", disk, want, (unsigned long long)planned, has,
+		(unsigned long long)source);
 	return err_hint(e, "say a larger size under target.disks.%s, or leave it away", disk);
 }
 

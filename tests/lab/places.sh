@@ -121,7 +121,7 @@ rm -rf .drover
 sed -i 's/1GiB/64MiB/' plan.yaml
 bad 1 "a size below the source's" "$DROVER" run plan.yaml <<'END'
 places  run  plan.yaml  run ID  1 machine, 2 hosts
-NOW  erp      convert.disks         FAILED: host 'here': cannot make disk 'root' 64.0 MiB long: the source has 96.0 MiB (100675584 bytes)
+NOW  erp      convert.disks         FAILED: host 'here': cannot make disk 'root' 64.0 MiB (67108864 bytes) long: the source has 96.0 MiB (100675584 bytes)
                    say a larger size under target.disks.root, or leave it away
                    the step stands at plan.yaml:10:16
 
