@@ -372,15 +372,16 @@ static void choose_args(struct night *n)
 {
 	static const unsigned chunks[] = { 64, 64, 68, 128, 1024, 4096 };
 	static const char *const zips[] = { "auto", "none", "zstd" };
-	static const char *const ways[] = { "auto", "auto", "digest" };
+	static const char *const ways[] = { "auto", "auto", "digest" }, *const bads[] = { "fail", "zero" };
 	AUTO_FREE char *to = mem_printf("b:%s/backup", n->r->dir);
 	unsigned chunk = chunks[night_dice(n, 6)] << 10;
 	const char *zip = zips[night_dice(n, 3)], *way = ways[night_dice(n, 3)];
+	const char *bad = bads[night_dice(n, 2)];
 
-	json_object_update_new(n->r->args, json_pack("{s:i,s:s,s:s,s:s,s:s,s:i}", "chunk",
-			       (int)chunk, "compress", zip, "changes", way, "to", to, "from", to,
-			       "follow", 3600000));
-	night_tell(n, "chunks of %u, compress %s, changes %s", chunk, zip, way);
+	json_object_update_new(n->r->args, json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:i}", "chunk",
+			       (int)chunk, "compress", zip, "changes", way, "bad_sectors", bad,
+			       "to", to, "from", to, "follow", 3600000));
+	night_tell(n, "chunks of %u, compress %s, changes %s, bad sectors %s", chunk, zip, way, bad);
 }
 
 int night_set_up(void **state)

@@ -52,6 +52,7 @@ struct night {
 	uint8_t *sent;		/* the target's, by the newest pass that ended well; NULL: none */
 	uint8_t *tried, *then;	/* the source's when the newest pass was begun, and over; NULL: none */
 	uint8_t *saved;		/* the backup's; NULL: there is none */
+	uint64_t bad, bad_end;	/* of the source, what could not be read once; end 0: all could */
 	unsigned odd;
 	char *tracker;		/* its name, or NULL */
 	char *map_was, *base_was;	/* copies of these files, or NULL */
@@ -79,10 +80,23 @@ uint64_t night_dice(struct night *n, uint64_t below);
 void night_scribble(struct night *n);
 void night_resize(struct night *n);
 void night_end_tracker(struct night *n);
+void night_medium(struct night *n);	/* a stretch of the source goes bad, or is good again */
+void night_overrun(struct night *n);
 void night_harm_map(struct night *n);
 void night_harm_base(struct night *n);
 void night_keep_files(struct night *n);
 void night_put_back(struct night *n);
+
+/* ---- a medium that was bad */
+/* It cannot be read everywhere, and the plan does not say that zeros will do. */
+bool night_reads_badly(const struct night *n);
+/* What reading the source gives, zeros where it cannot be read. Caller frees. */
+uint8_t *night_seen(const struct night *n);
+/* A pass that reads what was written alone leaves what an earlier one brought of the bad
+ * stretch, whether it can be read now or not: of that one the model knows less. */
+bool night_blurs(const struct night *n);
+void night_blur(const struct night *n, uint8_t *is, const uint8_t *like);
+uint64_t night_bad_end(const struct night *n);
 
 /* ---- commands */
 /* One attempt; true when it ended well. */

@@ -88,6 +88,13 @@ static void take(uint8_t **to, const uint8_t *p, uint64_t size)
 	*to = p ? copy_of(p, size) : NULL;
 }
 
+/* The source as it can be read. */
+static void see(struct night *n, uint8_t **to)
+{
+	free(*to);
+	*to = night_seen(n);
+}
+
 /* The first byte that is none of a's or of b's (NULL: of a's); the size: each is. */
 static uint64_t other_byte(const struct night *n, const uint8_t *is, const uint8_t *a, const uint8_t *b)
 {
@@ -343,15 +350,15 @@ bool night_try(struct night *n, const char *module, const char *op, enum mishap 
 	night_tell(n, "%s %s%s%s", module, op, m ? ", " : "", mishap_names[m]);
 	n->commands++;
 	if (modules[row].pass) {
-		take(&n->tried, n->now, n->size);
+		see(n, &n->tried);
 		take(&n->was, NULL, 0);
 		if (m == SCRIBBLE)
-			take(&n->was, n->now, n->size);
+			see(n, &n->was);
 	}
 	arm(n, m);
 	ok = modules[row].both ? call_both(n, module, op) : call_target(n, module, op);
 	if (modules[row].pass)
-		take(&n->then, n->now, n->size);
+		see(n, &n->then);
 	if (m)
 		night_tell(n, "  %s after %llu%s", n->came ? "came" : "did not come",
 			   (unsigned long long)n->after, n->back ? " of the target's" : "");
@@ -384,14 +391,14 @@ static void pass_ended(struct night *n, const char *fact)
 	if (n->odd & ODD_SIZE)
 		night_broken(n, "it ended well with another size");
 	n->odd &= ODD_TARGET;
-	if (n->odd) {
-		take(&n->sent, n->now, n->size);
-	} else {
+	see(n, &n->sent);
+	if (!n->odd) {
 		is = target_bytes(n);
-		assert_bytes(n, is, n->now, n->was, "a pass ended well");
+		night_blur(n, n->sent, is);
+		assert_bytes(n, is, n->sent, n->was, "a pass ended well");
 		take(&n->sent, is, n->size);
 	}
-	if (!n->was || !n->odd)
+	if (!n->odd || (!n->was && !night_blurs(n)))
 		assert_root(n, fact, n->sent);
 	if (!n->odd)
 		take(&n->was, NULL, 0);
@@ -405,6 +412,9 @@ static void proof_ended(struct night *n, const char *fact)
 	if (strcmp(fact, "final") == 0 && (n->odd & ODD_TARGET))
 		return;		/* what was proven before is not read again */
 	is = target_bytes(n);
+	night_blur(n, n->sent, is);
+	if (n->tried)
+		night_blur(n, n->tried, is);
 	if ((n->odd & ODD_CUT) && n->tried && other_byte(n, is, n->tried, n->then) == n->size)
 		take(&n->sent, is, n->size);
 	assert_bytes(n, is, n->sent, n->was, "a proof ended well");
@@ -468,7 +478,7 @@ void night_probe(struct night *n)
 	if (*n->said && !n->odd)
 		night_broken(n, "it ended badly for no reason");
 	assert_said(n);
-	if (!root || (n->odd & ~(unsigned)(ODD_CUT | ODD_TRACKER)) ||
+	if (!root || night_blurs(n) || (n->odd & ~(unsigned)(ODD_CUT | ODD_TRACKER)) ||
 	    jint(n->r->facts, "disks.root.pass", 0) == (int64_t)pass)
 		return;
 	if (n->sent)
@@ -498,11 +508,13 @@ static void mend(struct night *n, const char *by)
 {
 	uint8_t *before = n->sent ? copy_of(n->sent, n->size) : NULL;
 
+	if (night_reads_badly(n))
+		jset_str(n->r->args, "bad_sectors", "zero");
 	if (!night_try(n, by, "mend", NOTHING))
 		night_broken(n, "it cannot be mended");
 	free(n->was);
 	n->was = before;
-	take(&n->sent, n->now, n->size);
+	see(n, &n->sent);
 }
 
 static void do_what_it_says(struct night *n, const char *module)
@@ -517,6 +529,8 @@ static void do_what_it_says(struct night *n, const char *module)
 		n->odd &= ~(unsigned)ODD_SIZE;
 	} else if (strstr(n->hint, "say a larger size")) {
 		json_object_del(jget(n->r->more, "disks.root"), "size");
+	} else if (strstr(n->hint, "`bad_sectors: zero`")) {
+		jset_str(n->r->args, "bad_sectors", "zero");
 	} else if (strstr(n->hint, "replace: true")) {
 		json_object_set_new(n->r->more, "replace", json_true());
 	} else if (strstr(n->hint, "rollback")) {
@@ -529,12 +543,21 @@ static void do_what_it_says(struct night *n, const char *module)
 	}
 }
 
+/* Something is wrong that no pass makes good. */
+static bool stands_in_the_way(const struct night *n)
+{
+	int64_t size = jint(n->r->more, "disks.root.size", 0);
+
+	return (size > 0 && (uint64_t)size < n->size) || night_reads_badly(n);
+}
+
 /* True when it ended well, else it had a reason. */
 static bool ends(struct night *n, const char *module, enum mishap m)
 {
 	/* the last pass of a cutover rather ends than read all */
 	bool last = strcmp(module, "cutover.pass") == 0;
-	bool excused = n->odd & ~(modules[row_of(module)].pass && !last ? (unsigned)ODD_CUT : 0);
+	bool excused = n->odd & ~(modules[row_of(module)].pass && !last ? (unsigned)ODD_CUT : 0) ||
+		stands_in_the_way(n);
 	bool ok = night_try(n, module, "apply", m);
 
 	if (ok)
@@ -586,6 +609,8 @@ void night_backup(struct night *n)
 	AUTO_FREE char *name = mem_printf("20260101T000000Z-%u", n->commands);
 	bool ok;
 
+	if (night_reads_badly(n))
+		jset_str(n->r->args, "bad_sectors", "zero");
 	json_object_set_new(n->r->kept, "name", json_pack("{s:s}", "text", name));
 	ok = night_try(n, "backup.image", "apply", some[night_dice(n, 8)]);
 
@@ -595,7 +620,7 @@ void night_backup(struct night *n)
 	cv_take_facts(n->r, there);	/* no step is run again that is not asked before */
 	if (strcmp(jstr(there, "state", ""), "done") && !night_try(n, "backup.image", "apply", NOTHING))
 		night_broken(n, "a backup does not go on");
-	take(&n->saved, n->now, n->size);
+	see(n, &n->saved);
 	assert_root(n, "backup.disks", n->saved);
 	AUTO_JSON *out = cv_at(n->r, "source", "backup.image", "probe");
 	cv_take_facts(n->r, out);

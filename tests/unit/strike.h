@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * strike - one change to a file or a directory, by whichever process of this program, ends
- * with an error, or with a kill before it.
+ * with an error, or with a kill before it; and stretches of a medium that cannot be read.
  *
  * Whoever defines STRIKE_HERE before this, one file of a program, has the calls that change
  * files below instead of libc's: they count down.
@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,6 +23,10 @@
 struct strike {
 	int left;	/* changes until it comes; < 0: it does not */
 	int error;	/* what that one change ends with; 0: a kill */
+	/* bytes of a file or a device that cannot be read; none where they end at 0 */
+	dev_t dev, rdev;
+	ino_t ino;
+	uint64_t bad, bad_end;
 };
 
 #ifdef STRIKE_HERE
@@ -52,6 +57,28 @@ static bool struck(void)
 static bool counts(const char *path)
 {
 	return strncmp(path, "/run/", 5) != 0;
+}
+
+/* By whatever name it was opened. */
+static bool is_bad(int fd, size_t n, off_t at)
+{
+	struct stat st;
+
+	return strike && strike->bad_end && (uint64_t)at < strike->bad_end &&
+		(uint64_t)at + n > strike->bad && fstat(fd, &st) == 0 &&
+		(S_ISBLK(st.st_mode) ? st.st_rdev == strike->rdev :
+		 st.st_dev == strike->dev && st.st_ino == strike->ino);
+}
+
+/* Not under its name: what a fortified libc has of it is inline. */
+ssize_t strike_pread(int fd, void *p, size_t n, off_t at) __asm__("pread");
+ssize_t strike_pread(int fd, void *p, size_t n, off_t at)
+{
+	if (is_bad(fd, n, at)) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, p, n, at);
 }
 
 #define CHANGE(...) (struck() ? -1 : syscall(__VA_ARGS__))

@@ -87,6 +87,8 @@ static const struct act {
 	{ 3, night_keep_files },
 	{ 3, night_put_back },
 	{ 3, night_end_tracker },
+	{ 2, night_overrun },
+	{ 4, night_medium },
 	{ 2, night_undo },
 	{ 4, night_backup },
 	{ 2, night_restore },
@@ -113,6 +115,7 @@ static void a_night(void **state)
 	struct night *n = *state;
 
 	n->strike = strike;
+	strike->bad_end = 0;
 	if (night_dice(n, 4) == 0)
 		night_backup(n);	/* since which all is known */
 	for (n->acts = 0; n->acts < ACTS; n->acts++)
