@@ -4,7 +4,8 @@
 # while it is frozen for the last one. It comes up again, and the pass goes on by itself: what the target
 # had synced is not sent again; since nobody knows what was written before the reboot all is read and
 # compared once. Under the freeze it is not: the cutover goes back, and serves again. The pass that follows
-# makes it possible, by traced writes. The server is a small guest.
+# makes it possible, by traced writes. Its ESP, which has no freeze, is read-only meanwhile and writable
+# again when it serves. The server is a small guest.
 . "$(dirname "$0")/../lib/lab.sh"
 for tool in qemu-system-x86_64 lvm busybox debugfs; do
 	command -v $tool >/dev/null || { echo "$tool is not installed"; exit 77; }
@@ -13,8 +14,16 @@ lab_enter "$0" "$@"
 . "$lab_lib/lvm-guest.sh"
 lab_host b 10.66.0.12
 cd "$LAB" || exit 1
-truncate -s 256M disk.raw
-mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 disk.raw
+truncate -s 290M disk.raw
+sfdisk -q disk.raw <<END
+label: gpt
+size=32M, type=uefi
+size=256M, type=linux
+END
+truncate -s 32M esp.raw
+busybox mkdosfs -n ESP esp.raw
+dd if=esp.raw of=disk.raw bs=1M seek=1 conv=notrunc status=none
+mkfs.ext4 -q -F -E offset=$((33 << 20)),lazy_itable_init=0,lazy_journal_init=0 disk.raw 256M
 cat >plan.yaml <<END
 plan: lab
 hosts:
@@ -33,10 +42,13 @@ machines:
       - quiesce: { mode: freeze }
       - pass: {}
       - proof: {}
-      - command: { id: still, at: source, argv: [sh, -c, "cd /srv/data && find . -type f | xargs sha256sum >/run/still"] }
+      - command: { id: still, at: source, argv: [sh, -c, "grep efi /proc/mounts >/run/esp; cd /srv/data && find . -type f | xargs sha256sum >/run/still"] }
 END
 copy=$LAB/hosts/b/srv/images/erp/data.base.raw
-in_use() { on_guest 'mkdir -p /srv/data && mount /dev/vda /srv/data' || fail "the disk cannot be mounted"; }
+in_use() {
+	on_guest 'mkdir -p /srv/data /boot/efi && mount /dev/vda2 /srv/data && mount -t vfat /dev/vda1 /boot/efi &&
+		date >>/boot/efi/started' || fail "the disk cannot be mounted"
+}
 # write MIB FILE
 write() { on_guest "head -c $(($1 << 20)) /dev/urandom >/srv/data/$2 && sync" || fail "the guest does not write"; }
 # cut_in VERB MIB: once the copy has so much more on disk the power is cut, and comes again.
@@ -92,6 +104,14 @@ expect 0 "$DROVER" cutover plan.yaml -y -v
 said 'data: pass 4, .* its traced writes were read'
 on_guest cat /run/still >still
 mkdir files
-debugfs -R "rdump / files" "$copy" 2>/dev/null
+debugfs -R "rdump / files" "$copy?offset=$((33 << 20))" 2>/dev/null
 (cd files && sha256sum --quiet --strict -c ../still) || fail "the copy is not what the disk was while it stood still"
 [ "$(wc -l <still)" = 5 ] || fail "the disk had other files: $(cat still)"
+
+# the ESP
+on_guest 'cat /run/esp' | grep -q '/boot/efi vfat ro,' || fail "the ESP was written to: $(on_guest cat /run/esp)"
+dd if="$copy" of=copied bs=1M skip=1 count=32 status=none
+dd if=disk.raw of=esp.raw bs=1M skip=1 count=32 status=none
+cmp copied esp.raw || fail "the ESP's copy is another"
+expect 0 "$DROVER" rollback plan.yaml -y
+on_guest 'date >>/boot/efi/started && date >>/srv/data/serves' || fail "it does not serve again"

@@ -56,7 +56,7 @@ guest_initramfs() {
 	for tool in lvm sshd mke2fs; do guest_program "$(command -v $tool)"; done
 	cp -L /lib64/ld-linux-x86-64.so.2 "$guest_root/lib64/"
 	for tool in lvs vgs lvcreate lvremove lvchange lvresize pvcreate vgcreate; do ln -s lvm "$guest_root/sbin/$tool"; done
-	for tool in virtio_pci virtio_blk virtio_net dm-mod dm-snapshot ext4; do guest_module $tool.ko; done
+	for tool in virtio_pci virtio_blk virtio_net dm-mod dm-snapshot ext4 vfat nls_cp437 nls_ascii; do guest_module $tool.ko; done
 	echo 'activation { udev_sync = 0 udev_rules = 0 }' >"$guest_root/etc/lvm/lvm.conf"
 	printf 'root:x:0:0:root:/root:/bin/sh\nsshd:x:100:100::/run/sshd:/bin/false\n' >"$guest_root/etc/passwd"
 	printf 'HostKey /etc/ssh/key\nSetEnv PATH=/sbin:/bin LD_LIBRARY_PATH=/lib\nStrictModes no\n' >"$guest_root/etc/ssh/sshd_config"
