@@ -290,7 +290,20 @@ struct liar {
 	struct record slots;		/* REC_SLOTS: it offers memory, this descriptor */
 	int slots_fd;
 	struct record says[2];
+	const char *done;		/* JSON; once all was sent: what arrived */
 };
+
+static void hear_all(struct pipe *p)
+{
+	AUTO_FREE uint8_t *payload = mem_alloc(JUNK);
+	struct record r;
+
+	do {
+		assert_int_equal(record_read(p, &r), 1);
+		assert_in_range(r.length, 0, JUNK);
+		assert_true(r.length == 0 || pipe_read_full(p, payload, r.length) > 0);
+	} while (r.type != REC_DONE);
+}
 
 static void *lie(void *arg)
 {
@@ -298,6 +311,7 @@ static void *lie(void *arg)
 	AUTO_FREE uint8_t *payload = mem_alloc(JUNK);
 	struct pipe *p = &l->x.by_hand;
 	AUTO_JSON *ready = l->ready ? json_loads(l->ready, 0, NULL) : NULL;
+	AUTO_JSON *done = l->done ? json_loads(l->done, 0, NULL) : NULL;
 	AUTO_ERR e = { 0 };
 	struct record r;
 
@@ -311,6 +325,10 @@ static void *lie(void *arg)
 		assert_int_equal(record_read(p, &r), 1);
 	for (size_t i = 0; i < ARRAY_LEN(l->says) && l->says[i].type; i++)
 		say(p, &l->says[i], payload, l->says[i].length);
+	if (done) {
+		hear_all(p);
+		assert_int_equal(record_write_json(p, REC_DONE, done), 0);
+	}
 	while (pipe_read(p, payload, JUNK) > 0)
 		;
 	shutdown(l->x.fd[0], SHUT_WR);
@@ -393,6 +411,47 @@ static void digests_that_nobody_asked_for_are_refused(void **s)
 	assert_not_believed(*s, &l, "the other end sent digests that were not asked for");
 }
 
+/* ---- what arrived is not what was sent ----------------------------------------------- */
+
+static int another_root(struct sink *k, uint8_t root[SHA256_LEN], struct err *e)
+{
+	(void)k;
+	(void)e;
+	memset(root, 0xab, SHA256_LEN);
+	return 0;
+}
+
+static void a_copy_of_another_digest_is_refused_by_the_receiver(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *want = NULL, *told = NULL;
+	char hex[SHA256_HEX];
+
+	sr_run(r);
+	sr_assert_arrived(r);
+	io_hex(r->pot.root, SHA256_LEN, hex);
+	want = mem_printf("the source's digest %.12s is not the target's abababababab", hex);
+	told = mem_printf("the other end stopped: %s", want);
+	r->pot.k.finish = another_root;
+	sr_run(r);
+	assert_string_equal(r->recv_err.what, want);
+	assert_string_equal(r->recv_err.hint, DAMAGED_HINT);
+	assert_string_equal(r->send_err.what, told);
+}
+
+static void a_copy_of_another_digest_is_refused_by_the_sender(void **s)
+{
+	struct rig *r = *s;
+	struct liar l = { .ready = "{\"window\":67108864}", .done = "{\"root\":\"abc\"}" };
+	AUTO_FREE char *want = NULL;
+	char hex[SHA256_HEX];
+
+	sr_run(r);
+	io_hex(r->pot.root, SHA256_LEN, hex);
+	want = mem_printf("the target's digest abc is not the source's %.12s", hex);
+	assert_not_believed(r, &l, want);
+}
+
 static int set_up_joined(void **state)
 {
 	int rc = sr_set_up(state);
@@ -414,6 +473,8 @@ int main(void)
 		T(a_receiver_that_gives_back_slots_it_never_offered_is_refused),
 		T(a_receiver_that_is_not_ready_is_refused),
 		T(digests_that_nobody_asked_for_are_refused),
+		T(a_copy_of_another_digest_is_refused_by_the_receiver),
+		T(a_copy_of_another_digest_is_refused_by_the_sender),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
