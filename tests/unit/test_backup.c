@@ -55,6 +55,22 @@ static void ok_and_free(json_t *out)
 	json_decref(out);
 }
 
+/* Where a restore writes until it is whole. Owned. */
+static char *growing(struct rig *r)
+{
+	return mem_printf("%s/restored.restoring", r->dir);
+}
+
+/* To <dir>/restored, and it is what was backed up. */
+static void restores(struct rig *r, const char *place, const json_t *backup)
+{
+	AUTO_FREE char *to = mem_printf("%s/restored", r->dir), *part = growing(r);
+
+	ok_and_free(restored(r, place, jstr(backup, "path", ""), to));
+	cv_run_ok((const char *[]){ "cmp", r->src, to, NULL });
+	assert_int_equal(access(part, F_OK), -1);
+}
+
 /* Backups go to <dir>/backup. */
 static char *keep_backups(struct rig *r)
 {
@@ -88,9 +104,7 @@ static void a_backup_is_listed_verified_restored_and_undone(void **s)
 	assert_non_null(one);
 	path = mem_strdup(jstr(one, "path", ""));
 	ok_and_free(verified(r, place, path));
-	ok_and_free(restored(r, place, path, to));
-	const char *cmp[] = { "cmp", r->src, to, NULL };
-	cv_run_ok(cmp);
+	restores(r, place, one);
 	exists = mem_printf("cannot restore to '%s': it exists already", to);
 	cv_assert_error(restored(r, place, path, to), exists,
 		     "name a file that is not there yet, or a device");
@@ -148,43 +162,34 @@ static void a_restore_that_was_cut_off_goes_on(void **s)
 {
 	struct rig *r = *s;
 	AUTO_FREE char *place = keep_backups(r);
-	AUTO_FREE char *to = mem_printf("%s/restored", r->dir);
-	AUTO_FREE char *growing = mem_printf("%s.restoring", to);
+	AUTO_FREE char *part = growing(r);
 	AUTO_JSON *one = NULL;
 
 	cv_do_both(r, "backup.image");
 	one = listed(r, place, 0);
 	/* A part is there, another is not, a third is something else. */
-	const char *part[] = { "cp", "--sparse=always", r->src, growing, NULL };
-	cv_run_ok(part);
-	cv_put(growing, 0, "!!!!", 4);
-	ok_and_free(restored(r, place, jstr(one, "path", ""), to));
-	const char *cmp[] = { "cmp", r->src, to, NULL };
-	cv_run_ok(cmp);
-	assert_int_equal(access(growing, F_OK), -1);
+	cv_run_ok((const char *[]){ "cp", "--sparse=always", r->src, part, NULL });
+	cv_put(part, 0, "!!!!", 4);
+	restores(r, place, one);
 }
 
 static void a_restore_that_was_killed_before_its_file_had_a_size_goes_on(void **s)
 {
 	struct rig *r = *s;
 	AUTO_FREE char *place = keep_backups(r);
-	AUTO_FREE char *to = mem_printf("%s/restored", r->dir);
-	AUTO_FREE char *growing = mem_printf("%s.restoring", to);
+	AUTO_FREE char *part = growing(r);
 	AUTO_JSON *one = NULL;
 
 	cv_do_both(r, "backup.image");
 	one = listed(r, place, 0);
-	assert_int_equal(io_write_file(AT_FDCWD, growing, "", 0, 0600), 0);
-	ok_and_free(restored(r, place, jstr(one, "path", ""), to));
-	const char *cmp[] = { "cmp", r->src, to, NULL };
-	cv_run_ok(cmp);
+	assert_int_equal(io_write_file(AT_FDCWD, part, "", 0, 0600), 0);
+	restores(r, place, one);
 }
 
 static void a_second_backup_costs_what_differs(void **s)
 {
 	struct rig *r = *s;
 	AUTO_FREE char *place = keep_backups(r);
-	AUTO_FREE char *to = mem_printf("%s/restored", r->dir);
 	AUTO_JSON *first = NULL, *second = NULL, *third = NULL;
 
 	back_up(r, "20260101T000000Z-a");
@@ -195,9 +200,7 @@ static void a_second_backup_costs_what_differs(void **s)
 	assert_in_range(jint(jget(first, "disks.root"), "stored", 0), MIB + 1, SIZE);
 	assert_in_range(jint(jget(second, "disks.root"), "stored", 0), 1, MIB);
 	ok_and_free(verified(r, place, jstr(second, "path", "")));
-	ok_and_free(restored(r, place, jstr(second, "path", ""), to));
-	const char *cmp[] = { "cmp", r->src, to, NULL };
-	cv_run_ok(cmp);
+	restores(r, place, second);
 
 	/* A sibling: another machine, the same disk. */
 	r->machine = "erp2";
