@@ -36,8 +36,8 @@ uint64_t base_size(const struct layout_disk *d, uint64_t source)
 /* By what a volume of ours is known. */
 static char *tag_of(struct ctx *c, const char *disk)
 {
-	return mem_printf("drover/%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
-			  ctx_machine_name(c), disk);
+	return mem_printf("drover/%s/%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
+			  jstr(ctx_run(c), "plan", ""), ctx_machine_name(c), disk);
 }
 
 static int look_at_volume(const struct layout_disk *d, const char *tag, struct volume *v,

@@ -80,7 +80,7 @@ bool layout_is_block(const struct layout_disk *d);
 void layout_free(struct layout *l);
 void layout_disk_free(struct layout_disk *d);
 
-/* Whose directory is it? 1: ours (same lineage and machine), 0: nothing there or
+/* Whose directory is it? 1: ours (same lineage, plan and machine), 0: nothing there or
  * a directory that holds nothing but what a claim that was cut off left, -1 with e:
  * somebody else's, or it cannot be told. `run` is ctx_run(). */
 int layout_owner(const struct layout *l, const json_t *machine,

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,6 +44,7 @@ static int stranger(const struct layout *l, struct err *e, const char *why)
 int layout_owner(const struct layout *l, const json_t *machine,
 		 const json_t *run, struct err *e)
 {
+	const char *ours = jstr(run, "plan", "");
 	AUTO_FREE char *text = NULL;
 	AUTO_JSON *doc = NULL;
 	size_t n = 0;
@@ -64,6 +66,8 @@ int layout_owner(const struct layout *l, const json_t *machine,
 		return stranger(l, e, "it belongs to another machine");
 	if (strcmp(jstr(doc, "lineage", ""), jstr(run, "lineage", "")) != 0)
 		return stranger(l, e, "it was made from another state directory");
+	if (strcmp(jstr(doc, "plan", ours), ours) != 0)
+		return stranger(l, e, "another plan that has a machine of this name made it");
 	return 1;
 }
 
@@ -88,14 +92,34 @@ static void forget_records(const char *path)
 		closedir(d);
 }
 
+/* Of two that come at once one is first. A file system without such locks has none. */
+static int hold(const struct layout *l, struct err *e)
+{
+	int fd;
+
+	/* libvirt runs QEMU as a user of its own, who must get to the disks in here */
+	if (io_mkdirs(l->dir, 0711) < 0)
+		return err_sys(e, "cannot make directory '%s'", l->dir);
+	fd = open(l->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "cannot open directory '%s'", l->dir);
+	while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
+		;
+	return fd;
+}
+
 int layout_claim(const struct layout *l, const json_t *machine,
 		 const json_t *run, struct err *e)
 {
 	AUTO_ERR why = { 0 };
 	AUTO_JSON *doc = NULL;
 	AUTO_FREE char *text = NULL;
-	int owner = layout_owner(l, machine, run, &why);
+	AUTO_FD held = hold(l, e);
+	int owner;
 
+	if (held < 0)
+		return -1;
+	owner = layout_owner(l, machine, run, &why);
 	if (owner == 1)
 		return 0;
 	if (owner < 0 && !jbool(machine, "target.replace", false)) {
@@ -104,9 +128,6 @@ int layout_claim(const struct layout *l, const json_t *machine,
 	}
 	if (owner < 0)
 		forget_records(l->dir);
-	/* libvirt runs QEMU as a user of its own, who must get to the disks in here */
-	if (io_mkdirs(l->dir, 0711) < 0)
-		return err_sys(e, "cannot make directory '%s'", l->dir);
 	doc = json_object();
 	jset_str(doc, "lineage", jstr(run, "lineage", ""));
 	jset_str(doc, "machine", jstr(machine, "name", ""));

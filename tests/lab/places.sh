@@ -62,7 +62,7 @@ lv=$srv/lvm/data/erp-root
 same "$lv" || fail "the volume differs from its source"
 zero_from "$lv" || fail "what follows the copy is not blank"
 [ "$(stat -c %s "$lv")" = $((160 * MIB)) ] || fail "the volume has not the size of the plan"
-grep -qx 'drover/[0-9a-f]*/erp/root' "$lv.tag" || fail "the volume does not say whose it is: $(cat "$lv.tag")"
+grep -qx 'drover/[0-9a-f]*/places/erp/root' "$lv.tag" || fail "the volume does not say whose it is: $(cat "$lv.tag")"
 grep -c '^lvcreate ' "$srv/lvm/log" | grep -qx 1 || fail "lvcreate ran more than once"
 expect 0 "$DROVER" run plan.yaml
 said '^erp +as is +as is'

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB (1ll << 20)
@@ -303,6 +304,66 @@ static void the_record_wins_over_a_plan_that_changed(void **state)
 	assert_string_equal(e.what, text);
 }
 
+/* ---- whose directory ------------------------------------------------------------------ */
+
+/* -1 with e; of this state and plan. */
+static int claim(struct rig *r, const char *lineage, const char *plan, struct err *e)
+{
+	AUTO_JSON *machine = machine_of(r);
+	AUTO_JSON *run = json_pack("{s:s,s:s}", "lineage", lineage, "plan", plan);
+	AUTO_LAYOUT l = { 0 };
+
+	assert_int_equal(layout_of(machine, &l, e), 0);
+	return layout_claim(&l, machine, run, e);
+}
+
+static void a_machine_of_that_name_in_another_plan_is_another_one(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *text = mem_printf("cannot write to '%s/images/erp': another plan that has a "
+					  "machine of this name made it", r->dir);
+	AUTO_ERR e = { 0 };
+
+	assert_int_equal(claim(r, "l1", "prod", &e), 0);
+	assert_int_equal(claim(r, "l1", "prod", &e), 0);
+	assert_int_equal(claim(r, "l1", "staging", &e), -1);
+	assert_string_equal(e.what, text);
+}
+
+#define MANY 8
+#define ROUNDS 20
+
+static void of_many_that_come_at_once_one_gets_the_directory(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *home = mem_printf("%s/images/erp", r->dir);
+
+	for (int round = 0; round < ROUNDS; round++) {
+		int go[2], status, got = 0;
+		pid_t pid[MANY];
+		char c;
+
+		assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+		for (int i = 0; i < MANY; i++) {
+			pid[i] = fork();
+			if (pid[i] == 0) {
+				AUTO_FREE char *lineage = mem_printf("l%d", i);
+
+				close(go[1]);
+				_exit(read(go[0], &c, 1) < 0 || claim(r, lineage, "p", NULL) < 0);
+			}
+		}
+		close(go[0]);
+		close(go[1]);
+		for (int i = 0; i < MANY; i++) {
+			assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+			got += status == 0;
+		}
+		assert_int_equal(got, 1);
+		assert_int_equal(io_remove_tree(home), 0);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -317,6 +378,8 @@ int main(void)
 		T(pools_of_files_and_of_volumes_are_told_apart),
 		T(a_pool_of_volumes_takes_raw_volumes),
 		T(the_record_wins_over_a_plan_that_changed),
+		T(a_machine_of_that_name_in_another_plan_is_another_one),
+		T(of_many_that_come_at_once_one_gets_the_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
