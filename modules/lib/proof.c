@@ -126,28 +126,68 @@ static int may_prove(struct proving_disk *p, struct err *e)
 	return 0;
 }
 
-static int read_back(struct ctx *c, struct proving_disk *p, struct proven *out, struct err *e)
+/* All that is said of a disk once it is proven. Owned. */
+static json_t *saying(const struct proving_disk *p)
 {
-	char size[24], again[24];
+	json_t *said = json_object();
 
-	/* An entry that is unknown is found by reading; else the root is known before. */
-	if (check_root(p, e) < 0 && err_is(e))
-		return -1;
+	jset(said, "stable", told(p));
+	jset(said, "loose", told_loosely(p));
+	jset_int(said, "mended", (int64_t)p->x.mended);
+	return said;
+}
+
+static void say(struct ctx *c, const char *name, const json_t *said, struct proven *out)
+{
+	uint64_t mended = (uint64_t)jint(said, "mended", 0);
+	char again[24];
+
+	text_size(mended, again);
+	if (mended)
+		ctx_finding(c, "warning", "disk.mended", "have the target's storage looked at "
+			    "before you rely on it", "%s of disk '%s' was not what had been "
+			    "written there: it was sent again and is right now", again, name);
+	jset(out->stable, name, json_incref(jget(said, "stable")));
+	jset(out->loose, name, json_incref(jget(said, "loose")));
+}
+
+/* 0 with *said, owned; 1: it must be mended; -1. */
+static int read_now(struct ctx *c, struct proving_disk *p, json_t **said, struct err *e)
+{
+	char size[24];
+
 	if (proof_read(c, &p->x, e) < 0)
 		return -1;
 	if (p->x.bads > 0)
 		return proof_mark_drop(&p->at, e) < 0 ? -1 :
 			proof_damaged(c, p->how, &p->x, p->at.map, e);
 	text_size(p->x.read, size);
-	text_size(p->x.mended, again);
 	ctx_log(c, "%s: %s read back and equal, digest %.12s", p->x.name, size, p->hex);
-	if (p->x.mended)
-		ctx_finding(c, "warning", "disk.mended", "have the target's storage looked at "
-			    "before you rely on it", "%s of disk '%s' was not what had been "
-			    "written there: it was sent again and is right now", again, p->x.name);
-	jset(out->stable, p->x.name, told(p));
-	jset(out->loose, p->x.name, told_loosely(p));
-	return 0;
+	*said = saying(p);
+	/* What is proven in parts is soon read again. */
+	return p->how->proven || proof_keep(c, &p->x, *said) == 0 ? 0 :
+		err_set(e, ERR_STOPPED, "stopped");
+}
+
+static int read_back(struct ctx *c, struct proving_disk *p, struct proven *out, struct err *e)
+{
+	/* An entry that is unknown is found by reading; else the root is known before. */
+	bool known = check_root(p, e) == 0;
+	AUTO_JSON *said = known ? proof_kept(c, &p->x) : NULL;
+	int rc = 0;
+
+	if (err_is(e))
+		return -1;
+	if (said && strcmp(jstr(said, "stable.digest", ""), p->hex) == 0) {
+		ctx_log(c, "%s: was read back and equal at %s, which nobody heard; digest %.12s",
+			p->x.name, jstr(said, "loose.at", "?"), p->hex);
+	} else {
+		json_unref_ptr(&said);
+		rc = read_now(c, p, &said, e);
+	}
+	if (rc == 0)
+		say(c, p->x.name, said, out);
+	return rc;
 }
 
 #define KEEP_SOURCE "keep the source until the target's disks were looked at"
@@ -209,8 +249,7 @@ static void leave_evidence(struct ctx *c, const json_t *out)
 	ctx_evidence(c, "digests", text, strlen(text));
 }
 
-/* What was proven of a disk last, by any of these facts. */
-static const json_t *newest(const struct ctx *c, const char *const *proven, const char *name)
+const json_t *proof_newest(const struct ctx *c, const char *const *proven, const char *name)
 {
 	const json_t *best = NULL;
 
@@ -263,7 +302,7 @@ int proof_run(struct ctx *c, const struct proof_how *h)
 			.recorded = json_object_get(ctx_fact(c, h->digests), name) };
 		AUTO_ERR e = { 0 };
 		int rc = layout_copies(spec) ?
-			prove_disk(c, name, newest(c, h->proven, name), &p, &all, &e) : 0;
+			prove_disk(c, name, proof_newest(c, h->proven, name), &p, &all, &e) : 0;
 
 		layout_disk_free(&p.at);
 		if (rc < 0 && !h->serving)
@@ -279,80 +318,5 @@ int proof_run(struct ctx *c, const struct proof_how *h)
 	if (h->evidence)
 		leave_evidence(c, out);
 	ctx_set_fact(c, h->out, json_incref(out), json_incref(loose));
-	return 0;
-}
-
-/* What one that was cut off left to be read. */
-static uint64_t rest(const struct copy_there *t, const struct proof_mark *mark)
-{
-	uint64_t behind = mark->next * t->chunk;
-
-	return behind < t->size ? t->size - behind : 0;
-}
-
-static void say_rest(struct ctx *c, const char *name, const struct copy_there *t,
-		     const struct proof_mark *mark)
-{
-	char size[24];
-
-	text_size(t->size - rest(t, mark), size);
-	ctx_change(c, '+', "%s read back further: its first %s are proven already", name, size);
-}
-
-/* Is what was proven still what the map says? 1, 0; -1 with e. */
-static int still_holds(struct ctx *c, const struct proof_how *h, const char *name,
-		       const json_t *was, const json_t *before, struct err *e)
-{
-	AUTO_LAYOUT_DISK at = { 0 };
-	struct proof_mark mark = { 0 };
-	AUTO_MAP *m = NULL;
-	struct copy_there t;
-	bool holds;
-
-	if (layout_of_disk(ctx_machine(c), name, &at, e) < 0 || copy_look(&at, &t, e) < 0)
-		return -1;
-	m = t.map ? map_open(at.map, false, NULL) : NULL;
-	holds = was && m && t.state.complete && proof_same_copy(was, m) &&
-		(uint32_t)jint(was, "generation", 0) == t.state.generation;
-	before = before && m && proof_same_copy(before, m) ? before : NULL;
-	if (!holds && m && t.state.complete)
-		proof_mark_find(&at, m, h->out, (uint32_t)jint(before, "generation", 0), &mark);
-	if (holds)
-		ctx_change(c, '=', "%s proven, digest %.12s", name, jstr(was, "digest", ""));
-	else if (!t.map)
-		copy_say_later(c, name, "read back whole");
-	else if (mark.next > 0)
-		say_rest(c, name, &t, &mark);
-	else if (before)
-		ctx_change(c, '+', "%s read back what was written since it was proven", name);
-	else
-		ctx_change(c, '+', "%s read back whole from %s%s", name, at.base,
-			   h->serving ? ", beneath the target that serves" : "");
-	if (!holds && !before)
-		ctx_cost(c, rest(&t, &mark), 0, 0, 0);
-	return holds;
-}
-
-int proof_probe(struct ctx *c, const struct proof_how *h, enum probe_state *state)
-{
-	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	const json_t *out = ctx_fact(c, h->out);
-	const char *name;
-	json_t *spec;
-
-	*state = STATE_DONE;
-	json_object_foreach((json_t *)disks, name, spec) {
-		AUTO_ERR e = { 0 };
-		int holds;
-
-		if (!layout_copies(spec))
-			continue;
-		holds = still_holds(c, h, name, json_object_get(out, name),
-				    newest(c, h->proven, name), &e);
-		if (holds < 0)
-			return ctx_fail_err(c, &e);
-		if (!holds)
-			*state = STATE_ABSENT;
-	}
 	return 0;
 }

@@ -11,8 +11,10 @@
  * modules/module.h), and the proof is asked once more.
  *
  * One that is cut off, by whatever, goes on where it was: at most 64 MiB or two seconds of
- * reading are done twice (proof_mark.c). Once all disks are proven, or one is found damaged,
- * nothing is remembered: whoever asks anew has it read anew.
+ * reading are done twice (proof_mark.c). What one proves that reads all of a disk is kept by the
+ * engine before it is told: a result that is lost costs no second reading. Once all disks are
+ * proven, or one is found damaged, nothing is noted at the target, and what was kept goes with
+ * the step's record: whoever asks anew has it read anew.
  */
 #ifndef DROVER_PROOF_H
 #define DROVER_PROOF_H

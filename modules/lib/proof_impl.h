@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * proof_impl - what the files of a proof share: reading a base back (proof_read.c), how far
- * that came (proof_mark.c), what is said of it (proof.c), and what becomes of damage
- * (proof_damage.c).
+ * proof_impl - what the files of a proof share: what is asked before it (proof_probe.c),
+ * reading a base back (proof_read.c), how far that came (proof_mark.c), what is said of it
+ * (proof.c), and what becomes of damage (proof_damage.c).
  */
 #ifndef DROVER_PROOF_IMPL_H
 #define DROVER_PROOF_IMPL_H
@@ -74,6 +74,15 @@ int proof_mark_put(struct proving *x, const struct proof_mark *now);
 /* What was noted; false: nothing that still holds. Changes nothing. */
 bool proof_mark_find(const struct layout_disk *at, struct map *m, const char *proof,
 		     uint32_t proven, struct proof_mark *mark);
+
+/* Have the engine keep what all of this reading proved, durably. -1 (told): it is gone. */
+int proof_keep(struct ctx *c, const struct proving *x, const json_t *said);
+/* What was kept of one that was like this in all but time, in this boot of the host; NULL:
+ * nothing. Owned. */
+json_t *proof_kept(struct ctx *c, const struct proving *x);
+
+/* What was proven of a disk last, by any of these facts (NULL: none); borrowed, or NULL. */
+const json_t *proof_newest(const struct ctx *c, const char *const *proven, const char *disk);
 
 /* Which copy it is, and what its generation was: random, so no part of the record that
  * is compared. NULL: nobody knows that generation. Owned. */

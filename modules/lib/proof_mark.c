@@ -6,6 +6,9 @@
  * map's root, birth and newest generation, what was proven before, which proof it is, and the
  * base itself (of a file its inode, size and time of change). Whatever differs, or a checksum
  * that does not fit, and it is as if it were not there.
+ *
+ * What a whole reading proved the engine keeps, under a name that is made of all this and of the
+ * host's boot, before the notes go: a result that is lost on its way is told from there.
  */
 #include "modules/lib/proof_impl.h"
 
@@ -139,4 +142,38 @@ int proof_mark_drop(const struct layout_disk *at, struct err *e)
 	if (unlink(at->readback) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return err_sys(e, "cannot remove '%s'", at->readback);
 	return 0;
+}
+
+/* ---- a result that was lost ------------------------------------------------------------ */
+
+/* NULL: nothing can be kept of this one. Owned. */
+static char *kept_as(const struct proving *x)
+{
+	char boot[CLOCK_BOOT], hex[SHA256_HEX];
+	AUTO_FREE char *text = NULL;
+	uint8_t of[SHA256_LEN];
+
+	clock_real.boot(clock_real.arg, boot);
+	if (!*boot || !of_what(x->at, x->m, x->proof, x->proven, of))
+		return NULL;
+	io_hex(of, SHA256_LEN, hex);
+	text = mem_printf("%s %s", hex, boot);
+	sha256_hex(text, strlen(text), hex);
+	return mem_printf("proven.%s.%.32s", x->name, hex);
+}
+
+int proof_keep(struct ctx *c, const struct proving *x, const json_t *said)
+{
+	AUTO_FREE char *name = kept_as(x), *text = json_canonical(said);
+
+	return name ? ctx_keep(c, name, text, strlen(text)) : 0;
+}
+
+json_t *proof_kept(struct ctx *c, const struct proving *x)
+{
+	AUTO_FREE char *name = kept_as(x);
+	size_t n = 0;
+	const char *text = name ? ctx_kept(c, name, &n) : NULL;
+
+	return text ? json_parse(text, n, NULL) : NULL;
 }

@@ -26,6 +26,16 @@ void cv_put(const char *path, uint64_t at, const void *p, size_t n)
 	assert_int_equal(io_pwrite_full(fd, p, n, at), 0);
 }
 
+void cv_put_unseen(const char *path, uint64_t at)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	cv_put(path, at, "!", 1);
+	const struct timespec times[] = { st.st_atim, st.st_mtim };
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
 void cv_fill(const char *path, uint64_t at, size_t n, unsigned seed)
 {
 	AUTO_FREE char *p = mem_alloc(n);

@@ -30,6 +30,8 @@ struct rig {
 
 /* Files: n bytes of p, or of a pattern of that seed, at an offset. */
 void cv_put(const char *path, uint64_t at, const void *p, size_t n);
+/* One byte, as a storage does that lies: nothing says that it was written to. */
+void cv_put_unseen(const char *path, uint64_t at);
 void cv_fill(const char *path, uint64_t at, size_t n, unsigned seed);
 /* Data, holes and zeros, its end in the middle of a chunk. */
 void cv_make_source(struct rig *r);

@@ -228,17 +228,6 @@ static void cut_off_at(struct rig *r, uint64_t until)
 	cut_off(r, until, NULL);
 }
 
-/* As a storage does that lies: nothing says that it was written to. */
-static void put_unseen(const char *path, uint64_t at)
-{
-	struct stat st;
-
-	assert_int_equal(stat(path, &st), 0);
-	cv_put(path, at, "!", 1);
-	const struct timespec times[] = { st.st_atim, st.st_mtim };
-	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
-}
-
 static void cut_over(struct rig *r)
 {
 	cv_do_both(r, "convert.disks");
@@ -267,7 +256,7 @@ static void a_readback_goes_on_where_it_was_cut_off(void **s)
 	assert_string_equal(jstr(json_array_get(jget(said, "changes"), 0), "text", ""),
 			    "root read back further: its first 6.0 MiB are proven already");
 	assert_int_equal(jint(said, "cost.read", 0), SIZE - 6 * MIB);
-	put_unseen(r->base, 5 * MIB + 1000);
+	cv_put_unseen(r->base, 5 * MIB + 1000);
 	cv_do_at(r, "target", "cutover.readback", "apply");
 	assert_string_equal(jstr(r->facts, "readback.root.digest", "a"),
 			    jstr(r->facts, "final.root.digest", "b"));
@@ -300,7 +289,7 @@ static void a_readback_that_is_killed_goes_on_from_what_it_noted(void **s)
 	said = cv_at(r, "target", "cutover.readback", "probe");
 	/* how much that is depends on who read when; its beginning is among it */
 	assert_in_range(jint(said, "cost.read", 0), 14 * MIB, 79 * MIB);
-	put_unseen(r->base, 0);
+	cv_put_unseen(r->base, 0);
 	cv_do_at(r, "target", "cutover.readback", "apply");
 	assert_int_equal(access(mark, F_OK), -1);
 }
@@ -312,7 +301,7 @@ static void what_was_not_read_yet_is_read_by_the_one_that_goes_on(void **s)
 
 	cut_over(r);
 	cut_off_at(r, 6);
-	put_unseen(r->base, 6 * MIB);
+	cv_put_unseen(r->base, 6 * MIB);
 	out = cv_at(r, "target", "cutover.readback", "apply");
 	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 6291456, length 1048576"));
 }
@@ -334,7 +323,7 @@ static void a_copy_of_another_pass_is_read_anew(void **s)
 	cut_over(r);
 	cut_off_at(r, 6);
 	cv_do_both(r, "cutover.pass");
-	put_unseen(r->base, 5 * MIB + 1000);
+	cv_put_unseen(r->base, 5 * MIB + 1000);
 	assert_read_anew(r);
 }
 
@@ -346,7 +335,7 @@ static void a_note_that_rotted_is_not_believed(void **s)
 	cut_over(r);
 	cut_off_at(r, 6);
 	cv_put(mark, 8 + SHA256_LEN, "\x08", 1);	/* it claims a chunk more */
-	put_unseen(r->base, 5 * MIB + 1000);
+	cv_put_unseen(r->base, 5 * MIB + 1000);
 	assert_read_anew(r);
 }
 
