@@ -21,9 +21,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -192,15 +194,44 @@ static void add_program(struct argv *a, const char *program, const char *path,
 	add(a, (const char *[]){ "--", w->live ? own(a, live_options(path)) : path, NULL });
 }
 
+/* ---- processes of its own ------------------------------------------------------ */
+
+/* In a namespace of processes: bwrap looks them up in /proc, which must be that one's. */
+static int own_proc(void)
+{
+	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 ? -1 : 0;
+}
+
+/* fork(), the child the first of a namespace of processes. */
+static pid_t fork_alone(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, NULL, NULL, NULL,
+			      NULL);
+}
+
+/* Not without root, and not in every container. */
+static bool can_be_alone(void)
+{
+	pid_t pid = fork_alone();
+	int status = 0;
+
+	if (pid == 0)
+		_exit(own_proc() < 0);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 /* The child: listening socket at 3, stderr to the pipe, nothing else open. */
 static _Noreturn void become(const struct argv *a, const struct nbdserver_what *w,
-			     int listening, int noise, bool confine, int minded)
+			     int listening, int noise, bool confine, int minded, bool alone)
 {
 	struct pollfd gone = { minded, 0, 0 };
 	struct rlimit core = { 0, 0 };
 	char pid[16];
 	int null = open("/dev/null", O_RDWR);
 
+	if (alone && own_proc() < 0)
+		_exit(127);
 	if (!confine && w->uid && (setgroups(0, NULL) < 0 || setgid(w->gid) < 0 ||
 				   setuid(w->uid) < 0))
 		_exit(127);
@@ -246,6 +277,7 @@ static _Noreturn void mind(const struct argv *a, const struct nbdserver_what *w,
 	struct sigaction act = { .sa_handler = end_group };
 	int status = 0, minds[2];
 	pid_t server;
+	bool alone;
 
 	setpgid(0, 0);
 	sigaction(SIGTERM, &act, NULL);
@@ -255,11 +287,11 @@ static _Noreturn void mind(const struct argv *a, const struct nbdserver_what *w,
 	prctl(PR_SET_NAME, "drover-nbd");
 	if (pipe2(minds, O_CLOEXEC) < 0)
 		_exit(127);
-	(void)unshare(CLONE_NEWPID);
-	server = fork();
+	alone = can_be_alone();
+	server = alone ? fork_alone() : fork();
 	if (server == 0) {
 		close(minds[1]);
-		become(a, w, listening, noise, confine, minds[0]);
+		become(a, w, listening, noise, confine, minds[0], alone);
 	}
 	for (int fd = 0; fd < 1024; fd++)
 		if (fd != minds[1])
