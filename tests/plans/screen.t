@@ -92,7 +92,7 @@ All is done. To take it back: drover rollback plan.yaml --state .drover
 machine  serves  phase  done  step now  last error
 one      source  -       0/1  -         -
 
-Next: drover run plan.yaml
+Next: drover run plan.yaml --state .drover
 
 === a step that asked again is not done is told with what goes on with it
 --- file plan.yaml
@@ -149,7 +149,7 @@ machine  convert  serves   took
 one      stopped  source   TIME
 
 run: stopped; the same command goes on with it, TIME
-Next: drover run plan.yaml --state .drover
+Next: drover run plan.yaml
 
 machine  serves  phase    done  step now                 last error
 one      source  convert   0/1  convert.command stopped  'any.command' was stopped

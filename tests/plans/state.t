@@ -11,7 +11,7 @@ machines:
 --- stdout
 Nothing is recorded of plan 'erp': no run of it has begun (state st).
 Every source serves as before.
-Next: drover preview plan.yaml
+Next: drover preview plan.yaml --state st
 === the log of a plan that was never run says so
 --- file plan.yaml
 plan: erp
@@ -38,7 +38,7 @@ machines:
 --- status 100
 --- stderr
 drover: cannot find 'db' in state 'st': nothing was recorded of it
-  `drover run plan.yaml` begins its history
+  `drover run plan.yaml --state st` begins its history
 === diff wants one machine
 --- file plan.yaml
 plan: erp

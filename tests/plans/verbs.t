@@ -68,13 +68,13 @@ test ! -e st
 --- stdout
 Nothing is recorded of plan 'small': no run of it has begun (state st).
 Every source serves as before.
-Next: drover preview plan.yaml
+Next: drover preview plan.yaml --state st
 Nothing is recorded of plan 'small': no run of it has begun (state st).
 Every source serves as before.
-Next: drover preview plan.yaml
+Next: drover preview plan.yaml --state st
 Nothing is recorded of plan 'small': no run of it has begun (state st).
 Every source serves as before.
-Next: drover preview plan.yaml
+Next: drover preview plan.yaml --state st
 
 === a plan's name that is mistyped is answered with the one that was meant
 --- file plan.yaml
