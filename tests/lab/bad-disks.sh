@@ -255,7 +255,7 @@ machine  assess   convert  serves   took
 erp      done     stopped  source  TOOK
 
 run: refused, TIME
-Next: drover run plan.yaml
+Next: mend what blocks, then drover run plan.yaml
 drover: cannot convert 'erp': blocker target.space: the disks need 28.6 MiB, '/srv/small' has 16.0 MiB free
   free space there, or choose another target.dir; or accept it in the plan: accept: [{finding: target.space, machine: erp, until: DATE, reason: WHY}]
 END
