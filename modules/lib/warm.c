@@ -107,6 +107,7 @@ bool warm_forecast(const json_t *passes, struct warm_forecast *f)
 		.p90_ms = (uint64_t)(shortest + rank(dirty, samples, 90) *
 				     number(last, "ms") / rate),
 		.dirty = (uint64_t)(rank(dirty, samples, 50) * 1000),
+		.dirty_p90 = (uint64_t)(rank(dirty, samples, 90) * 1000),
 		.shrinking = number(last, "changed") < before * 0.8 };
 	return true;
 }
@@ -122,7 +123,7 @@ bool warm_hopeless(const json_t *passes, int64_t allowed_ms)
 char *warm_text(const json_t *passes)
 {
 	const json_t *last = json_array_get(passes, json_array_size(passes) - 1);
-	char read[24], changed[24], wire[24], rate[24], dirty[24], p50[24], p90[24];
+	char read[24], changed[24], wire[24], rate[24], dirty[24], most[24], p50[24], p90[24];
 	double ms = number(last, "ms");
 	struct warm_forecast f;
 
@@ -133,10 +134,11 @@ char *warm_text(const json_t *passes)
 	text_size((uint64_t)number(last, "wire"), wire);
 	text_size((uint64_t)(number(last, "read") * 1000 / (ms > 1 ? ms : 1)), rate);
 	text_size(f.dirty, dirty);
+	text_size(f.dirty_p90, most);
 	text_duration(f.p50_ms, p50);
 	text_duration(f.p90_ms, p90);
-	return mem_printf("pass %lld: %s read at %s/s, %s changed, %s sent; %s/s become dirty. "
-			  "The last pass of a cutover now: %s (P50), %s (P90)",
-			  (long long)jint(last, "pass", 0), read, rate, changed, wire, dirty, p50,
-			  p90);
+	return mem_printf("pass %lld: %s read at %s/s, %s changed, %s sent; %s/s (P50), "
+			  "%s/s (P90) become dirty. The last pass of a cutover now: %s (P50), "
+			  "%s (P90)", (long long)jint(last, "pass", 0), read, rate, changed, wire,
+			  dirty, most, p50, p90);
 }

@@ -32,6 +32,7 @@ void warm_add(json_t *passes, const struct warm_pass *p);
 struct warm_forecast {
 	uint64_t p50_ms, p90_ms;	/* of the last pass, if it came now */
 	uint64_t dirty;		/* bytes that become dirty in a second; the median */
+	uint64_t dirty_p90;	/* what nine of ten times are not more than */
 	bool shrinking;		/* the newest pass changed clearly less than the one before */
 };
 /* From two passes on. False: nothing can be said yet. */
