@@ -213,24 +213,29 @@ static void succeed(struct sync *s)
 static void fail(struct sync *s, const json_t *result)
 {
 	struct run *r = s->herd->r;
-	bool broke = !strcmp(result_kind(result), "broken");
-	bool stopped = broke || !strcmp(result_kind(result), "cancelled");
-	const char *text = jstr(result, "error.text", "no reason given");
-	AUTO_FREE char *subject = mem_printf("sync: %s: %s", stopped ? "stopped" : "failed", text);
+	/* of two ends that are told to end one may see first that the other is gone */
+	bool told_to = !strcmp(result_kind(result), "cancelled") ||
+		(run_stopping(r) && result_cut(result));
+	bool broke = !told_to && !strcmp(result_kind(result), "broken");
+	AUTO_JSON *why = told_to ? frame_failure("cancelled", "the pass was ended: what it brought "
+		"stays, the next one goes on with it", NULL) : json_incref((json_t *)result);
+	const char *text = jstr(why, "error.text", "no reason given");
+	AUTO_FREE char *subject = mem_printf("sync: %s: %s", broke || told_to ? "stopped" :
+					     "failed", text);
 	AUTO_FREE char *where = mem_printf("%s sync", s->m->name);
 	AUTO_ERR e = { 0 };
 	struct rec c;
 
-	err_set(&e, stopped ? ERR_STOPPED : ERR_STEP, "%s", text);
-	if (jstr(result, "error.hint", NULL))
-		err_hint(&e, "%s", jstr(result, "error.hint", ""));
+	err_set(&e, broke || told_to ? ERR_STOPPED : ERR_STEP, "%s", text);
+	if (jstr(why, "error.hint", NULL))
+		err_hint(&e, "%s", jstr(why, "error.hint", ""));
 	err_step(&e, where, s->attempt > 1 ? s->attempt : 0, s->attempt > 1 ? ATTEMPTS : 0);
-	report_step(r, s->m, s->node, "failed", s->attempt, loop_now(r->loop) - s->began_ms,
-		    result);
-	if (broke || !stopped || !r->o->keep)	/* which ends no other way */
+	report_step(r, s->m, s->node, told_to ? "stopped" : "failed", s->attempt,
+		    loop_now(r->loop) - s->began_ms, why);
+	if (!told_to || !r->o->keep)	/* which ends no other way */
 		run_error(r, &e);
 	rec_init(&c, r, s->m);
-	note(s, &c, stopped ? "stopped" : "failed");
+	note(s, &c, broke || told_to ? "stopped" : "failed");
 	rec_send(&c, "outcome", NULL, subject, outcome_durable, s);
 	s->m->failed = true;
 }

@@ -100,6 +100,7 @@ on_and_on() {	# on_and_on COUNT: until so many passes are over
 on_and_on 2
 kill -INT $keep
 wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
+! grep -q FAILED keep.out || fail "a pass that was told to end has failed: $(cat keep.out)"
 
 # what sync told is no obstacle on the way back
 expect 0 "$DROVER" rollback plan.yaml --to validate -y

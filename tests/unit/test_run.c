@@ -450,6 +450,19 @@ static void an_interrupt_stops_a_copy_where_it_is(void **state)
 	assert_string_equal(migration_meta(g, "steps/convert.disks/status"), "done");
 }
 
+static void an_interrupt_stops_a_further_pass_that_has_not_failed(void **state)
+{
+	struct migration *g = *state;
+
+	migration_ends(g, RUN_GO, 0);
+	assert_int_equal(interrupted_run(g, RUN_SYNC, "disks", "running"), ERR_STOPPED);
+	assert_non_null(fake_event(g->f, "step", "state", "stopped"));
+	assert_null(fake_event(g->f, "step", "state", "failed"));
+	assert_string_equal(migration_meta(g, "sync/status"), "stopped");
+	migration_has(g->err.what, "what it brought stays");
+	migration_ends(g, RUN_SYNC, 0);
+}
+
 static void an_interrupt_in_a_cutover_gives_the_source_back(void **state)
 {
 	struct migration *g = *state;
@@ -490,6 +503,7 @@ int main(void)
 		TEST(a_question_that_nobody_hears_is_status_six),
 		TEST(an_interrupt_lets_the_running_step_end),
 		TEST(an_interrupt_stops_a_copy_where_it_is),
+		TEST(an_interrupt_stops_a_further_pass_that_has_not_failed),
 		TEST(an_interrupt_in_a_cutover_gives_the_source_back),
 	};
 
