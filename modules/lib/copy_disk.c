@@ -17,6 +17,13 @@ static void on_tick(void *arg, const struct stream_stat *st)
 	struct ctx_flow f = { .pass = st->pass, .sent = s->sent + st->wire,
 		.read = s->read + st->read };
 
+	/* What was not written is passed over in no time: it is no part of the work. */
+	if (st->partly) {
+		ctx_flow(s->c, &f);
+		ctx_progress(s->c, st->read, st->read > st->due ? st->read : st->due, "bytes",
+			     s->disk);
+		return;
+	}
 	if (st->size < s->total) {	/* one of several */
 		f.done = st->scanned;
 		f.total = st->size;
