@@ -20,28 +20,7 @@ on_guest '
 	mkdir /srv/data && mount /dev/vg/data /srv/data' || fail "no volume"
 on_guest '(while sleep 0.5; do date >/srv/data/book; sync; done) >/dev/null 2>&1 &'
 
-cat >plan.yaml <<END
-plan: lab
-hosts:
-  a: { ssh: root@10.66.0.21, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
-  b: { ssh: root@$GATE, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
-accept: [ { finding: guest.no-root, reason: data only } ]
-machines:
-  erp:
-    stream: relay
-    source: { host: a, disks: { data: { path: /dev/vg/data } } }
-    target: { host: b, dir: /srv/images, format: raw }
-    downtime: 5m
-    assess: [ machine: {} ]
-    backup: [ image: { to: "b:/srv/backups" } ]
-    convert: [ disks: {} ]
-    cutover:
-      - quiesce: {}
-      - pass: {}
-      - proof: {}
-      - command: { id: still, at: source, argv: [sh, -c, "cd /srv/data && find . -type f | xargs sha256sum >/run/still"] }
-END
-copy=$LAB/hosts/b/srv/images/erp/data.base.raw
+guest_plan /dev/vg/data '{}' 'image: { to: "b:/srv/backups" }'
 snapshots() { on_guest lvs --noheadings -o lv_tags -S 'lv_name=~^drover-' vg; }
 # there_are N M: N snapshots, of which M say of which copy they are
 there_are() {
@@ -51,8 +30,6 @@ there_are() {
 # noted N: pass N read what its snapshot noted, which is a part of the volume
 noted() { said "data: pass $1, .* the writes that its snapshot noted were read: ([0-9.]+ KiB|[1-6]?[0-9.]{1,3} MiB)"; }
 whole() { said "data: pass $1, .* all of it was read: $2"; }
-# write MIB FILE
-write() { on_guest "head -c $(($1 << 20)) /dev/urandom >/srv/data/$2 && sync" || fail "the guest does not write"; }
 # leave_free MIB: so much of the group
 leave_free() {
 	on_guest "lvremove -q -y vg/filler 2>/dev/null
@@ -89,7 +66,7 @@ there_are 1 1
 
 # ---- killed in the midst of a pass: the engine, and all of it at the source --------------------------
 
-write 20 one
+guest_write 20 one
 half_way 4096
 kill -STOP $engine
 on_guest 'for signal in STOP KILL; do
@@ -106,9 +83,9 @@ there_are 1 1
 # ---- one that runs full while it is read, and one between passes ---------------------------------------
 
 leave_free 12
-write 36 two
+guest_write 36 two
 half_way 4096
-write 16 three
+guest_write 16 three
 gate_open
 wait $engine || { cat half; fail "the pass fails"; }
 cp half out
@@ -118,21 +95,18 @@ noted 4
 there_are 1 1
 expect 0 "$DROVER" sync plan.yaml -v
 noted 5
-write 16 four
+guest_write 16 four
 expect 0 "$DROVER" sync plan.yaml -v
 whole 6 'its snapshot is of no use: it ran full'
 there_are 1 1
 
 # ---- the last pass, and back -----------------------------------------------------------------------------
 
-write 3 five
+guest_write 3 five
 expect 0 "$DROVER" cutover plan.yaml -y -v
 noted 7
-on_guest cat /run/still >still
 e2fsck -fn "$copy" >fsck 2>&1 || { cat fsck; fail "the copy is no whole file system"; }
-mkdir files
-debugfs -R "rdump / files" "$copy" 2>/dev/null
-(cd files && sha256sum --quiet --strict -c ../still) || fail "the copy is not what the volume was while it stood still"
+guest_same "$copy"
 [ "$(wc -l <still)" -ge 6 ] || fail "the volume had but few files: $(cat still)"
 there_are 1 1
 root=$(git -C .drover show refs/heads/lab/erp/main:facts/final.json | sed -n 's/.*"digest": "\([0-9a-f]*\)".*/\1/p')

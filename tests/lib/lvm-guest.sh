@@ -7,6 +7,11 @@
 # on_guest CMD          a line for its shell.
 # guest_cut             its power is cut.
 # guest_boot            it is switched on again.
+# guest_plan DEVICE QUIESCE [BACKUP]
+#                       plan.yaml: DEVICE is copied to host b as the disk `data`, its image $copy. When it
+#                       stands still /run/still lists what is in /srv/data, /run/mounts what is mounted.
+# guest_write MIB FILE  into /srv/data.
+# guest_same IMAGE      it holds what was in /srv/data when that stood still; the list is `still` now.
 
 # guest_file PATH TO: out of the image of the example's guest.
 guest_file() { debugfs -R "dump $1 $2" "$guest_image" 2>/dev/null && [ -s "$2" ] || fail "no $1 in the guest"; }
@@ -100,4 +105,41 @@ guest_boot() {
 guest_cut() {
 	kill -KILL $guest_pid
 	wait $guest_pid 2>/dev/null
+}
+
+guest_plan() {
+	cat >plan.yaml <<-END
+	plan: lab
+	hosts:
+	  a: { ssh: root@$guest_ip, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+	  b: { ssh: root@$GATE, identity: "$LAB/key", known_hosts: "$LAB/known_hosts" }
+	accept: [ { finding: guest.no-root, reason: data only } ]
+	machines:
+	  erp:
+	    stream: relay
+	    source: { host: a, disks: { data: { path: $1 } } }
+	    target: { host: b, dir: /srv/images, format: raw }
+	    downtime: 5m
+	    assess: [ machine: {} ]
+	    ${3:+backup: [ $3 ]}
+	    convert: [ disks: {} ]
+	    cutover:
+	      - quiesce: $2
+	      - pass: {}
+	      - proof: {}
+	      - command:
+	          id: still
+	          at: source
+	          argv: [sh, -c, "cat /proc/mounts >/run/mounts; cd /srv/data && find . -type f | xargs sha256sum >/run/still"]
+	END
+	copy=$LAB/hosts/b/srv/images/erp/data.base.raw
+}
+
+guest_write() { on_guest "head -c $(($1 << 20)) /dev/urandom >/srv/data/$2 && sync" || fail "the guest does not write"; }
+
+guest_same() {
+	on_guest cat /run/still >still
+	mkdir files
+	debugfs -R "rdump / files" "$1" 2>/dev/null
+	(cd files && sha256sum --quiet --strict -c ../still) || fail "the copy is not what the disk was while it stood still"
 }
