@@ -31,11 +31,9 @@ void op_unlink_free(struct op *o)
 {
 	if (!o->finished || o->acks > 0)
 		return;
-	if (o->link) {
-		*o->link = o->next;
-		if (o->next)
-			o->next->link = o->link;
-	}
+	*o->link = o->next;
+	if (o->next)
+		o->next->link = o->link;
 	loop_timer_del(o->late);
 	for (int k = 0; k < o->ends; k++) {
 		json_decref(o->end[k].call.input);
