@@ -220,6 +220,14 @@ void cv_do_both(struct rig *r, const char *module)
 	cv_take_facts(r, out);
 }
 
+void cv_do_both_told(struct rig *r, const char *module)
+{
+	AUTO_JSON *source = NULL, *target = cv_both(r, module, &source);
+
+	cv_take_facts(r, target);
+	cv_take_facts(r, source);
+}
+
 void cv_do_at(struct rig *r, const char *role, const char *module, const char *op)
 {
 	AUTO_JSON *out = cv_at(r, role, module, op);

@@ -55,6 +55,8 @@ json_t *cv_both(struct rig *r, const char *module, json_t **source);
 void cv_take_facts(struct rig *r, json_t *result);
 /* An apply that must end well, and its facts. */
 void cv_do_both(struct rig *r, const char *module);
+/* The same, and what the source's end told too. */
+void cv_do_both_told(struct rig *r, const char *module);
 void cv_do_at(struct rig *r, const char *role, const char *module, const char *op);
 /* What a probe says of the disk, its lines. Owned. */
 char *cv_lines(const json_t *result);

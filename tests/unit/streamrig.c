@@ -285,6 +285,14 @@ int sr_set_up(void **state)
 	return 0;
 }
 
+int sr_set_up_joined(void **state)
+{
+	int rc = sr_set_up(state);
+
+	((struct rig *)*state)->joined = true;
+	return rc;
+}
+
 int sr_tear_down(void **state)
 {
 	struct rig *r = *state;

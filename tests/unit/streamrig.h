@@ -50,6 +50,7 @@ struct rig {
 };
 
 int sr_set_up(void **state);
+int sr_set_up_joined(void **state);	/* nothing lies between the ends */
 int sr_tear_down(void **state);
 /* One pass, and goodbye: both results are in the rig. */
 void sr_run(struct rig *r);

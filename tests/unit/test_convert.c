@@ -126,25 +126,16 @@ static const char *finding(const json_t *answer, const char *code)
 	return NULL;
 }
 
-/* The source's end too. */
-static void copy_and_tell(struct rig *r)
-{
-	AUTO_JSON *source = NULL, *target = cv_both(r, "convert.disks", &source);
-
-	cv_take_facts(r, target);
-	cv_take_facts(r, source);
-}
-
 /* All is other data between two passes, and the last one may take no time at all. */
 static void passes_that_cannot_catch_up_end_with_a_blocker(void **s)
 {
 	struct rig *r = *s;
 	AUTO_JSON *answer = NULL;
 
-	copy_and_tell(r);
+	cv_do_both_told(r, "convert.disks");
 	cv_fill(r->src, 0, SIZE, 77);
 	open_passes(r, 1);
-	copy_and_tell(r);
+	cv_do_both_told(r, "convert.disks");
 	assert_int_equal(passes_made(r), 2);
 	cv_assert_state(r, "target", "convert.disks", "done");
 	answer = cv_at(r, "source", "convert.disks", "probe");
@@ -156,10 +147,10 @@ static void passes_that_can_catch_up_go_on(void **s)
 	struct rig *r = *s;
 	AUTO_JSON *answer = NULL;
 
-	copy_and_tell(r);
+	cv_do_both_told(r, "convert.disks");
 	cv_fill(r->src, 0, SIZE, 77);
 	open_passes(r, 3600000);
-	copy_and_tell(r);
+	cv_do_both_told(r, "convert.disks");
 	assert_int_equal(passes_made(r), 3);
 	answer = cv_at(r, "source", "convert.disks", "probe");
 	assert_null(finding(answer, "convert.downtime"));

@@ -160,11 +160,9 @@ static void a_snapshot_that_ran_full_is_in_the_way_of_a_cutover(void **state)
 static void one_that_is_gone_is_in_the_way_too(void **state)
 {
 	struct rig *r = *state;
-	AUTO_JSON *source = NULL, *target = cv_both(r, "convert.disks", &source);
 	AUTO_FREE char *gone = NULL;
 
-	cv_take_facts(r, source);
-	cv_take_facts(r, target);
+	cv_do_both_told(r, "convert.disks");
 	assert_string_equal(jstr(r->facts, "warm.followed.root", ""), "snapshot");
 	AUTO_FREE char *before = look(r);
 
@@ -184,9 +182,7 @@ static void a_disk_that_nothing_followed_is_compared(void **state)
 	AUTO_FREE char *said = NULL;
 
 	volume = NULL;
-	AUTO_JSON *source = NULL, *target = cv_both(r, "convert.disks", &source);
-	cv_take_facts(r, source);
-	cv_take_facts(r, target);
+	cv_do_both_told(r, "convert.disks");
 	assert_true(json_is_null(jget(r->facts, "warm.followed.root")));
 	said = look(r);
 	assert_string_equal(said, " :  | root: the next pass reads all of it and compares digests: it is "

@@ -452,17 +452,9 @@ static void a_copy_of_another_digest_is_refused_by_the_sender(void **s)
 	assert_not_believed(r, &l, want);
 }
 
-static int set_up_joined(void **state)
-{
-	int rc = sr_set_up(state);
-
-	((struct rig *)*state)->joined = true;
-	return rc;
-}
-
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up_joined, sr_tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, sr_set_up_joined, sr_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(records_that_break_the_rules_are_refused),
 		T(slots_that_are_not_the_senders_are_refused),

@@ -17,14 +17,6 @@
 
 #define SAYS_MEMORY "the other end offers memory that cannot be used"
 
-static int set_up_joined(void **state)
-{
-	int rc = sr_set_up(state);
-
-	((struct rig *)*state)->joined = true;
-	return rc;
-}
-
 /* ---- passes ------------------------------------------------------------------- */
 
 static void chunks_lie_in_shared_memory_when_nothing_is_between(void **s)
@@ -164,7 +156,7 @@ static void memory_that_may_change_its_size_is_refused(void **s)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up_joined, sr_tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, sr_set_up_joined, sr_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(chunks_lie_in_shared_memory_when_nothing_is_between),
 		T(what_passed_by_the_memory_counts_as_sent),
