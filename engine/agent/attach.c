@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,83 +23,93 @@
 
 #define BUFFER (256u << 10)
 
-/* Not by splice(2), in either direction: it waits for one of the two with the pipe's lock
- * held, and sshd, which only wants to look whether there is something to read, then sleeps
- * with it, and all its channels do. */
-static ssize_t read_some(int fd, void *buf, size_t n)
-{
-	ssize_t got;
+/* ---- one way --------------------------------------------------------------------- */
 
-	do
-		got = read(fd, buf, n);
-	while (got < 0 && errno == EINTR);
+/* One of its ends is the step's socket, which does not block, the other what sshd gave us. */
+struct way {
+	int from, to;
+	uint8_t *copy;		/* BUFFER bytes, where it cannot be done without; or NULL */
+};
+
+static void wait_for(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	poll(&p, 1, -1);
+}
+
+static ssize_t copy_some(const struct way *w, size_t n)
+{
+	ssize_t got = read(w->from, w->copy, n < BUFFER ? n : BUFFER);
+
+	for (ssize_t put = 0; put < got;) {
+		ssize_t more = write(w->to, w->copy + put, (size_t)(got - put));
+
+		if (more < 0 && errno == EAGAIN)
+			wait_for(w->to, POLLOUT);
+		else if (more < 0 && errno != EINTR)
+			return -1;
+		put += more > 0 ? more : 0;
+	}
 	return got;
+}
+
+/* At most n bytes, once there are some; 0: the end. Their pages change hands, nobody copies
+ * them. But splice(2) must not wait: it would with the pipe's lock held, and sshd, which only
+ * wants to look whether there is something to read, would sleep with it, and all its channels. */
+static ssize_t carry_some(struct way *w, size_t n)
+{
+	for (;;) {
+		ssize_t got = w->copy ? copy_some(w, n) :
+			splice(w->from, NULL, w->to, NULL, n, SPLICE_F_NONBLOCK);
+
+		if (got >= 0)
+			return got;
+		if (errno == EAGAIN) {
+			wait_for(w->from, POLLIN);
+			wait_for(w->to, POLLOUT);
+		} else if (errno == EINVAL && !w->copy) {
+			w->copy = mem_alloc(BUFFER);	/* no pipe, or before Linux 4.2 */
+		} else if (errno != EINTR) {
+			return -1;
+		}
+	}
 }
 
 /* ---- from the engine ------------------------------------------------------------- */
 
-struct incoming {
-	int grants;		/* to who sends: bytes more, u32 each */
-	uint8_t word[4];	/* the one that comes, and ... */
-	size_t have;		/* ... how much of it */
-	uint32_t left;		/* bytes of the stream that it announced */
-	bool over;		/* the last of them came */
-};
-
-static void on_word(struct incoming *in)
+static int carry_bytes(struct way *w, uint32_t left)
 {
-	uint32_t w;
+	while (left > 0) {
+		ssize_t n = carry_some(w, left);
 
-	memcpy(&w, in->word, sizeof(w));
-	w = be32toh(w);
-	in->have = 0;
-	if (w & STREAM_GRANT) {
-		w &= ~STREAM_GRANT;
-		/* who sends no more needs none */
-		(void)!write(in->grants, &w, sizeof(w));
-	} else if (w == 0) {
-		in->over = true;
-	} else {
-		in->left = w;
+		if (n <= 0)
+			return -1;
+		left -= (uint32_t)n;
 	}
+	return 0;
 }
 
-/* What of these bytes is for the step comes together at their beginning; its length. */
-static size_t sort_out(struct incoming *in, uint8_t *p, size_t n)
-{
-	size_t out = 0, i = 0;
-
-	while (i < n) {
-		size_t k = n - i < in->left ? n - i : in->left;
-
-		memmove(p + out, p + i, k);
-		out += k;
-		i += k;
-		in->left -= (uint32_t)k;
-		if (k > 0)
-			continue;
-		in->word[in->have++] = p[i++];
-		if (in->have == sizeof(in->word))
-			on_word(in);
-	}
-	return out;
-}
-
+/* grants: to who sends, bytes more, u32 each. */
 static void carry_in(int sock, int grants)
 {
-	struct incoming in = { .grants = grants };
-	static uint8_t buf[BUFFER];
-	ssize_t n;
+	struct way way = { .from = 0, .to = sock };
+	uint32_t w;
 
-	while ((n = read_some(0, buf, sizeof(buf))) > 0) {
-		size_t ours = sort_out(&in, buf, (size_t)n);
-
-		if (io_write_full(sock, buf, ours) < 0)
-			break;
-		if (in.over)
+	while (io_read_full(0, &w, sizeof(w)) > 0) {
+		w = be32toh(w);
+		if (w & STREAM_GRANT) {
+			w &= ~STREAM_GRANT;
+			/* who sends no more needs none */
+			(void)!write(grants, &w, sizeof(w));
+		} else if (w == 0) {
 			shutdown(sock, SHUT_WR);
+		} else if (carry_bytes(&way, w) < 0) {
+			break;
+		}
 	}
 	shutdown(sock, SHUT_WR);
+	free(way.copy);
 }
 
 /* ---- to the engine --------------------------------------------------------------- */
@@ -118,7 +127,7 @@ static uint64_t wait_credit(int grants, uint64_t credit)
 
 		if (ready == 0)
 			return credit;
-		n = ready < 0 ? 0 : read_some(grants, more, sizeof(more));
+		n = ready < 0 ? 0 : read(grants, more, sizeof(more));
 		if (ready > 0 && n <= 0)
 			return UINT64_MAX;
 		for (size_t i = 0; i < (size_t)n / sizeof(more[0]); i++)
@@ -131,17 +140,16 @@ static uint64_t wait_credit(int grants, uint64_t credit)
 static void carry_out(int sock, int grants, const char *nonce)
 {
 	uint64_t credit = STREAM_CREDIT, total = 0;
-	static uint8_t buf[BUFFER];
+	struct way way = { .from = sock, .to = 1 };
 	ssize_t n;
 
 	do {
 		credit = wait_credit(grants, credit);
-		n = read_some(sock, buf, credit < sizeof(buf) ? credit : sizeof(buf));
-		if (n <= 0 || io_write_full(1, buf, (size_t)n) < 0)
-			break;
-		credit -= (uint64_t)n;
-		total += (uint64_t)n;
-	} while (true);
+		n = carry_some(&way, credit < STREAM_CREDIT ? credit : STREAM_CREDIT);
+		credit -= n > 0 ? (uint64_t)n : 0;
+		total += n > 0 ? (uint64_t)n : 0;
+	} while (n > 0);
+	free(way.copy);
 	shutdown(sock, SHUT_RD);	/* where nobody hears it any more, the step learns it */
 	dprintf(2, STREAM_END "%s %llu\n", nonce, (unsigned long long)total);
 	close(1);
@@ -154,7 +162,8 @@ static void wait_for_end(int conn)
 {
 	char end;
 
-	read_some(conn, &end, 1);
+	while (read(conn, &end, 1) < 0 && errno == EINTR)
+		;
 }
 
 static void carry(int sock, int conn, const char *nonce)
@@ -163,10 +172,11 @@ static void carry(int sock, int conn, const char *nonce)
 	pid_t pid;
 
 	signal(SIGPIPE, SIG_IGN);
-	/* wide pipes: fewer turns for sshd */
+	/* wide: fewer turns for the step and for sshd */
+	io_widen(sock);
 	fcntl(0, F_SETPIPE_SZ, 1 << 20);
 	fcntl(1, F_SETPIPE_SZ, 1 << 20);
-	if (pipe2(grants, O_CLOEXEC) < 0)
+	if (io_set_nonblock(sock) < 0 || pipe2(grants, O_CLOEXEC) < 0)
 		return;
 	pid = fork();
 	if (pid == 0) {
