@@ -65,6 +65,30 @@ static char *differences(struct rebuild *b)
 	return str_take(&list);
 }
 
+/* ---- has the plan changed since? */
+
+struct begin {
+	const char *phase, *hash;
+	bool other;		/* its newest beginning was of another plan */
+};
+
+static int look_at_begin(const struct state_commit *c, void *arg)
+{
+	struct begin *g = arg;
+
+	if (strcmp(jstr(c->trailers, "Begins", ""), g->phase) != 0)
+		return 0;
+	g->other = strcmp(jstr(c->trailers, "Plan-Hash", g->hash), g->hash) != 0;
+	return 1;
+}
+
+static bool plan_changed(const struct rebuild *b)
+{
+	struct begin g = { .phase = phase_names[b->phase], .hash = b->r->plan->hash };
+
+	return state_log(b->r->state, b->m->name, look_at_begin, &g, NULL) == 0 && g.other;
+}
+
 static void compare(struct rebuild *b)
 {
 	struct run *r = b->r;
@@ -93,7 +117,8 @@ static void compare(struct rebuild *b)
 	AUTO_FREE char *paths = differences(b);
 	err_set(&e, ERR_STEP, "'%s' is not as it was before %s: %s", b->m->name,
 		phase_names[b->phase], *paths ? paths : "the trees differ");
-	err_hint(&e, "drover diff %s %s --machine %s", r->plan->typed,
+	err_hint(&e, "%sdrover diff %s %s --machine %s", plan_changed(b) ? "the plan has changed "
+		 "since then, that may be all; what differs: " : "", r->plan->typed,
 		 phase_names[b->phase], b->m->name);
 	report_log(r, b->m, NULL, "%s", e.what);
 	run_error(r, &e);

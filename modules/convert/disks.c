@@ -246,6 +246,20 @@ static void check_space(struct ctx *c)
 	space_check(c, ctx_fact(c, "machine"), NULL);
 }
 
+/* Disks that were copied, and then taken out of the plan or given another name there. */
+static void say_left(struct ctx *c, const struct layout *l)
+{
+	AUTO_JSON *left = layout_left(l, ctx_machine(c));
+	json_t *disk;
+	size_t i;
+
+	json_array_foreach(left, i, disk)
+		ctx_finding_now(c, "warning", "target.left", "give the disk that name again to go on "
+				"with its copy; drover rollback PLAN --to convert takes it away",
+				"'%s' holds a copy of disk '%s', which the plan does not have any "
+				"more", l->dir, json_string_value(disk));
+}
+
 static int probe_target(struct ctx *c, enum probe_state *state)
 {
 	AUTO_JSON *stable = json_object(), *fact = json_object();
@@ -255,12 +269,15 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	AUTO_ERR e = { 0 };
 	const char *name;
 	json_t *spec;
+	int owner;
 
 	if (layout_of(ctx_machine(c), &l, &e) < 0)
 		return ctx_fail_err(c, &e);
-	if (layout_owner(&l, ctx_machine(c), ctx_run(c), &e) < 0 &&
-	    !jbool(ctx_machine(c), "target.replace", false))
+	owner = layout_owner(&l, ctx_machine(c), ctx_run(c), &e);
+	if (owner < 0 && !jbool(ctx_machine(c), "target.replace", false))
 		return ctx_fail_err(c, &e);
+	if (owner > 0)
+		say_left(c, &l);
 	json_object_foreach((json_t *)disks, name, spec) {
 		if (copy_wants(c, name, spec) && probe_disk(&s, name, spec) < 0)
 			return -1;

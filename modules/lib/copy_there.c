@@ -217,10 +217,12 @@ static int remove_disk(struct ctx *c, const char *name, struct err *e)
 int copy_remove(struct ctx *c)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
+	AUTO_JSON *left = NULL;
 	AUTO_LAYOUT l = { 0 };
 	AUTO_ERR e = { 0 };
 	const char *name;
 	json_t *spec;
+	size_t i;
 	int owner;
 
 	if (layout_of(ctx_machine(c), &l, &e) < 0)
@@ -231,6 +233,10 @@ int copy_remove(struct ctx *c)
 		return 0;
 	json_object_foreach((json_t *)disks, name, spec)
 		if (owner && copy_wants(c, name, spec) && remove_disk(c, name, &e) < 0)
+			return ctx_fail_err(c, &e);
+	left = owner ? layout_left(&l, ctx_machine(c)) : NULL;
+	json_array_foreach(left, i, spec)
+		if (remove_disk(c, json_string_value(spec), &e) < 0)
 			return ctx_fail_err(c, &e);
 	return layout_release(&l, &e) < 0 ? ctx_fail_err(c, &e) : 0;
 }

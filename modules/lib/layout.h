@@ -89,6 +89,9 @@ int layout_owner(const struct layout *l, const json_t *machine,
  * stranger's marker is replaced. */
 int layout_claim(const struct layout *l, const json_t *machine,
 		 const json_t *run, struct err *e);
+/* Names of disks that were put in this directory, which is ours, and that the plan has no
+ * more: an array, the caller's. */
+json_t *layout_left(const struct layout *l, const json_t *machine);
 /* Take away the marker and the directory, once nothing else is in it. */
 int layout_release(const struct layout *l, struct err *e);
 

@@ -78,6 +78,26 @@ static bool ends_in(const char *name, const char *tail)
 	return n > t && strcmp(name + n - t, tail) == 0;
 }
 
+json_t *layout_left(const struct layout *l, const json_t *machine)
+{
+	const json_t *disks = jget(machine, "source.disks");
+	json_t *left = json_array();
+	DIR *d = opendir(l->dir);
+	struct dirent *de;
+
+	while (d && (de = readdir(d))) {
+		size_t n = strlen(de->d_name) - strlen(LAYOUT_RECORD);
+		AUTO_FREE char *disk = ends_in(de->d_name, LAYOUT_RECORD) ?
+			mem_strndup(de->d_name, n) : NULL;
+
+		if (disk && !json_object_get(disks, disk))
+			jadd(left, json_string(disk));
+	}
+	if (d)
+		closedir(d);
+	return left;
+}
+
 /* Where a stranger's disks are is no concern of ours. */
 static void forget_records(const char *path)
 {

@@ -113,7 +113,7 @@ machine  convert  serves   took
 erp      stopped  source  TOOK
 
 run: refused, TIME
-Next: drover run plan.yaml
+Next: mend what blocks, then drover run plan.yaml
 drover: cannot convert 'erp': blocker target.space: the disks need 1.0 GiB, volume group 'data' has 400 MiB free
   free space there, or choose another target.dir; or accept it in the plan: accept: [{finding: target.space, machine: erp, until: DATE, reason: WHY}]
 END
@@ -183,7 +183,7 @@ machine  convert  serves   took
 erp      as is    source  TOOK
 
 run: refused, TIME
-Next: drover run plan.yaml
+Next: mend what blocks, then drover run plan.yaml
 drover: cannot validate 'erp': blocker target.moved: cannot go on with disk 'root': it was begun at '/srv/other/erp-root.qcow2', the plan has another place for it now
   put the plan back as it was; to have the disk elsewhere, type drover rollback plan.yaml --to convert, and only then change the plan; or accept it in the plan: accept: [{finding: target.moved, machine: erp, until: DATE, reason: WHY}]
 END

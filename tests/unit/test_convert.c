@@ -45,6 +45,35 @@ static void undo_brings_back_the_same_answer_and_an_empty_place(void **s)
 	cv_do_at(r, "target", "convert.disks", "undo");
 }
 
+/* The same at the target, once the plan calls its disk `system`. */
+static json_t *as_renamed(struct rig *r, const char *op)
+{
+	AUTO_JSON *in = cv_input(r, "target");
+	json_t *disks = jget(in, "machine.source.disks");
+
+	json_object_set(disks, "system", json_object_get(disks, "root"));
+	json_object_del(disks, "root");
+	return modtest_call("convert.disks", op, in, NULL);
+}
+
+static void undo_takes_away_what_a_disk_left_that_was_renamed(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *home = mem_printf("%s/erp", r->target);
+	AUTO_FREE char *text = mem_printf("'%s' holds a copy of disk 'root', which the plan does not "
+					  "have any more", home);
+	AUTO_JSON *seen = NULL, *undone = NULL, *after = NULL;
+
+	cv_do_both(r, "convert.disks");
+	seen = as_renamed(r, "probe");
+	assert_string_equal(jstr(json_array_get(jget(seen, "findings"), 0), "text", ""), text);
+	undone = as_renamed(r, "undo");
+	assert_true(jbool(undone, "ok", false));
+	assert_int_equal(access(home, F_OK), -1);
+	after = as_renamed(r, "probe");
+	assert_int_equal(json_array_size(jget(after, "findings")), 0);
+}
+
 static void undo_leaves_what_is_not_ours(void **s)
 {
 	struct rig *r = *s;
@@ -352,6 +381,7 @@ int main(void)
 		RAW(undo_brings_back_the_same_answer_and_an_empty_place),
 		QCOW2(undo_brings_back_the_same_answer_and_an_empty_place),
 		AS(undo_brings_back_the_same_answer_and_an_empty_place, "vmdk"),
+		RAW(undo_takes_away_what_a_disk_left_that_was_renamed),
 		RAW(undo_leaves_what_is_not_ours),
 		RAW(later_passes_bring_what_changed),
 		QCOW2(later_passes_bring_what_changed),

@@ -101,6 +101,22 @@ static void a_rollback_that_finds_a_difference_names_it(void **state)
 			    "steps/backup.image/result.json");
 }
 
+static void a_difference_may_be_that_of_the_plan(void **state)
+{
+	struct migration *g = *state;
+	char *hash;
+
+	migration_ends(g, RUN_GO, 0);
+	fake_set(g->f, "b.image", 0);
+	g->phase = PHASE_CONVERT;
+	hash = g->p.plan->hash;
+	hash[0] = hash[0] == '0' ? '1' : '0';	/* somebody changed it */
+	migration_ends(g, RUN_ROLLBACK, ERR_STEP);
+	assert_non_null(g->err.hint);
+	assert_int_equal(strncmp(g->err.hint, "the plan has changed since then, that may be all; "
+				 "what differs: drover diff ", 75), 0);
+}
+
 static bool admits(struct migration *g, enum run_kind kind)
 {
 	struct run_options o = { .kind = kind, .only = -1, .until = -1,
@@ -286,6 +302,7 @@ int main(void)
 		TEST(a_rollback_after_a_blocker_was_waived_finds_the_same_tree),
 		TEST(a_step_known_only_by_what_it_kept_can_be_undone),
 		TEST(a_rollback_that_finds_a_difference_names_it),
+		TEST(a_difference_may_be_that_of_the_plan),
 		TEST(a_rollback_refuses_once_the_target_serves),
 		TEST(after_finalize_there_is_no_way_back),
 		cmocka_unit_test(cleanup_takes_what_a_dead_step_left),
