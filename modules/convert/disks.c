@@ -48,8 +48,8 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "seed", "disks", "warm", "target.host",
-				     "definition", NULL };
+static const char *const wants[] = { "machine", "seed", "disks", "sync", "pass", "proof", "warm",
+				     "target.host", "definition", NULL };
 static const char *const tools[] = { "qemu-img", "qemu-nbd", NULL };
 static const char *const writers[] = { "qemu-img", "qemu-nbd", NULL };
 

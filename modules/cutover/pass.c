@@ -27,8 +27,8 @@ static const struct param params[] = {
 	{ .name = NULL },
 };
 
-static const char *const wants[] = { "machine", "disks", "sync", "pass", "freeze", "stamp",
-				     "warm", NULL };
+static const char *const wants[] = { "machine", "disks", "sync", "pass", "proof", "freeze",
+				     "stamp", "warm", NULL };
 static const char *const tools[] = { "qemu-nbd", NULL };
 
 static bool at_source(const struct ctx *c)

@@ -132,8 +132,16 @@ int copy_check_size(const char *disk, uint64_t planned, uint64_t source, struct 
 int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e);
 /* Did convert end with a copy of it? */
 bool copy_was_made(const struct ctx *c, const char *disk);
-/* The newest pass that is recorded of it (facts `disks`, `sync`, `pass`); 0: none. */
+/* The newest pass that is recorded of it, by the facts that a step is given of `disks`, `sync`,
+ * `pass`, `proof` and `final`; 0: none. */
 uint32_t copy_pass_recorded(const struct ctx *c, const char *disk);
+/* The digest that one of them has for this pass, borrowed; NULL: none has. */
+const char *copy_digest_recorded(const struct ctx *c, const char *disk, uint32_t pass);
+/* What is said of a copy that was put back, base and map, from before the newest pass: the disk,
+ * the pass that it holds, the one that is recorded. */
+#define COPY_OLDER "target.older"
+#define COPY_OLDER_TEXT "disk '%s' holds pass %u, pass %u was recorded: an older copy was put back"
+#define COPY_OLDER_HINT "drover sync PLAN brings over again what came since"
 /* Of one that cannot be gone on with: what became of it. Owned. */
 char *copy_lost(const struct layout_disk *d);
 /* Is the map that is there this disk's? */

@@ -195,6 +195,16 @@ static uint32_t next_pass(uint32_t pass, uint32_t recorded)
 	return (pass > recorded ? pass : recorded) + 1;
 }
 
+/* Nothing is wrong with it: what differs is sent. But somebody did that. */
+static void say_older(const struct receiving *x, const char *name, const struct map_state *s,
+		      uint32_t recorded)
+{
+	if (s->generation > 0 && s->pass < recorded)
+		ctx_finding_now(x->c, "warning", COPY_OLDER, "find out who did that, and whether "
+				"the target's storage can be relied on", COPY_OLDER_TEXT ", and "
+				"what came since is sent again", name, s->pass, recorded);
+}
+
 /* `base`: since which copy the sender knows all changes, or NULL. */
 static int begin_pass(const struct receiving *x, struct target *t, const char *base, struct err *e)
 {
@@ -212,6 +222,7 @@ static int begin_pass(const struct receiving *x, struct target *t, const char *b
 		err_set(e, ERR_STEP, COPY_WHOLE_TEXT, t->name, COPY_OTHER);
 		return err_hint(e, COPY_WHOLE_ACCEPT);
 	}
+	say_older(x, t->name, &s, recorded);
 	if (!t->k.same)
 		map_forget(t->m);
 	t->k.pass = goes_on ? s.pass : next_pass(s.pass, recorded);

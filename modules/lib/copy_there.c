@@ -8,6 +8,7 @@
 #include "engine/base/text.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 int copy_look(const struct layout_disk *d, struct copy_there *t, struct err *e)
@@ -55,17 +56,35 @@ bool copy_was_made(const struct ctx *c, const char *disk)
 	return json_object_get(ctx_fact(c, "disks"), disk) != NULL;
 }
 
+/* Each says of a disk which pass it is, and its digest. */
+static const char *const records[] = { "disks", "sync", "pass", "proof", "final" };
+
+static const json_t *record_of(const struct ctx *c, size_t i, const char *disk)
+{
+	return json_object_get(ctx_fact(c, records[i]), disk);
+}
+
 uint32_t copy_pass_recorded(const struct ctx *c, const char *disk)
 {
-	static const char *const facts[] = { "disks", "sync", "pass" };
 	int64_t newest = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
-		int64_t n = jint(json_object_get(ctx_fact(c, facts[i]), disk), "pass", 0);
+	for (size_t i = 0; i < ARRAY_LEN(records); i++) {
+		int64_t n = jint(record_of(c, i, disk), "pass", 0);
 
 		newest = n > newest && n < INT32_MAX ? n : newest;
 	}
 	return (uint32_t)newest;
+}
+
+const char *copy_digest_recorded(const struct ctx *c, const char *disk, uint32_t pass)
+{
+	for (size_t i = 0; i < ARRAY_LEN(records); i++) {
+		const json_t *one = record_of(c, i, disk);
+
+		if (one && jint(one, "pass", -1) == (int64_t)pass)
+			return jstr(one, "digest", NULL);
+	}
+	return NULL;
 }
 
 char *copy_lost(const struct layout_disk *d)
@@ -100,10 +119,13 @@ static struct map *open_map(struct ctx *c, const char *name, const struct layout
 	return found;
 }
 
-/* Put back from an earlier time, or cut short. */
+/* Put back from an earlier time, with its base or without it, or cut short. */
 static void say_gaps(struct ctx *c, const char *name, const struct layout_disk *d, struct map *m,
-		     const struct map_state *s)
+		     const struct map_state *s, const char *root)
 {
+	const char *want = s->complete ? copy_digest_recorded(c, name, s->pass) : NULL;
+	AUTO_FREE char *other = mem_printf("its map '%s' is of another copy than was recorded",
+					   d->map);
 	AUTO_FREE char *since = mem_printf("what came since pass %u", s->pass);
 	AUTO_FREE char *old = mem_printf("its map '%s' was put back from then", d->map);
 	AUTO_FREE char *less = mem_printf("its map '%s' is not whole any more", d->map);
@@ -114,6 +136,8 @@ static void say_gaps(struct ctx *c, const char *name, const struct layout_disk *
 	text_size(unknown, size);
 	if (s->pass < copy_pass_recorded(c, name))
 		say_again(c, name, since, old);
+	else if (want && strcmp(want, root) != 0)
+		say_again(c, name, "what differs", other);
 	else if (unknown)
 		say_again(c, name, size, less);
 }
@@ -131,7 +155,7 @@ static void say_differences(struct ctx *c, const char *name, const struct layout
 	ctx_finding_now(c, "blocker", COPY_WHOLE, COPY_WHOLE_HINT, COPY_WHOLE_TEXT, name,
 			COPY_OTHER);
 	ctx_finding_unlike(c, key, root);
-	say_gaps(c, name, d, m, &s);
+	say_gaps(c, name, d, m, &s, root);
 }
 
 /* What would not let the last pass begin. */

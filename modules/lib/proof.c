@@ -51,18 +51,12 @@ bool proof_same_copy(const json_t *said, struct map *m)
 
 /* ---- one disk --------------------------------------------------------------------- */
 
-/* The digest to be met, when it is of the pass that the map holds. A later pass
- * than the recorded one is met by the map alone, which carries its own root. */
-static const char *digest_for(const json_t *fact, const struct map_state *s)
-{
-	return (uint32_t)jint(fact, "pass", 0) == s->pass ? jstr(fact, "digest", NULL) : NULL;
-}
-
 /* -1 with e when it is another one; without e when the map does not know every chunk,
- * which reading will tell. */
-static int check_root(struct proving_disk *p, struct err *e)
+ * which reading will tell. A later pass than those that are recorded is met by the map alone,
+ * which carries its own root. */
+static int check_root(struct ctx *c, struct proving_disk *p, struct err *e)
 {
-	const char *want = digest_for(p->recorded, &p->s);
+	const char *want = copy_digest_recorded(c, p->x.name, p->s.pass);
 	uint8_t root[SHA256_LEN];
 
 	if (map_root(p->x.m, root, NULL) < 0)
@@ -103,11 +97,17 @@ static json_t *told_loosely(const struct proving_disk *p)
 struct proven { json_t *stable, *loose; };
 
 /* Is there anything that can be proven? 0; 1: it must be mended first; -1. */
-static int may_prove(struct proving_disk *p, struct err *e)
+static int may_prove(struct ctx *c, struct proving_disk *p, struct err *e)
 {
 	uint32_t pass = (uint32_t)jint(p->recorded, "pass", 0);
+	uint32_t newest = copy_pass_recorded(c, p->x.name);
 	struct map_born b;
 
+	/* It would be met by its own map. */
+	if (!p->how->last && p->s.pass < newest) {
+		err_set(e, ERR_STEP, COPY_OLDER_TEXT, p->x.name, p->s.pass, newest);
+		return err_hint(e, COPY_OLDER_HINT);
+	}
 	if (!p->s.complete) {
 		bool amid = p->s.pass == pass ||
 			(map_born(p->x.m, p->s.generation, &b) && b.mend);
@@ -172,7 +172,7 @@ static int read_now(struct ctx *c, struct proving_disk *p, json_t **said, struct
 static int read_back(struct ctx *c, struct proving_disk *p, struct proven *out, struct err *e)
 {
 	/* An entry that is unknown is found by reading; else the root is known before. */
-	bool known = check_root(p, e) == 0;
+	bool known = check_root(c, p, e) == 0;
 	AUTO_JSON *said = known ? proof_kept(c, &p->x) : NULL;
 	int rc = 0;
 
@@ -232,7 +232,7 @@ static int prove_disk(struct ctx *c, const char *name, const json_t *before,
 	p->x = (struct proving){ .d = d, .m = m, .name = name, .at = &p->at, .proof = p->how->out,
 		.rate = (uint64_t)jint(ctx_args(c), "rate", 0),
 		.proven = proof_same_copy(before, m) ? (uint32_t)jint(before, "generation", 0) : 0 };
-	rc = may_prove(p, e);
+	rc = may_prove(c, p, e);
 	if (rc == 0)
 		rc = read_back(c, p, out, e);
 	proof_read_free(&p->x);

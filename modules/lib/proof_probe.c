@@ -65,6 +65,18 @@ static void look_for_progress(struct ctx *c, struct asked *a)
 	proof_mark_find(&a->at, a->m, x.proof, x.proven, &a->mark);
 }
 
+/* It was put back from before the newest pass that is recorded, which is said. */
+static bool is_older(struct ctx *c, const struct asked *a)
+{
+	uint32_t newest = copy_pass_recorded(c, a->name);
+
+	if (a->how->last || !a->t.map || a->t.state.pass >= newest)
+		return false;
+	ctx_finding_now(c, "blocker", COPY_OLDER, COPY_OLDER_HINT, COPY_OLDER_TEXT, a->name,
+			a->t.state.pass, newest);
+	return true;
+}
+
 /* Is what was proven still what the map says? 1, 0; -1 with e. */
 static int still_holds(struct ctx *c, struct asked *a, struct err *e)
 {
@@ -75,6 +87,8 @@ static int still_holds(struct ctx *c, struct asked *a, struct err *e)
 	if (layout_of_disk(ctx_machine(c), a->name, &a->at, e) < 0 ||
 	    copy_look(&a->at, &a->t, e) < 0)
 		return -1;
+	if (is_older(c, a))
+		return 0;
 	a->m = a->t.map ? map_open(a->at.map, false, NULL) : NULL;
 	a->before = before && a->m && proof_same_copy(before, a->m) ? before : NULL;
 	holds = was && a->m && a->t.state.complete && proof_same_copy(was, a->m) &&

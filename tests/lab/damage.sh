@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A target whose storage changed what was written to it: the proof names the place and its
 # history, and it is sent again from the source while that serves; so does sync; the digest
-# of the whole disk is in git.
+# of the whole disk is in git. An older copy that is put back is no longer proven by its own map.
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
 . "$(dirname "$0")/../lib/disks.sh"
@@ -57,9 +57,23 @@ root_of() {
 	{ printf '\2'; perl -e 'print pack "Q<L<", -s $ARGV[0], 1 << 20' "$1"; echo "$node" | binary; } | sum
 }
 dd if=/dev/urandom of=disk.raw bs=1M count=2 seek=50 conv=notrunc status=none
+cp -a hosts/b/srv/images/data aside
 expect 0 "$DROVER" sync plan.yaml
 cmp disk.raw $base || fail "the further pass did not bring it"
 want=$(root_of disk.raw)
 git --git-dir=.drover show refs/heads/damage/data/main:facts/sync.json | grep -qF "\"digest\": \"$want\"" ||
 	fail "the digest of the whole disk is not in git: $want"
+
+# Somebody puts all of the copy back, as of the evening before: its map fits its image.
+rm -r hosts/b/srv/images/data
+cp -a aside hosts/b/srv/images/data
+older="target.older: disk 'root' holds pass 2, pass 3 was recorded: an older copy was put back"
+expect 1 "$DROVER" run plan.yaml
+said "BLOCKER .*$older"
+said 'drover sync PLAN brings over again what came since'
+expect 0 "$DROVER" sync plan.yaml
+said "warning .*$older, and what came since is sent again"
+cmp disk.raw $base || fail "what came since was not brought over again"
+expect 0 "$DROVER" run plan.yaml
+said 'validate.disks *done'
 bad_end

@@ -108,6 +108,118 @@ static void a_map_that_was_put_back_from_an_earlier_pass_is_noticed(void **state
 	assert_mended_by_sync(r);
 }
 
+/* The machine's directory as it is, beside it; swap_in() puts it back. */
+static void set_aside(struct rig *r)
+{
+	AUTO_FREE char *dir = mem_printf("%s/erp", r->target), *aside = mem_printf("%s/aside", r->dir);
+	const char *cp[] = { "cp", "-a", dir, aside, NULL };
+
+	cv_run_ok(cp);
+}
+
+static void swap_in(struct rig *r)
+{
+	AUTO_FREE char *dir = mem_printf("%s/erp", r->target), *aside = mem_printf("%s/aside", r->dir);
+
+	assert_int_equal(io_remove_tree(dir), 0);
+	assert_int_equal(rename(aside, dir), 0);
+}
+
+#define OLDER "disk 'root' holds pass 1, pass 2 was recorded: an older copy was put back"
+#define OLDER_HINT "drover sync PLAN brings over again what came since"
+
+static void assert_not_proven(struct rig *r)
+{
+	AUTO_JSON *said = cv_at(r, "target", "validate.disks", "probe");
+	const json_t *f = json_array_get(jget(said, "findings"), 0);
+
+	assert_string_equal(jstr(said, "state", ""), "absent");
+	assert_string_equal(jstr(f, "severity", ""), "blocker");
+	assert_string_equal(jstr(f, "code", ""), "target.older");
+	assert_string_equal(jstr(f, "text", ""), OLDER);
+	assert_string_equal(jstr(f, "remedy", ""), OLDER_HINT);
+	cv_assert_error(cv_at(r, "target", "validate.disks", "apply"), OLDER, OLDER_HINT);
+}
+
+/* A further pass says that it found an older copy, and brings it up to date. */
+static void assert_brought_up_to_date(struct rig *r)
+{
+	AUTO_JSON *out = cv_both(r, "call.sync", NULL);
+	const json_t *f = json_array_get(jget(out, "findings"), 0);
+
+	assert_string_equal(jstr(f, "code", ""), "target.older");
+	assert_string_equal(jstr(f, "text", ""), OLDER ", and what came since is sent again");
+	cv_take_facts(r, out);
+	cv_assert_same(r);
+	NONE(r);
+	cv_do_at(r, "target", "validate.disks", "apply");
+}
+
+/* By a backup of the target's files: its map is whole, and fits. */
+static void a_whole_copy_that_was_put_back_is_noticed(void **state)
+{
+	struct rig *r = *state;
+
+	copy(r);
+	cv_do_at(r, "target", "validate.disks", "apply");
+	set_aside(r);
+	cv_fill(r->src, 9 * MIB, MIB, 4);
+	cv_do_both(r, "call.sync");
+	NONE(r);
+	swap_in(r);
+	assert_blockers(r, "pass.whole: the last pass would send what came since pass 1 of disk 'root' "
+			"again while nobody is served: its map '%s' was put back from then\n", r->map);
+	assert_not_proven(r);
+	assert_brought_up_to_date(r);
+	assert_mended_by_sync(r);
+}
+
+/* The pass by which it was mended is recorded by the proof alone. */
+static void one_from_before_a_mend_is_noticed(void **state)
+{
+	struct rig *r = *state;
+
+	copy(r);
+	set_aside(r);
+	cv_put(r->base, 5 * MIB, "!", 1);
+	json_decref(cv_at(r, "target", "validate.disks", "apply"));
+	cv_fill(r->src, 5 * MIB, MIB, 4);
+	json_decref(cv_both_do(r, "convert.disks", "mend", NULL));
+	cv_do_at(r, "target", "validate.disks", "apply");
+	NONE(r);
+	swap_in(r);
+	assert_blockers(r, "pass.whole: the last pass would send what came since pass 1 of disk 'root' "
+			"again while nobody is served: its map '%s' was put back from then\n", r->map);
+	assert_not_proven(r);
+	assert_brought_up_to_date(r);
+}
+
+/* It was copied once before, and that was rolled back: it has the pass, and the number of its
+ * map's generation, but it is not what is recorded. */
+static void the_same_pass_of_another_copy_is_noticed(void **state)
+{
+	struct rig *r = *state;
+	AUTO_JSON *out = NULL;
+
+	copy(r);
+	set_aside(r);
+	json_object_clear(r->facts);
+	cv_fill(r->src, 5 * MIB, MIB, 4);
+	assert_int_equal(unlink(r->map), 0);
+	assert_int_equal(unlink(r->base), 0);
+	copy(r);
+	cv_do_at(r, "target", "validate.disks", "apply");
+	swap_in(r);
+	assert_blockers(r, "pass.whole: the last pass would send what differs of disk 'root' again "
+			"while nobody is served: its map '%s' is of another copy than was recorded\n",
+			r->map);
+	cv_assert_state(r, "target", "validate.disks", "absent");
+	out = cv_at(r, "target", "validate.disks", "apply");
+	assert_non_null(strstr(jstr(out, "error.text", ""), "disk 'root' has digest "));
+	assert_mended_by_sync(r);
+	cv_do_at(r, "target", "cutover.proof", "apply");
+}
+
 /* It lacks what it was at; the next pass brings that, as ever. */
 static void a_pass_that_was_cut_off_is_no_obstacle(void **state)
 {
@@ -208,6 +320,10 @@ int main(void)
 		QCOW2(a_map_that_is_gone_is_noticed_and_made_anew_by_a_further_pass),
 		RAW(a_map_without_some_of_its_pages_is_noticed),
 		RAW(a_map_that_was_put_back_from_an_earlier_pass_is_noticed),
+		RAW(a_whole_copy_that_was_put_back_is_noticed),
+		QCOW2(a_whole_copy_that_was_put_back_is_noticed),
+		RAW(one_from_before_a_mend_is_noticed),
+		RAW(the_same_pass_of_another_copy_is_noticed),
 		RAW(a_pass_that_was_cut_off_is_no_obstacle),
 		RAW(a_map_that_is_no_map_is_noticed),
 		RAW(the_map_of_another_disk_is_noticed),
