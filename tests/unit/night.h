@@ -98,6 +98,22 @@ bool night_blurs(const struct night *n);
 void night_blur(const struct night *n, uint8_t *is, const uint8_t *like);
 uint64_t night_bad_end(const struct night *n);
 
+/* ---- one attempt */
+struct night_row {
+	const char *module;	/* NULL: any other */
+	const char *fact;	/* in which its good end tells digests, or NULL */
+	bool both;		/* ends take part */
+	bool pass;		/* it is one */
+};
+const struct night_row *night_row(const char *module);
+/* How it ended goes into the night; where it ended badly, that it said why and what to do. */
+void night_note_end(struct night *n, const json_t *source, const json_t *target);
+void night_assert_said(struct night *n);
+/* Bytes: a copy, the caller's; one instead of *to; the source as it can be read instead. */
+uint8_t *night_copy(const uint8_t *p, uint64_t size);
+void night_take(uint8_t **to, const uint8_t *p /* NULL: none */, uint64_t size);
+void night_see(struct night *n, uint8_t **to);
+
 /* ---- commands */
 /* One attempt; true when it ended well. */
 bool night_try(struct night *n, const char *module, const char *op, enum mishap m);

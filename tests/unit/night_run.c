@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * night_run - see night.h: commands, what befalls them, and what must be true of each.
+ * night_run - see night.h: commands, and what must be true of each.
  */
 #include "tests/unit/night.h"
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
-#include "tests/unit/modtest.h"
-#include "tests/unit/strike.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
-#define HANG_S 300
-#define STUCK_MS 2000
 #define TRIES 8
 
 /* ---- bytes ------------------------------------------------------------------------------- */
@@ -74,27 +66,6 @@ static uint8_t *target_bytes(struct night *n)
 	return (uint8_t *)p;
 }
 
-static uint8_t *copy_of(const uint8_t *p, uint64_t size)
-{
-	uint8_t *out = mem_alloc(size);
-
-	memcpy(out, p, size);
-	return out;
-}
-
-static void take(uint8_t **to, const uint8_t *p, uint64_t size)
-{
-	free(*to);
-	*to = p ? copy_of(p, size) : NULL;
-}
-
-/* The source as it can be read. */
-static void see(struct night *n, uint8_t **to)
-{
-	free(*to);
-	*to = night_seen(n);
-}
-
 /* The first byte that is none of a's or of b's (NULL: of a's); the size: each is. */
 static uint64_t other_byte(const struct night *n, const uint8_t *is, const uint8_t *a, const uint8_t *b)
 {
@@ -113,261 +84,6 @@ static void assert_bytes(struct night *n, const uint8_t *is, const uint8_t *a, c
 	if (i < n->size)
 		night_broken(n, "%s, and byte %llu is %02x, not %02x", what, (unsigned long long)i,
 			     is[i], a[i]);
-}
-
-/* ---- what lies between the ends -------------------------------------------------------------- */
-
-static void kill_some(struct night *n, const pid_t pid[2])
-{
-	int sig = n->mishap == STOP ? SIGTERM : SIGKILL;
-
-	if (n->mishap != KILL_TARGET)
-		kill(pid[0], sig);
-	if (n->mishap != KILL_SOURCE)
-		kill(pid[1], sig);
-}
-
-/* One child of an end that has any. */
-static bool kill_server(struct night *n, const pid_t pid[2])
-{
-	for (unsigned i = 0, first = (unsigned)night_dice(n, 2); i < 2; i++) {
-		int end = (int)pid[(first + i) % 2];
-		AUTO_FREE char *path = mem_printf("/proc/%d/task/%d/children", end, end);
-		AUTO_FREE char *list = io_read_file(AT_FDCWD, path, 4096, NULL);
-		int child = list ? atoi(list) : 0;
-
-		if (child > 0)
-			return kill(child, SIGKILL) == 0;
-	}
-	return false;
-}
-
-/* It comes about, with these bytes on their way. False: they do not arrive. */
-static bool befall(struct night *n, const pid_t pid[2], char *byte)
-{
-	n->came = true;
-	switch (n->mishap) {
-	case CUT:
-		return false;
-	case FLIP:
-		*byte ^= 0x10;
-		return true;
-	case SCRIBBLE:	/* an image that is read is locked */
-		if (strcmp(n->from, "raw") == 0)
-			night_scribble(n);
-		return true;
-	case KILL_SERVER:
-		n->came = kill_server(n, pid);
-		return true;
-	case BETWEEN:
-		return true;
-	default:
-		kill_some(n, pid);
-		return true;
-	}
-}
-
-struct between { struct night *n; uint64_t seen; };
-
-/* Pass on what came from this end; false: it is over. */
-static bool pass_on(struct between *b, int from, int to, bool counts, const pid_t pid[2])
-{
-	struct night *n = b->n;
-	char buf[8192];
-	ssize_t got = read(from, buf, sizeof(buf));
-
-	if (got <= 0)
-		return false;
-	if (counts && !n->came && b->seen + (size_t)got > n->after &&
-	    !befall(n, pid, buf + (n->after - b->seen)))
-		return false;
-	b->seen += counts ? (size_t)got : 0;
-	return send(to, buf, (size_t)got, MSG_NOSIGNAL) == got;
-}
-
-static void between(void *arg, int fd[2], const pid_t pid[2])
-{
-	struct between b = { .n = arg };
-	bool goes = true;
-
-	while (goes) {
-		struct pollfd p[2] = { { fd[0], POLLIN, 0 }, { fd[1], POLLIN, 0 } };
-
-		/* a length that was flipped has both wait for ever; no transport lets that happen */
-		int moves = poll(p, 2, b.n->mishap == FLIP && b.n->came ? STUCK_MS : -1);
-
-		if (moves < 0)
-			continue;
-		goes = moves > 0;
-		for (int i = 0; i < 2 && goes; i++)
-			if (p[i].revents)
-				goes = pass_on(&b, fd[i], fd[!i], b.n->back == (i == 1), pid);
-	}
-	close(fd[0]);
-	close(fd[1]);
-}
-
-/* ---- one attempt --------------------------------------------------------------------------- */
-
-static const char *const mishap_names[MISHAPS] = { "", "through another's hands", "cut off",
-	"a flipped bit", "its source killed", "its target killed", "both killed", "stopped", "a server of its killed",
-	"the source written to", "killed at a change", "EIO at a change", "ENOSPC at a change" };
-
-static const struct { const char *module, *fact; bool both, pass; } modules[] = {
-	{ "convert.disks", "disks", true, true },
-	{ "call.sync", "sync", true, true },
-	{ "cutover.pass", "pass", true, true },
-	{ "convert.seed", NULL, true, false },
-	{ "backup.image", NULL, true, false },
-	{ "validate.disks", "proof", false, false },
-	{ "cutover.proof", "final", false, false },
-	{ "call.backups", NULL, false, false },
-	{ NULL, NULL, false, false },
-};
-
-static unsigned row_of(const char *module)
-{
-	unsigned i = 0;
-
-	while (modules[i].module && strcmp(modules[i].module, module) != 0)
-		i++;
-	return i;
-}
-
-static bool strikes(enum mishap m)
-{
-	return m >= STRIKE_KILL;
-}
-
-static void arm(struct night *n, enum mishap m)
-{
-	n->mishap = m;
-	n->came = false;
-	n->back = m && night_dice(n, 4) == 0;
-	n->after = night_dice(n, 1ull << (strikes(m) ? night_dice(n, 7) : 5 + night_dice(n, 19)));
-	n->strike->error = m == STRIKE_EIO ? EIO : m == STRIKE_ENOSPC ? ENOSPC : 0;
-	n->strike->left = strikes(m) ? (int)n->after : -1;
-	alarm(HANG_S);
-}
-
-static void disarm(struct night *n)
-{
-	alarm(0);
-	n->came = n->came || (strikes(n->mishap) && n->strike->left < 0);
-	n->strike->left = -1;
-}
-
-/* Neither says why, of itself. */
-static bool is_vague(const json_t *out)
-{
-	const char *kind = jstr(out, "error.kind", "");
-
-	return !strcmp(kind, "broken") || !strcmp(kind, "cancelled");
-}
-
-static void note_end(struct night *n, const json_t *source, const json_t *target)
-{
-	const json_t *bad = target && !jbool(target, "ok", false) ? target : NULL;
-
-	if (source && !jbool(source, "ok", false) && (!bad || is_vague(bad)))
-		bad = source;
-	snprintf(n->kind, sizeof(n->kind), "%s", jstr(bad, "error.kind", ""));
-	snprintf(n->said, sizeof(n->said), "%s", jstr(bad, "error.text", bad ? "?" : ""));
-	snprintf(n->hint, sizeof(n->hint), "%s", jstr(bad, "error.hint", ""));
-}
-
-static void note_tracker(struct night *n, const json_t *events)
-{
-	json_t *e;
-	size_t i;
-
-	json_array_foreach(events, i, e) {
-		if (strcmp(jstr(e, "kind", ""), "tracker") || strcmp(jstr(e, "op", ""), "add"))
-			continue;
-		free(n->tracker);
-		n->tracker = mem_strdup(jstr(e, "name", ""));
-	}
-}
-
-static bool call_both(struct night *n, const char *module, const char *op)
-{
-	struct modtest_end end[2] = { { .module = module, .in = cv_input(n->r, "source"), .op = op },
-				      { .module = module, .in = cv_input(n->r, "target"), .op = op } };
-	bool ok;
-
-	if (n->mishap == NOTHING || strikes(n->mishap))
-		modtest_both(end);
-	else
-		modtest_both_through(end, between, n);
-	disarm(n);
-	note_end(n, end[0].out, end[1].out);
-	ok = !*n->said;
-	note_tracker(n, end[0].events);
-	for (int i = 0; i < 2; i++) {
-		modtest_keep(end[i].in, end[i].events);
-		if (ok)
-			cv_take_facts(n->r, end[i].out);
-		json_decref(end[i].in);
-		json_decref(end[i].out);
-		json_decref(end[i].events);
-	}
-	return ok;
-}
-
-static bool call_target(struct night *n, const char *module, const char *op)
-{
-	AUTO_JSON *out = cv_at(n->r, "target", module, op);
-
-	disarm(n);
-	note_end(n, NULL, out);
-	if (!*n->said)
-		cv_take_facts(n->r, out);
-	return !*n->said;
-}
-
-/* A message is one: no crash, and it says what to do, unless it was cut off. */
-static void assert_said(struct night *n)
-{
-	bool killed = strstr(n->said, "was ended by signal 9") ||
-		(n->mishap == STOP && strstr(n->said, "was ended by signal 15"));
-	bool vague = !strcmp(n->kind, "broken") || !strcmp(n->kind, "cancelled");
-	bool stopped = n->mishap == STOP || (n->mishap >= KILL_SOURCE && n->mishap <= KILL_BOTH);
-
-	if (!*n->said)
-		return;
-	if ((strstr(n->said, "was ended by signal") || killed) &&
-	    !(killed && n->came && (stopped || n->mishap == STRIKE_KILL)))
-		night_broken(n, "it crashed");
-	if (!*n->hint && !vague && !killed && n->mishap != FLIP)
-		night_broken(n, "no hint");
-}
-
-bool night_try(struct night *n, const char *module, const char *op, enum mishap m)
-{
-	unsigned row = row_of(module);
-	bool ok;
-
-	night_tell(n, "%s %s%s%s", module, op, m ? ", " : "", mishap_names[m]);
-	n->commands++;
-	if (modules[row].pass) {
-		see(n, &n->tried);
-		take(&n->was, NULL, 0);
-		if (m == SCRIBBLE)
-			see(n, &n->was);
-	}
-	arm(n, m);
-	ok = modules[row].both ? call_both(n, module, op) : call_target(n, module, op);
-	if (modules[row].pass)
-		see(n, &n->then);
-	if (m)
-		night_tell(n, "  %s after %llu%s", n->came ? "came" : "did not come",
-			   (unsigned long long)n->after, n->back ? " of the target's" : "");
-	if (!ok)
-		night_tell(n, "  %s: %s [%s]", n->kind, n->said, n->hint);
-	assert_said(n);
-	if (!ok && modules[row].pass)
-		n->odd |= ODD_CUT;
-	return ok;
 }
 
 /* ---- what a good end means ---------------------------------------------------------------------- */
@@ -391,17 +107,17 @@ static void pass_ended(struct night *n, const char *fact)
 	if (n->odd & ODD_SIZE)
 		night_broken(n, "it ended well with another size");
 	n->odd &= ODD_TARGET;
-	see(n, &n->sent);
+	night_see(n, &n->sent);
 	if (!n->odd) {
 		is = target_bytes(n);
 		night_blur(n, n->sent, is);
 		assert_bytes(n, is, n->sent, n->was, "a pass ended well");
-		take(&n->sent, is, n->size);
+		night_take(&n->sent, is, n->size);
 	}
 	if (!n->odd || (!n->was && !night_blurs(n)))
 		assert_root(n, fact, n->sent);
 	if (!n->odd)
-		take(&n->was, NULL, 0);
+		night_take(&n->was, NULL, 0);
 }
 
 /* Of one that a kill kept from being told: it may be the one that was tried. */
@@ -416,22 +132,22 @@ static void proof_ended(struct night *n, const char *fact)
 	if (n->tried)
 		night_blur(n, n->tried, is);
 	if ((n->odd & ODD_CUT) && n->tried && other_byte(n, is, n->tried, n->then) == n->size)
-		take(&n->sent, is, n->size);
+		night_take(&n->sent, is, n->size);
 	assert_bytes(n, is, n->sent, n->was, "a proof ended well");
-	take(&n->sent, is, n->size);
+	night_take(&n->sent, is, n->size);
 	assert_root(n, fact, n->sent);
-	take(&n->was, NULL, 0);
+	night_take(&n->was, NULL, 0);
 	n->odd &= ODD_TRACKER;
 }
 
 static void ended(struct night *n, const char *module)
 {
-	unsigned row = row_of(module);
+	const struct night_row *row = night_row(module);
 
-	if (modules[row].pass)
-		pass_ended(n, modules[row].fact);
-	else if (modules[row].fact)
-		proof_ended(n, modules[row].fact);
+	if (row->pass)
+		pass_ended(n, row->fact);
+	else if (row->fact)
+		proof_ended(n, row->fact);
 }
 
 /* ---- what hints say ------------------------------------------------------------------------------ */
@@ -444,10 +160,10 @@ static void forget(struct night *n)
 	for (size_t i = 0; i < ARRAY_LEN(facts); i++)
 		json_object_del(n->r->facts, facts[i]);
 	json_object_clear(n->r->kept);
-	take(&n->sent, NULL, 0);
-	take(&n->tried, NULL, 0);
-	take(&n->then, NULL, 0);
-	take(&n->was, NULL, 0);
+	night_take(&n->sent, NULL, 0);
+	night_take(&n->tried, NULL, 0);
+	night_take(&n->then, NULL, 0);
+	night_take(&n->was, NULL, 0);
 	n->odd = 0;
 }
 
@@ -473,11 +189,11 @@ void night_probe(struct night *n)
 	unsigned pass = (unsigned)jint(target, "facts.disks.stable.root.pass", 0);
 	char sent[SHA256_HEX] = "", tried[SHA256_HEX] = "";
 
-	note_end(n, source, target);
+	night_note_end(n, source, target);
 	night_tell(n, "convert.disks probe: %s%s", jstr(target, "state", ""), n->said);
 	if (*n->said && !n->odd)
 		night_broken(n, "it ended badly for no reason");
-	assert_said(n);
+	night_assert_said(n);
 	if (!root || night_blurs(n) || (n->odd & ~(unsigned)(ODD_CUT | ODD_TRACKER)) ||
 	    jint(n->r->facts, "disks.root.pass", 0) == (int64_t)pass)
 		return;
@@ -506,7 +222,7 @@ void night_undo(struct night *n)
 /* The part that goes with the damaged: what an earlier step brought is sent again. */
 static void mend(struct night *n, const char *by)
 {
-	uint8_t *before = n->sent ? copy_of(n->sent, n->size) : NULL;
+	uint8_t *before = n->sent ? night_copy(n->sent, n->size) : NULL;
 
 	if (night_reads_badly(n))
 		jset_str(n->r->args, "bad_sectors", "zero");
@@ -514,7 +230,7 @@ static void mend(struct night *n, const char *by)
 		night_broken(n, "it cannot be mended");
 	free(n->was);
 	n->was = before;
-	see(n, &n->sent);
+	night_see(n, &n->sent);
 	n->odd |= ODD_TRACKER;	/* of a source that serves it is a copy that nothing followed */
 }
 
@@ -557,7 +273,7 @@ static bool ends(struct night *n, const char *module, enum mishap m)
 {
 	/* the last pass of a cutover rather ends than read all */
 	bool last = strcmp(module, "cutover.pass") == 0;
-	bool excused = n->odd & ~(modules[row_of(module)].pass && !last ? (unsigned)ODD_CUT : 0) ||
+	bool excused = n->odd & ~(night_row(module)->pass && !last ? (unsigned)ODD_CUT : 0) ||
 		stands_in_the_way(n);
 	bool ok = night_try(n, module, "apply", m);
 
@@ -621,7 +337,7 @@ void night_backup(struct night *n)
 	cv_take_facts(n->r, there);	/* no step is run again that is not asked before */
 	if (strcmp(jstr(there, "state", ""), "done") && !night_try(n, "backup.image", "apply", NOTHING))
 		night_broken(n, "a backup does not go on");
-	see(n, &n->saved);
+	night_see(n, &n->saved);
 	assert_root(n, "backup.disks", n->saved);
 	AUTO_JSON *out = cv_at(n->r, "source", "backup.image", "probe");
 	cv_take_facts(n->r, out);
