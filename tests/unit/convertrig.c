@@ -74,6 +74,15 @@ void cv_assert_same(struct rig *r)
 	cv_run_ok(argv);
 }
 
+char *cv_copy_aside(struct rig *r, const char *path, const char *name)
+{
+	char *aside = mem_printf("%s/%s", r->dir, name);
+	const char *argv[] = { "cp", "--sparse=always", path, aside, NULL };
+
+	cv_run_ok(argv);
+	return aside;
+}
+
 int cv_hold(struct rig *r)
 {
 	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
@@ -253,6 +262,32 @@ void cv_assert_error(json_t *result, const char *text, const char *hint)
 	assert_false(jbool(result, "ok", true));
 	assert_string_equal(jstr(result, "error.text", ""), text);
 	assert_string_equal(jstr(result, "error.hint", ""), hint);
+	json_decref(result);
+}
+
+/* "2026-11-21T08:36:42Z" becomes "T": when it was is no matter. */
+static char *timeless(const char *text)
+{
+	char *out = mem_strdup(text), *w = out;
+
+	for (const char *p = out; *p;) {
+		bool time = strlen(p) >= 20 && p[4] == '-' && p[10] == 'T' && p[19] == 'Z';
+
+		*w++ = time ? 'T' : *p;
+		p += time ? 20 : 1;
+	}
+	*w = '\0';
+	return out;
+}
+
+void cv_assert_damage(struct rig *r, json_t *result, const char *kind, const char *history)
+{
+	AUTO_FREE char *text = mem_printf("disk 'root' is not what was sent: byte 5242880, length "
+					  "1048576 of '%s' (%s", r->base, history);
+	AUTO_FREE char *is = timeless(jstr(result, "error.text", ""));
+
+	assert_string_equal(is, text);
+	assert_string_equal(jstr(result, "error.kind", ""), kind);
 	json_decref(result);
 }
 

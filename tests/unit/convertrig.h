@@ -37,6 +37,8 @@ void cv_fill(const char *path, uint64_t at, size_t n, unsigned seed);
 void cv_make_source(struct rig *r);
 void cv_run_ok(const char *const *argv);
 void cv_assert_same(struct rig *r);
+/* A copy of a file beside the rig's: its path, owned. */
+char *cv_copy_aside(struct rig *r, const char *path, const char *name);
 /* As QEMU says that it writes to the source: until this descriptor is closed.
  * -1: it cannot be said. */
 int cv_hold(struct rig *r);
@@ -61,6 +63,8 @@ void cv_do_at(struct rig *r, const char *role, const char *module, const char *o
 /* What a probe says of the disk, its lines. Owned. */
 char *cv_lines(const json_t *result);
 void cv_assert_error(json_t *result, const char *text, const char *hint);
+/* It found the chunk at 5 MiB damaged; `history` is what it says of that chunk, and T of times. */
+void cv_assert_damage(struct rig *r, json_t *result, const char *kind, const char *history);
 void cv_assert_state(struct rig *r, const char *role, const char *module, const char *state);
 
 /* An entry in the table of tests: run with a target of that format. For after <cmocka.h>. */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_proof - damage is found, told, and mended.
+ * test_proof - damage is found, told, and mended; maps that are not to be believed.
  */
-#include "engine/agent/ctx.h"
 #include "engine/base/mem.h"
-#include "modules/lib/disk_over.h"
 #include "modules/lib/proof_impl.h"
 #include "tests/unit/convertrig.h"
 #include "tests/unit/modtest.h"
@@ -15,38 +13,9 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define KILLED 99
-
 /* ---- the proof --------------------------------------------------------------------------- */
-
-/* "2026-11-21T08:36:42Z" becomes "T": when it was is no matter. */
-static char *timeless(const char *text)
-{
-	char *out = mem_strdup(text), *w = out;
-
-	for (const char *p = out; *p;) {
-		bool time = strlen(p) >= 20 && p[4] == '-' && p[10] == 'T' && p[19] == 'Z';
-
-		*w++ = time ? 'T' : *p;
-		p += time ? 20 : 1;
-	}
-	*w = '\0';
-	return out;
-}
-
-static void assert_damage(struct rig *r, json_t *result, const char *kind, const char *history)
-{
-	AUTO_FREE char *text = mem_printf("disk 'root' is not what was sent: byte 5242880, length "
-					  "1048576 of '%s' (%s", r->base, history);
-	AUTO_FREE char *is = timeless(jstr(result, "error.text", ""));
-
-	assert_string_equal(is, text);
-	assert_string_equal(jstr(result, "error.kind", ""), kind);
-	json_decref(result);
-}
 
 static void a_proof_finds_one_changed_byte_and_says_where(void **s)
 {
@@ -56,16 +25,16 @@ static void a_proof_finds_one_changed_byte_and_says_where(void **s)
 	cv_do_both(r, "convert.disks");
 	cv_assert_state(r, "target", "validate.disks", "absent");
 	cv_put(r->base, 5 * MIB + 1000, "!", 1);
-	assert_damage(r, cv_at(r, "target", "validate.disks", "apply"), "damaged",
-		      "written by pass 1 at T, never proven)");
+	cv_assert_damage(r, cv_at(r, "target", "validate.disks", "apply"), "damaged",
+			 "written by pass 1 at T, never proven)");
 	out = cv_both_do(r, "convert.disks", "mend", NULL);
 	cv_take_facts(r, out);
 	cv_do_at(r, "target", "validate.disks", "apply");
 	cv_assert_state(r, "target", "validate.disks", "done");
 	cv_put(r->base, 5 * MIB + 1000, "!", 1);
 	cv_put(r->base, 20 * MIB, "!", 1);
-	assert_damage(r, cv_at(r, "target", "validate.disks", "apply"), "damaged",
-		      "sent again by pass 2 at T, proven at T), and 1 more");
+	cv_assert_damage(r, cv_at(r, "target", "validate.disks", "apply"), "damaged",
+			 "sent again by pass 2 at T, proven at T), and 1 more");
 }
 
 /* What is proven is the whole disk, though only a part was sent again. */
@@ -139,217 +108,6 @@ static void a_mending_that_was_cut_off_is_gone_on_with(void **s)
 	cv_assert_same(r);
 }
 
-static char *copy_aside(struct rig *r, const char *path, const char *name)
-{
-	char *aside = mem_printf("%s/%s", r->dir, name);
-	const char *argv[] = { "cp", "--sparse=always", path, aside, NULL };
-
-	cv_run_ok(argv);
-	return aside;
-}
-
-/* The source is off: what is found is told, and nothing is touched. */
-static void a_readback_reads_all_and_leaves_what_it_finds(void **s)
-{
-	struct rig *r = *s;
-	AUTO_JSON *out = NULL;
-
-	cv_do_both(r, "convert.disks");
-	cv_do_at(r, "target", "validate.disks", "apply");
-	cv_do_both(r, "cutover.pass");
-	cv_do_at(r, "target", "cutover.proof", "apply");
-	cv_assert_state(r, "target", "cutover.readback", "absent");
-	AUTO_FREE char *sound = copy_aside(r, r->base, "sound");
-	cv_put(r->base, 5 * MIB + 1000, "!", 1);
-	out = cv_at(r, "target", "cutover.readback", "apply");
-	assert_string_equal(jstr(json_array_get(jget(out, "findings"), 0), "code", ""),
-			    "disk.damaged");
-	assert_damage(r, json_incref(out), "failed", "written by pass 1 at T, proven at T)");
-	cv_assert_state(r, "target", "cutover.pass", "done");
-	assert_int_equal(rename(sound, r->base), 0);
-	cv_do_at(r, "target", "cutover.readback", "apply");
-	assert_string_equal(jstr(r->facts, "readback.root.digest", "a"),
-			    jstr(r->facts, "final.root.digest", "b"));
-	cv_assert_state(r, "target", "cutover.readback", "done");
-}
-
-/* ---- a reading that was cut off ------------------------------------------------------- */
-
-/* A base whose reader dies: what lies from `until` on is not had. */
-struct dying {
-	struct disk_over over;
-	uint64_t until;
-	const char *mark;	/* the process dies with it, once this file is there; or NULL */
-};
-
-static int dies(struct disk *disk, void *buf, size_t n, uint64_t at, struct err *e)
-{
-	const struct dying *d = (struct dying *)disk;
-
-	if (at < d->until)
-		return disk_over_read(disk, buf, n, at, e);
-	while (d->mark && access(d->mark, F_OK) < 0)
-		usleep(1000);
-	if (d->mark)
-		_exit(KILLED);
-	return err_set(e, ERR_STEP, "the reader died");
-}
-
-/* The read-back of a disk of 1 MiB chunks, cut off at the chunk `until`; with `mark` it is
- * killed there. */
-static void cut_off(struct rig *r, uint64_t until, const char *mark)
-{
-	static const struct disk_ops ops = { .read = dies, .extent = disk_over_extent,
-					     .close = disk_over_close };
-	AUTO_JSON *in = cv_input(r, "target");
-	AUTO_LAYOUT_DISK at = { 0 };
-	AUTO_ERR e = { 0 };
-	struct dying *d = mem_alloc(sizeof(*d));
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct ctx *c = ctx_new(fd, 1, in, NULL);
-	AUTO_MAP *m = map_open(r->map, false, &e);
-	struct proving x = { .d = &d->over.d, .m = m, .name = "root", .at = &at,
-			     .proof = "readback" };
-
-	d->until = until * MIB;
-	d->mark = mark;
-	disk_over_init(&d->over, &ops, disk_open_image(r->base, r->format, DISK_DIRECT, &e));
-	assert_int_equal(layout_of_disk(ctx_machine(c), "root", &at, &e), 0);
-	assert_int_equal(proof_read(c, &x, &e), -1);
-	assert_string_equal(e.what, "the reader died");
-	proof_read_free(&x);
-	disk_close(&x.d, NULL);
-	ctx_free(c);
-	close(fd);
-}
-
-static void cut_off_at(struct rig *r, uint64_t until)
-{
-	cut_off(r, until, NULL);
-}
-
-static void cut_over(struct rig *r)
-{
-	cv_do_both(r, "convert.disks");
-	cv_do_at(r, "target", "validate.disks", "apply");
-	cv_do_both(r, "cutover.pass");
-	cv_do_at(r, "target", "cutover.proof", "apply");
-}
-
-static void assert_read_anew(struct rig *r)
-{
-	json_t *out = cv_at(r, "target", "cutover.readback", "apply");
-
-	assert_damage(r, out, "failed", "written by pass 1 at T, proven at T)");
-}
-
-/* The byte at 5 MiB is behind it, that at 6 MiB is not. */
-static void a_readback_goes_on_where_it_was_cut_off(void **s)
-{
-	struct rig *r = *s;
-	AUTO_FREE char *mark = mem_printf("%s/erp/root.readback", r->target);
-	AUTO_JSON *said = NULL;
-
-	cut_over(r);
-	cut_off_at(r, 6);
-	said = cv_at(r, "target", "cutover.readback", "probe");
-	assert_string_equal(jstr(json_array_get(jget(said, "changes"), 0), "text", ""),
-			    "root read back further: its first 6.0 MiB are proven already");
-	assert_int_equal(jint(said, "cost.read", 0), SIZE - 6 * MIB);
-	cv_put_unseen(r->base, 5 * MIB + 1000);
-	cv_do_at(r, "target", "cutover.readback", "apply");
-	assert_string_equal(jstr(r->facts, "readback.root.digest", "a"),
-			    jstr(r->facts, "final.root.digest", "b"));
-	assert_int_equal(access(mark, F_OK), -1);
-	/* It is over: whoever asks again has all of it read. */
-	json_object_del(r->facts, "readback");
-	assert_read_anew(r);
-}
-
-/* Nothing told it that it would end: what was noted meanwhile counts. */
-static void a_readback_that_is_killed_goes_on_from_what_it_noted(void **s)
-{
-	struct rig *r = *s;
-	AUTO_FREE char *mark = mem_printf("%s/erp/root.readback", r->target);
-	AUTO_FREE char *data = mem_alloc(MIB);
-	AUTO_JSON *said = NULL;
-	int status;
-	pid_t pid;
-
-	memset(data, 1, MIB);
-	assert_int_equal(truncate(r->src, 80ll * MIB), 0);
-	for (uint64_t i = 0; i < 70; i++)
-		cv_put(r->src, i * MIB, data, MIB);
-	cut_over(r);
-	pid = fork();
-	if (pid == 0)
-		cut_off(r, 66, mark);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == KILLED);
-	said = cv_at(r, "target", "cutover.readback", "probe");
-	/* how much that is depends on who read when; its beginning is among it */
-	assert_in_range(jint(said, "cost.read", 0), 14 * MIB, 79 * MIB);
-	cv_put_unseen(r->base, 0);
-	cv_do_at(r, "target", "cutover.readback", "apply");
-	assert_int_equal(access(mark, F_OK), -1);
-}
-
-static void what_was_not_read_yet_is_read_by_the_one_that_goes_on(void **s)
-{
-	struct rig *r = *s;
-	AUTO_JSON *out = NULL;
-
-	cut_over(r);
-	cut_off_at(r, 6);
-	cv_put_unseen(r->base, 6 * MIB);
-	out = cv_at(r, "target", "cutover.readback", "apply");
-	assert_non_null(strstr(jstr(out, "error.text", ""), "byte 6291456, length 1048576"));
-}
-
-static void a_base_that_was_written_to_is_read_anew(void **s)
-{
-	struct rig *r = *s;
-
-	cut_over(r);
-	cut_off_at(r, 6);
-	cv_put(r->base, 5 * MIB + 1000, "!", 1);
-	assert_read_anew(r);
-}
-
-static void a_copy_of_another_pass_is_read_anew(void **s)
-{
-	struct rig *r = *s;
-
-	cut_over(r);
-	cut_off_at(r, 6);
-	cv_do_both(r, "cutover.pass");
-	cv_put_unseen(r->base, 5 * MIB + 1000);
-	assert_read_anew(r);
-}
-
-static void a_note_that_rotted_is_not_believed(void **s)
-{
-	struct rig *r = *s;
-	AUTO_FREE char *mark = mem_printf("%s/erp/root.readback", r->target);
-
-	cut_over(r);
-	cut_off_at(r, 6);
-	cv_put(mark, 8 + SHA256_LEN, "\x08", 1);	/* it claims a chunk more */
-	cv_put_unseen(r->base, 5 * MIB + 1000);
-	assert_read_anew(r);
-}
-
-static void a_copy_that_goes_takes_the_note_along(void **s)
-{
-	struct rig *r = *s;
-	AUTO_FREE char *place = mem_printf("%s/erp", r->target);
-
-	cut_over(r);
-	cut_off_at(r, 6);
-	cv_do_at(r, "target", "convert.disks", "undo");
-	assert_int_equal(access(place, F_OK), -1);
-}
-
 /* ---- a map that is not to be believed ------------------------------------------------- */
 
 static void cut_to(const char *path, off_t length)
@@ -386,8 +144,8 @@ static void a_stale_map_proves_nothing(void **s)
 
 	cv_do_both(r, "convert.disks");
 	cv_do_at(r, "target", "validate.disks", "apply");
-	old = copy_aside(r, r->map, "old.map");
-	AUTO_FREE char *before = copy_aside(r, r->src, "before.raw");
+	old = cv_copy_aside(r, r->map, "old.map");
+	AUTO_FREE char *before = cv_copy_aside(r, r->src, "before.raw");
 	cv_fill(r->src, 0, MIB, 7);
 	cv_do_both(r, "cutover.pass");
 	cv_do_at(r, "target", "cutover.proof", "apply");
@@ -412,7 +170,7 @@ static void a_stale_base_is_mended(void **s)
 	AUTO_JSON *out = NULL;
 
 	cv_do_both(r, "convert.disks");
-	old = copy_aside(r, r->base, "old.base");
+	old = cv_copy_aside(r, r->base, "old.base");
 	cv_fill(r->src, 9 * MIB, 2 * MIB, 7);
 	cv_do_both(r, "cutover.pass");
 	assert_int_equal(rename(old, r->base), 0);
@@ -544,14 +302,6 @@ int main(void)
 		RAW(what_is_damaged_is_sent_again_and_nothing_else),
 		RAW(the_last_pass_is_mended_to_the_digest_that_was_recorded),
 		RAW(a_mending_that_was_cut_off_is_gone_on_with),
-		RAW(a_readback_reads_all_and_leaves_what_it_finds),
-		RAW(a_readback_goes_on_where_it_was_cut_off),
-		RAW(a_readback_that_is_killed_goes_on_from_what_it_noted),
-		RAW(what_was_not_read_yet_is_read_by_the_one_that_goes_on),
-		RAW(a_base_that_was_written_to_is_read_anew),
-		RAW(a_copy_of_another_pass_is_read_anew),
-		RAW(a_note_that_rotted_is_not_believed),
-		RAW(a_copy_that_goes_takes_the_note_along),
 		RAW(a_truncated_map_is_filled_again),
 		RAW(a_stale_map_proves_nothing),
 		RAW(a_stale_base_is_mended),
