@@ -79,6 +79,17 @@ static double best_rate(const json_t *passes)
 	return best > 0 ? best : 1;
 }
 
+/* Milliseconds from the beginning of the pass before to that of this one. A clock that was put
+ * back tells less than that one took, which cannot be. */
+static double since_before(const json_t *passes, size_t i)
+{
+	const json_t *before = json_array_get(passes, i - 1);
+	double since = number(json_array_get(passes, i), "at") - number(before, "at");
+	double least = number(before, "ms");
+
+	return since > least ? since : least;
+}
+
 bool warm_forecast(const json_t *passes, struct warm_forecast *f)
 {
 	size_t n = json_array_size(passes), samples = n ? n - 1 : 0;
@@ -93,8 +104,7 @@ bool warm_forecast(const json_t *passes, struct warm_forecast *f)
 	shortest = number(last, "ms");
 	for (size_t i = 1; i < n; i++) {
 		const json_t *p = json_array_get(passes, i);
-		double since = number(p, "at") - number(json_array_get(passes, i - 1), "at");
-		double ms = number(p, "ms");
+		double since = since_before(passes, i), ms = number(p, "ms");
 
 		dirty[i - 1] = number(p, "changed") / (since > 1 ? since : 1);
 		shortest = ms < shortest ? ms : shortest;

@@ -69,6 +69,21 @@ static void passes_end_when_the_downtime_cannot_be_met(void **s)
 	assert_false(warm_hopeless(passes, 10000));	/* they shrink: go on */
 }
 
+/* Little is written, but a pass seems to begin an hour before the one that it follows. */
+static void a_clock_that_is_put_back_ends_no_passes(void **s)
+{
+	AUTO_JSON *passes = json_array();
+	struct warm_forecast f;
+
+	(void)s;
+	add(passes, 7200000, 60000, 6000 * MIB);
+	add(passes, 3600000, 1000, 120 * MIB);
+	add(passes, 3601000, 1000, 120 * MIB);
+	assert_false(warm_hopeless(passes, 1500));
+	assert_true(warm_forecast(passes, &f));
+	assert_int_equal(f.dirty, 2 * MIB);	/* in a minute at least, so long the first took */
+}
+
 static void a_burst_shows_in_the_ninth_of_ten(void **s)
 {
 	AUTO_JSON *passes = json_array();
@@ -119,6 +134,7 @@ int main(void)
 		cmocka_unit_test(one_pass_tells_nothing),
 		cmocka_unit_test(a_steady_writer_is_forecast_from_its_rate),
 		cmocka_unit_test(passes_end_when_the_downtime_cannot_be_met),
+		cmocka_unit_test(a_clock_that_is_put_back_ends_no_passes),
 		cmocka_unit_test(a_burst_shows_in_the_ninth_of_ten),
 		cmocka_unit_test(a_clock_that_went_back_divides_by_nothing),
 		cmocka_unit_test(the_oldest_passes_are_forgotten),
