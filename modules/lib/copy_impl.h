@@ -20,6 +20,7 @@ struct sending {
 	struct snapshot_pass *snaps;	/* of the volumes among them, or NULL */
 	json_t *report;		/* disk -> list of passes */
 	struct warm_pass pass;	/* what this pass sums up to, all disks */
+	uint64_t begun;		/* it, by the clock that only goes on */
 	json_t *passes;		/* of fact `warm`; borrowed */
 };
 

@@ -3,6 +3,7 @@
  */
 #include "modules/lib/copy_impl.h"
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/track.h"
@@ -25,11 +26,10 @@ static int keep_pass(struct sending *s)
 
 static int sum_up(struct sending *s, uint32_t pass)
 {
-	int64_t ms = warm_now() - s->pass.at;
 	AUTO_FREE char *text = NULL;
 
 	s->pass.pass = pass;
-	s->pass.ms = ms > 0 ? (uint64_t)ms : 0;
+	s->pass.ms = clock_real.mono_ms(clock_real.arg) - s->begun;
 	warm_add(s->passes, &s->pass);
 	text = warm_text(s->passes);
 	if (text && s->how->warm) {
@@ -126,6 +126,7 @@ static uint32_t send_pass(struct sending *s)
 
 	s->before = 0;
 	s->pass = (struct warm_pass){ .at = warm_now(), .held = s->held };
+	s->begun = clock_real.mono_ms(clock_real.arg);
 	if (checkpoint_begin(s->c, &h, &s->at) < 0)
 		return 0;
 	if (snapshot_begin(s->c, &v, &s->snaps) == 0)

@@ -3,6 +3,7 @@
  */
 #include "engine/base/mem.h"
 #include "modules/lib/warm.h"
+#include "tests/unit/convertrig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +11,25 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
-#define MIB (1ull << 20)
+#undef MIB
+#define MIB (1ull << 20)	/* thousands of them */
+
+/* The wall clock is put on by an hour each time somebody looks at it. */
+static bool clock_jumps;
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	static int looks;
+	int rc = (int)syscall(SYS_clock_gettime, id, t);
+
+	if (clock_jumps && id == CLOCK_REALTIME)
+		t->tv_sec += 3600 * ++looks;
+	return rc;
+}
 
 static void add(json_t *passes, int64_t at, uint64_t ms, uint64_t changed)
 {
@@ -84,6 +102,20 @@ static void a_clock_that_is_put_back_ends_no_passes(void **s)
 	assert_int_equal(f.dirty, 2 * MIB);	/* in a minute at least, so long the first took */
 }
 
+static void a_pass_takes_no_longer_when_the_clock_is_set(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *source = NULL, *out = NULL;
+
+	clock_jumps = true;
+	out = cv_both(r, "convert.disks", &source);
+	clock_jumps = false;
+	assert_true(jbool(out, "ok", false));
+	json_t *pass = json_array_get(jget(source, "facts.warm.volatile.passes"), 0);
+	assert_int_equal(jint(pass, "pass", 0), 1);
+	assert_in_range(jint(pass, "ms", -1), 0, 3599999);
+}
+
 static void a_burst_shows_in_the_ninth_of_ten(void **s)
 {
 	AUTO_JSON *passes = json_array();
@@ -135,6 +167,7 @@ int main(void)
 		cmocka_unit_test(a_steady_writer_is_forecast_from_its_rate),
 		cmocka_unit_test(passes_end_when_the_downtime_cannot_be_met),
 		cmocka_unit_test(a_clock_that_is_put_back_ends_no_passes),
+		RAW(a_pass_takes_no_longer_when_the_clock_is_set),
 		cmocka_unit_test(a_burst_shows_in_the_ninth_of_ten),
 		cmocka_unit_test(a_clock_that_went_back_divides_by_nothing),
 		cmocka_unit_test(the_oldest_passes_are_forgotten),
