@@ -66,8 +66,9 @@ static char *split_url(const char *url, struct url *u)
 	if (!is_address(u->host))
 		return mem_printf("cannot ask '%s': hosts resolve no names; give the address, and "
 				  "the name as {host = \"%s\"}", url, u->host);
+	n = colon ? strspn(colon + 1, "0123456789") : 0;
 	u->port = colon ? atoi(colon + 1) : 80;
-	if (u->port < 1 || u->port > 65535)
+	if ((colon && (n > 5 || colon + 1 + n != end)) || u->port < 1 || u->port > 65535)
 		return mem_printf("cannot ask '%s': the port is wrong", url);
 	u->path = end;
 	u->authority = mem_strndup(p, (size_t)(end - p));

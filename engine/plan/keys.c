@@ -7,8 +7,10 @@
 #include "engine/base/text.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define DIGITS "0123456789"
 
 /* ---- what types do not say ------------------------------------------------------ */
 
@@ -67,14 +69,14 @@ static const char *not_a_meeting_place(const char *s)
 static const char *not_a_subnet_address(const char *s)
 {
 	static const char wrong[] = "is not an address with its prefix, like 10.1.0.5/24";
-	char ip[64];
-	unsigned prefix;
-	int end = 0;
+	const char *slash = strchr(s, '/');
+	size_t digits = slash ? strspn(slash + 1, DIGITS) : 0;
+	AUTO_FREE char *ip = slash ? mem_strndup(s, (size_t)(slash - s)) : NULL;
 
 	if (strcmp(s, "dhcp") == 0)
 		return NULL;
-	if (strlen(s) >= sizeof(ip) || sscanf(s, "%63[^/]/%3u%n", ip, &prefix, &end) != 2 ||
-	    s[end] || !address_bits(ip) || (int)prefix > address_bits(ip))
+	if (digits < 1 || digits > 3 || slash[1 + digits] || !address_bits(ip) ||
+	    atoi(slash + 1) > address_bits(ip))
 		return wrong;
 	return NULL;
 }
@@ -103,15 +105,22 @@ static const char *not_a_disk_size(const char *s)
 		"must be a multiple of 4KiB";
 }
 
+/* A digit where the form has one, else the same. */
+static bool has_form(const char *s, const char *form)
+{
+	for (; *s && *form; s++, form++)
+		if (*form == '0' ? !strchr(DIGITS, *s) : *s != *form)
+			return false;
+	return !*s && !*form;
+}
+
 static const char *not_a_date(const char *s)
 {
 	static const uint8_t days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
-	unsigned y, m, d;
-	int end = 0;
 
-	if (strlen(s) != 10 || sscanf(s, "%4u-%2u-%2u%n", &y, &m, &d, &end) != 3 ||
-	    end != 10 || s[4] != '-' || s[7] != '-')
+	if (!has_form(s, "0000-00-00"))
 		return "is not a date like 2027-02-01";
+	int y = atoi(s), m = atoi(s + 5), d = atoi(s + 8);
 	bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
 	if (m < 1 || m > 12 || d < 1 || d > days[m - 1] || (m == 2 && d == 29 && !leap))
 		return "is no day of the calendar";
@@ -120,13 +129,8 @@ static const char *not_a_date(const char *s)
 
 static const char *not_a_time(const char *s)
 {
-	unsigned h, m;
-	int end = 0;
-
-	if (strlen(s) == 5 && sscanf(s, "%2u:%2u%n", &h, &m, &end) == 2 && end == 5 &&
-	    h < 24 && m < 60)
-		return NULL;
-	return "is not a time of the day like 06:30";
+	return has_form(s, "00:00") && atoi(s) < 24 && atoi(s + 3) < 60 ? NULL :
+		"is not a time of the day like 06:30";
 }
 
 static const char *not_a_secret(const char *s)

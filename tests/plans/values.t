@@ -193,6 +193,43 @@ plan.yaml:9:55: 'on' must name a program
       |                                                       ^
 2 errors
 
+=== numbers have no signs or blanks in them
+--- file plan.yaml
+plan: net
+hosts: { here: { local: true } }
+limits: { bandwidth: [ { rate: 1MiB/s, from: "+8:00", to: "18: 0" } ] }
+machines:
+  one:
+    recipe: v2v
+    source: { host: here, images: [/srv/one.raw] }
+    target:
+      host: here
+      dir: /srv/new
+      nics:
+        eth0: { address: 10.1.0.5/-1 }
+        eth1: { address: 10.1.0.6/+24 }
+accept:
+  - { finding: a, until: 2027-02-+1, reason: x }
+--- run check plan.yaml
+--- status 2
+--- stderr
+plan.yaml:3:46: 'from' is not a time of the day like 06:30: '+8:00'
+    3 | limits: { bandwidth: [ { rate: 1MiB/s, from: "+8:00", to: "18: 0" } ] }
+      |                                              ^
+plan.yaml:3:59: 'to' is not a time of the day like 06:30: '18: 0'
+    3 | limits: { bandwidth: [ { rate: 1MiB/s, from: "+8:00", to: "18: 0" } ] }
+      |                                                           ^
+plan.yaml:12:26: 'address' is not an address with its prefix, like 10.1.0.5/24: '10.1.0.5/-1'
+   12 |         eth0: { address: 10.1.0.5/-1 }
+      |                          ^
+plan.yaml:13:26: 'address' is not an address with its prefix, like 10.1.0.5/24: '10.1.0.6/+24'
+   13 |         eth1: { address: 10.1.0.6/+24 }
+      |                          ^
+plan.yaml:15:26: 'until' is not a date like 2027-02-01: '2027-02-+1'
+   15 |   - { finding: a, until: 2027-02-+1, reason: x }
+      |                          ^
+5 errors
+
 === a link has two ends, which are hosts of the plan
 --- file plan.yaml
 plan: links

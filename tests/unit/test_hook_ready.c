@@ -155,6 +155,9 @@ static void urls_that_cannot_be_asked_are_refused(void **state)
 		{ "http://10.1.0.5/a\r\nX: y", "cannot ask 'http://10.1.0.5/a\r\nX: y': it has blanks "
 		  "or control characters" },
 		{ "ftp", "cannot ask 'ftp': it is no URL" },
+		{ "http://10.1.0.5:80a/", "cannot ask 'http://10.1.0.5:80a/': the port is wrong" },
+		{ "http://10.1.0.5:4294967376",
+		  "cannot ask 'http://10.1.0.5:4294967376': the port is wrong" },
 		{ "http://10.1.0.5:0/", "cannot ask 'http://10.1.0.5:0/': the port is wrong" },
 	};
 
