@@ -17,7 +17,7 @@
 
 struct wire {
 	uint8_t type, flags;
-	uint16_t zero;
+	uint16_t check;		/* CRC-16 (0x1021, from 0xffff) of all of it, this being 0 */
 	uint32_t length;
 	uint64_t index;
 	uint32_t count, plain;
@@ -25,16 +25,47 @@ struct wire {
 
 _Static_assert(sizeof(struct wire) == RECORD_HEAD, "the record's head");
 
-static struct wire to_wire(const struct record *r, size_t payload)
+/* A length that was changed on the way would have both ends wait for ever, each for the other:
+ * payloads are known by their digests, the heads by this. */
+static uint16_t check_of(struct wire w)
 {
-	return (struct wire){ r->type, r->flags, 0, htobe32((uint32_t)payload),
-		htobe64(r->index), htobe32(r->count), htobe32(r->plain) };
+	const uint8_t *p = (const uint8_t *)&w;
+	uint16_t crc = 0xffff;
+
+	w.check = 0;
+	for (size_t i = 0; i < sizeof(w) * 8; i++) {
+		bool one = (crc >> 15 ^ p[i / 8] >> (7 - i % 8)) & 1;
+
+		crc = (uint16_t)(crc << 1 ^ (one ? 0x1021 : 0));
+	}
+	return crc;
 }
 
-static struct record of_wire(const struct wire *w)
+static struct wire to_wire(const struct record *r, size_t payload)
 {
-	return (struct record){ w->type, w->flags, be32toh(w->length), be64toh(w->index),
+	struct wire w = { r->type, r->flags, 0, htobe32((uint32_t)payload),
+		htobe64(r->index), htobe32(r->count), htobe32(r->plain) };
+
+	w.check = htobe16(check_of(w));
+	return w;
+}
+
+/* 1, or -1 with errno. */
+static int of_wire(const struct wire *w, struct record *r)
+{
+	*r = (struct record){ w->type, w->flags, be32toh(w->length), be64toh(w->index),
 		be32toh(w->count), be32toh(w->plain) };
+	if (be16toh(w->check) == check_of(*w))
+		return 1;
+	errno = EBADMSG;
+	return -1;
+}
+
+void record_head(const struct record *r, uint8_t head[RECORD_HEAD])
+{
+	struct wire w = to_wire(r, r->length);
+
+	memcpy(head, &w, sizeof(w));
 }
 
 int record_write(struct pipe *p, const struct record *r, const void *a, size_t an,
@@ -51,10 +82,7 @@ int record_read(struct pipe *p, struct record *r)
 	struct wire w;
 	int n = pipe_read_full(p, &w, sizeof(w));
 
-	if (n <= 0)
-		return n;
-	*r = of_wire(&w);
-	return 1;
+	return n <= 0 ? n : of_wire(&w, r);
 }
 
 int record_write_fd(struct pipe *p, const struct record *r, int fd)
@@ -80,11 +108,10 @@ int record_read_fd(struct pipe *p, struct record *r, int *fd)
 	if (got <= 0)
 		return (int)got;
 	n = got < (ssize_t)sizeof(w) ? pipe_read_full(p, (char *)&w + got, sizeof(w) - (size_t)got) : 1;
-	if (n <= 0) {
+	if (n <= 0 || of_wire(&w, r) < 0) {
 		mem_close_fd(fd);
 		return -1;
 	}
-	*r = of_wire(&w);
 	return 1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * stream - move one pass of a disk over a byte pipe.
  *
- * Records: type u8 | flags u8 | zero u16 | length u32 | index u64 | count u32 |
+ * Records: type u8 | flags u8 | check u16 | length u32 | index u64 | count u32 |
  * plain u32, big-endian, then `length` bytes. index and count are chunks.
  *
  *   sender                              receiver

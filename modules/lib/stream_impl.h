@@ -34,7 +34,9 @@ struct record {
 /* -1 with errno; EPIPE when the other end is gone. */
 int record_write(struct pipe *p, const struct record *r, const void *a, size_t an,
 		 const void *b, size_t bn);
-/* 1, 0 at end of file, -1 with errno. */
+/* Its head as it is sent, which says that r->length bytes follow. */
+void record_head(const struct record *r, uint8_t head[RECORD_HEAD]);
+/* 1, 0 at end of file, -1 with errno; EBADMSG: its head is not what was sent. */
 int record_read(struct pipe *p, struct record *r);
 /* The same of a record without payload, with a descriptor beside it where the pipe is a
  * socket that takes one; reading, *fd is -1 where none came, else the caller's. */

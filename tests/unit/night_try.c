@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 
 #define HANG_S 300
-#define STUCK_MS 2000
 
 /* ---- bytes ------------------------------------------------------------------------------- */
 
@@ -116,12 +115,8 @@ static void between(void *arg, int fd[2], const pid_t pid[2])
 	while (goes) {
 		struct pollfd p[2] = { { fd[0], POLLIN, 0 }, { fd[1], POLLIN, 0 } };
 
-		/* a length that was flipped has both wait for ever; no transport lets that happen */
-		int moves = poll(p, 2, b.n->mishap == FLIP && b.n->came ? STUCK_MS : -1);
-
-		if (moves < 0)
+		if (poll(p, 2, -1) < 0)
 			continue;
-		goes = moves > 0;
 		for (int i = 0; i < 2 && goes; i++)
 			if (p[i].revents)
 				goes = pass_on(&b, fd[i], fd[!i], b.n->back == (i == 1), pid);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <endian.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,16 +48,10 @@ static void part(struct ends *x)
  * other end may have hung up by then. */
 static void say(struct pipe *p, const struct record *r, const void *payload, size_t n)
 {
-	struct {
-		uint8_t type, flags;
-		uint16_t zero;
-		uint32_t length;
-		uint64_t index;
-		uint32_t count, plain;
-	} __attribute__((packed)) head = { r->type, r->flags, 0, htobe32(r->length),
-		htobe64(r->index), htobe32(r->count), htobe32(r->plain) };
+	uint8_t head[RECORD_HEAD];
 
-	if (pipe_write_full(p, &head, sizeof(head)) == 0 && n)
+	record_head(r, head);
+	if (pipe_write_full(p, head, sizeof(head)) == 0 && n)
 		pipe_write_full(p, payload, n);
 }
 
@@ -66,6 +61,37 @@ static void say_open(struct pipe *p, uint64_t size, int chunk)
 				    "chunk", chunk);
 
 	assert_int_equal(record_write_json(p, REC_OPEN, open), 0);
+}
+
+/* ---- a head that was changed on the way ------------------------------------------ */
+
+/* Nothing of what it says is believed, its length least of all. */
+static void a_head_with_a_flipped_bit_is_no_head(void **s)
+{
+	const struct record r = { .type = REC_DATA, .flags = ZIP_FLAG, .length = 40, .index = 7,
+		.count = 1, .plain = CHUNK };
+	uint8_t head[RECORD_HEAD];
+	struct record got;
+	struct ends x;
+	int fd;
+
+	(void)s;
+	meet(&x);
+	record_head(&r, head);
+	assert_int_equal(pipe_write_full(&x.by_hand, head, sizeof(head)), 0);
+	assert_int_equal(record_read(&x.real, &got), 1);
+	assert_int_equal(got.length, 40);
+	for (unsigned bit = 0; bit < RECORD_HEAD * 8; bit++) {
+		head[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		for (int again = 0; again < 2; again++) {
+			assert_int_equal(pipe_write_full(&x.by_hand, head, sizeof(head)), 0);
+			assert_int_equal(again ? record_read_fd(&x.real, &got, &fd) :
+					 record_read(&x.real, &got), -1);
+			assert_int_equal(errno, EBADMSG);
+		}
+		head[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	part(&x);
 }
 
 /* ---- a sender: one record -------------------------------------------------------- */
@@ -456,6 +482,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, sr_set_up_joined, sr_tear_down)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_head_with_a_flipped_bit_is_no_head),
 		T(records_that_break_the_rules_are_refused),
 		T(slots_that_are_not_the_senders_are_refused),
 		T(disks_that_cannot_be_are_refused),
