@@ -220,6 +220,22 @@ static char *subject_of(const struct job *j, const char *status)
 			  j->s->id, first, more);
 }
 
+/* What the step brought over: as it measured that, else what its probe said beforehand. */
+static uint64_t moved(const struct job *j)
+{
+	const json_t *passes = jget(j->applied, "volatile.source.passes"), *disk, *one;
+	const char *name;
+	uint64_t sum = 0;
+	size_t i;
+
+	if (!passes)
+		return (uint64_t)jint(j->before, "cost.send", 0);
+	json_object_foreach((json_t *)passes, name, disk)
+		json_array_foreach(disk, i, one)
+			sum += (uint64_t)jint(one, "data", 0);
+	return sum;
+}
+
 void job_succeed(struct job *j, const json_t *answer, const char *status, bool touched)
 {
 	AUTO_FREE char *subject = subject_of(j, status);
@@ -244,7 +260,7 @@ void job_succeed(struct job *j, const json_t *answer, const char *status, bool t
 		j->serves = "target";
 	}
 	if (!strcmp(status, "done"))
-		j->r->bytes += (uint64_t)jint(j->before, "cost.send", 0);
+		j->r->bytes += moved(j);
 	text_duration(j->took_ms, duration);
 	jset_str(c.trailers, "Took", duration);
 	rec_send(&c, "outcome", j->key, subject, over_ok, j);
