@@ -4,6 +4,7 @@
 #include "engine/host/relay.h"
 #include "engine/host/shut.h"
 #include "engine/run/op.h"
+#include "engine/run/report.h"
 
 #include <string.h>
 
@@ -12,9 +13,15 @@ static void on_way(void *arg, bool direct, const char *how)
 	struct op *o = arg;
 	AUTO_JSON *log = json_object(), *evidence = json_object();
 
-	jset_str(log, "e", "log");
-	jset_strf(log, "text", "the data goes %s", how);
-	op_event(&o->end[0], log);
+	/* Of the slower way a person is told without asking, once. */
+	if (strstr(how, RELAY_INSTEAD) && !o->m->fell_back) {
+		o->m->fell_back = true;
+		report_log(o->r, o->m, NULL, "the data goes %s", how);
+	} else {
+		jset_str(log, "e", "log");
+		jset_strf(log, "text", "the data goes %s", how);
+		op_event(&o->end[0], log);
+	}
 	jset_str(evidence, "e", "evidence");
 	jset_str(evidence, "name", "stream");
 	jset_strf(evidence, "text", "%s: %s\n", direct ? "direct" : "relay", how);

@@ -64,6 +64,7 @@ struct mach {
 	bool left_out;			/* selected, but there is nothing to do for it */
 	char *absent;			/* why it takes no part, to be told; owned or NULL */
 	bool blocked;			/* by a finding; told already */
+	bool fell_back;			/* its streams do not go directly; told already */
 	bool serving;			/* meta says the target serves, or may */
 	int entered;			/* the last phase whose steps were all asked; -1 */
 	uint64_t still_at, down_at;	/* this run's clock: since then its source stands still,
