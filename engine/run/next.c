@@ -108,6 +108,11 @@ void next_say(struct run *r)
 		run_next(r, after_run(r), file);
 		break;
 	case RUN_CUTOVER:
+		if (!any_serving(r)) {	/* a cutover of one's own, without a start */
+			run_next(r, "drover rollback %s --to cutover, and the source serves again",
+				 file);
+			break;
+		}
 		run_next(r, "drover finalize %s, or drover rollback %s "
 			 "--discard-target-writes", file, file);
 		break;
@@ -116,11 +121,12 @@ void next_say(struct run *r)
 			 any_serving(r) ? " --discard-target-writes" : "");
 		break;
 	case RUN_ROLLBACK:
-		run_next(r, ledger_has_temporary(r) ? "drover cleanup %s" :
-			 "drover preview %s", file);
+		/* what follows the source's writes is temporary, and wanted by a further pass */
+		run_next(r, r->o->phase == PHASE_ASSESS && ledger_has_temporary(r) ?
+			 "drover cleanup %s" : "drover preview %s", file);
 		break;
 	case RUN_SYNC:
-		run_next(r, may_cut_over(r) ? "drover cutover %s --preview" : "drover run %s", file);
+		run_next(r, may_cut_over(r) ? after_run(r) : "drover run %s", file);
 		break;
 	case RUN_CLEANUP:
 	case RUN_FINALIZE:

@@ -33,6 +33,7 @@ plan direct 10.66.0.12:7000-7003
 expect 0 "$DROVER" preview plan.yaml
 said "= the data goes straight from host to host, or not at all"
 expect 0 "$DROVER" run plan.yaml
+said ', 29.0 MiB moved'	# not what the preview had guessed
 how | grep -qE "^direct: directly from 'a' to 'b' at 10.66.0.12 port 700[0-3], [0-9]+ connection" || fail "not direct: $(how)"
 clean
 
@@ -45,6 +46,9 @@ clean
 ip -n b addr add 10.77.0.12/32 dev lo
 plan auto 10.77.0.12:7000
 expect 0 "$DROVER" run plan.yaml
+said "m +the data goes through the engine, as it cannot go directly: 'a' cannot reach 'b'"
+expect 0 "$DROVER" sync plan.yaml
+said '^Next: drover status plan.yaml'	# this plan has no cutover
 how | grep -q "^relay: through the engine, as it cannot go directly: 'a' cannot reach 'b' at 10.77.0.12 port 7000: cannot connect: Network is unreachable" || fail "it says: $(how)"
 clean
 plan direct 10.77.0.12:7000
@@ -66,6 +70,7 @@ clean
 echo "    cutover: [ pass: {} ]" >>plan.yaml
 expect 0 "$DROVER" run plan.yaml
 expect 0 "$DROVER" cutover plan.yaml -y
+said 'Next: drover rollback plan.yaml --to cutover'	# nothing of it starts the target
 last=$("$DROVER" show plan.yaml HEAD evidence/cutover.pass/stream.text)
 grep -q "^relay: .* directly: the copies before could not" <<<"$last" || fail "the last pass: $last"
 clean

@@ -104,6 +104,7 @@ wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
 
 # what sync told is no obstacle on the way back
 expect 0 "$DROVER" rollback plan.yaml --to validate -y
+said '^Next: drover preview plan.yaml'	# a cleanup would end the tracker, which goes on
 expect 0 "$DROVER" run plan.yaml
 [ "$(trackers)" = 1 ] || fail "the tracker is gone"
 
