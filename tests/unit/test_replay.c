@@ -29,6 +29,15 @@ static char *on_overlay(struct guestrig *t, const char *path)
 	return text;
 }
 
+/* A guest that was copied, and worked out what is to be changed in it. */
+static void reconfigure(struct guestrig *t)
+{
+	gr_fill(t->k);
+	gr_disk(t, "src.raw");
+	gr_assess_and_reconfigure(t);
+	gr_make_base(t);
+}
+
 static void replay_writes_the_overlay_only_and_undo_takes_it_away(void **state)
 {
 	struct guestrig *t = *state;
@@ -38,10 +47,7 @@ static void replay_writes_the_overlay_only_and_undo_takes_it_away(void **state)
 	AUTO_JSON *at_first = NULL;
 	char before[SHA256_HEX], after[SHA256_HEX];
 
-	gr_fill(t->k);
-	gr_disk(t, "src.raw");
-	gr_assess_and_reconfigure(t);
-	gr_make_base(t);
+	reconfigure(t);
 	gr_digest(base, before);
 	gr_good(t, "cutover.replay", "probe");
 	at_first = json_deep_copy(jget(t->result, "stable"));
@@ -95,10 +101,7 @@ static void replay_begins_again_over_what_was_left(void **state)
 	AUTO_FREE char *half = gr_in_dir(t, "m/root.qcow2.new");
 	AUTO_FREE char *old = gr_in_dir(t, "m/root.qcow2");
 
-	gr_fill(t->k);
-	gr_disk(t, "src.raw");
-	gr_assess_and_reconfigure(t);
-	gr_make_base(t);
+	reconfigure(t);
 	assert_int_equal(io_write_file(AT_FDCWD, half, "half", 4, 0600), 0);
 	assert_int_equal(io_write_file(AT_FDCWD, old, "old", 3, 0600), 0);
 	gr_good(t, "cutover.replay", "probe");
@@ -114,10 +117,7 @@ static void a_newer_pass_of_the_base_ends_the_overlay(void **state)
 {
 	struct guestrig *t = *state;
 
-	gr_fill(t->k);
-	gr_disk(t, "src.raw");
-	gr_assess_and_reconfigure(t);
-	gr_make_base(t);
+	reconfigure(t);
 	gr_good(t, "cutover.replay", "apply");
 	jset_str(jget(t->input, "facts.disks.root"), "digest", "d2");
 	gr_good(t, "cutover.replay", "probe");
@@ -141,10 +141,7 @@ static void a_file_that_changed_since_is_worked_out_again_and_told(void **state)
 	struct guestrig *t = *state;
 	AUTO_FREE char *fstab = NULL;
 
-	gr_fill(t->k);
-	gr_disk(t, "src.raw");
-	gr_assess_and_reconfigure(t);
-	gr_make_base(t);
+	reconfigure(t);
 	base_edit(t, "/etc/fstab", "# edited meanwhile\n/dev/sda1 / ext4 noatime 0 1\n");
 	gr_good(t, "cutover.replay", "apply");
 	assert_non_null(gr_finding(t, "replay.other-edit"));
@@ -158,10 +155,7 @@ static void a_guest_that_would_not_boot_is_refused_before_it_is_started(void **s
 	struct guestrig *t = *state;
 	AUTO_FREE char *overlay = gr_in_dir(t, "m/root.qcow2");
 
-	gr_fill(t->k);
-	gr_disk(t, "src.raw");
-	gr_assess_and_reconfigure(t);
-	gr_make_base(t);
+	reconfigure(t);
 	base_edit(t, "/boot/initrd.img-6.1", NULL);
 	assert_false(gr_call(t, "cutover.replay", "apply"));
 	assert_string_equal(jstr(t->result, "error.text", ""),
@@ -175,10 +169,7 @@ static void a_journal_that_was_not_replayed_is_on_the_overlay(void **state)
 	struct guestrig *t = *state;
 	AUTO_FREE char *fstab = NULL;
 
-	gr_fill(t->k);
-	gr_disk(t, "src.raw");
-	gr_assess_and_reconfigure(t);
-	gr_make_base(t);
+	reconfigure(t);
 	gr_dirty(t, "m/root.base.raw");
 	gr_good(t, "cutover.replay", "apply");
 	fstab = on_overlay(t, "/etc/fstab");

@@ -415,18 +415,25 @@ static void how_long_it_waits_is_told_before_what_for(void **state)
 		"\r\x1b[1A\x1b[J");
 }
 
-static void of_many_machines_it_is_told_how_many_have_begun(void **state)
+static void begin_forty(struct rig *r)
 {
-	struct rig *r = rig_new(true);
 	AUTO_JSON *start = json_pack("{s:s, s:s, s:s, s:s, s:[], s:[]}", "t", "start", "kind",
 		"run", "plan", "p", "file", "p.yaml", "machines", "hosts");
 	AUTO_FREE char *begins = NULL;
 
-	(void)state;
 	for (int i = 0; i < 40; i++)
 		json_array_append_new(json_object_get(start, "machines"), json_sprintf("m%02d", i));
 	begins = json_dumps(start, 0);
-	feed(r, (const char *const []){ begins,
+	feed(r, (const char *const []){ begins, NULL });
+}
+
+static void of_many_machines_it_is_told_how_many_have_begun(void **state)
+{
+	struct rig *r = rig_new(true);
+
+	(void)state;
+	begin_forty(r);
+	feed(r, (const char *const []){
 		"{\"t\":\"step\",\"machine\":\"m02\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"failed\",\"error\":\"no space\"}",
 		"{\"t\":\"step\",\"machine\":\"m01\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"running\"}", NULL });
 	screen_tick(r->s);
@@ -441,15 +448,9 @@ static void of_many_machines_it_is_told_how_many_have_begun(void **state)
 static void of_many_machines_those_that_are_well_are_counted(void **state)
 {
 	struct rig *r = rig_new(false);
-	AUTO_JSON *start = json_pack("{s:s, s:s, s:s, s:s, s:[], s:[]}", "t", "start", "kind",
-		"run", "plan", "p", "file", "p.yaml", "machines", "hosts");
-	AUTO_FREE char *begins = NULL;
 
 	(void)state;
-	for (int i = 0; i < 40; i++)
-		json_array_append_new(json_object_get(start, "machines"), json_sprintf("m%02d", i));
-	begins = json_dumps(start, 0);
-	feed(r, (const char *const []){ begins, NULL });
+	begin_forty(r);
 	for (int i = 0; i < 38; i++) {
 		AUTO_FREE char *ev = mem_printf("{\"t\":\"step\",\"machine\":\"m%02d\",\"phase\":"
 			"\"convert\",\"step\":\"disks\",\"state\":\"%s\",\"error\":%s}", i,
