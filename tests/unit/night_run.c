@@ -231,7 +231,6 @@ static void mend(struct night *n, const char *by)
 	free(n->was);
 	n->was = before;
 	night_see(n, &n->sent);
-	n->odd |= ODD_TRACKER;	/* of a source that serves it is a copy that nothing followed */
 }
 
 static void do_what_it_says(struct night *n, const char *module)
