@@ -167,9 +167,12 @@ bool findings_absorb(struct run *r, struct mach *m, const char *step,
 
 static void report_row(struct run *r, const struct mach *m, const json_t *row)
 {
+	AUTO_FREE char *remedy = run_name_plan(jstr(row, "remedy", NULL), r->plan->typed);
 	json_t *o = json_copy((json_t *)row);
 
 	jset_str(o, "machine", m->name);
+	if (remedy)
+		jset_str(o, "remedy", remedy);
 	report(r, "finding", o);
 	count_add(r, jbool(row, "waived", false) ? "waived" : jstr(row, "severity", "unknown"), 1);
 }

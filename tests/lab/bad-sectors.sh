@@ -63,7 +63,7 @@ plan "bad_sectors: zero"
 bad 0 "zeros in the place of what is lost" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  warning  erp      disk.bad_sectors: 16.0 KiB of disk 'root' cannot be read, from byte 2097152: zeros were copied
-                            mend: find out which files lie there before you cut over; every place: drover show PLAN HEAD evidence/convert.disks/root.bad-sectors.text -m erp
+                            mend: find out which files lie there before you cut over; every place: drover show plan.yaml HEAD evidence/convert.disks/root.bad-sectors.text -m erp
 NOW  erp      convert.disks         done
 NOW  erp      validate.disks        done
 

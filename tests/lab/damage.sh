@@ -70,7 +70,7 @@ cp -a aside hosts/b/srv/images/data
 older="target.older: disk 'root' holds pass 2, pass 3 was recorded: an older copy was put back"
 expect 1 "$DROVER" run plan.yaml
 said "BLOCKER .*$older"
-said 'drover sync PLAN brings over again what came since'
+said 'drover sync plan.yaml brings over again what came since'
 expect 0 "$DROVER" sync plan.yaml
 said "warning .*$older, and what came since is sent again"
 cmp disk.raw $base || fail "what came since was not brought over again"

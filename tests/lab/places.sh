@@ -176,7 +176,7 @@ sed -i 's#dir: /srv/other#vg: data#' plan.yaml
 bad 1 "a place that changes after the copy" "$DROVER" run plan.yaml <<'END'
 places  run  plan.yaml  run ID  1 machine, 2 hosts
 NOW  BLOCKER  erp      target.moved: cannot go on with disk 'root': it was begun at '/srv/other/erp-root.qcow2', the plan has another place for it now
-                            mend: put the plan back as it was; to have the disk elsewhere, type drover rollback PLAN --to convert, and only then change the plan
+                            mend: put the plan back as it was; to have the disk elsewhere, type drover rollback plan.yaml --to convert, and only then change the plan
 NOW  erp      'erp' stops here: blocker target.moved
 
 machine  convert  serves   took

@@ -55,6 +55,7 @@ state() { git -C .drover show "refs/heads/warm/shelf/main:$1"; }
 
 expect 0 "$DROVER" preview plan.yaml
 said 'root: its writes are traced'
+said "disk 'root' is in use or was not shut down"	# it has no partitions to name
 [ "$(trackers)" = 0 ] || fail "a preview started a tracker"
 expect 1 "$DROVER" sync plan.yaml
 said "its disks were not copied yet"
@@ -80,7 +81,7 @@ said 'sync: pass 3, .* changed, root [0-9a-f]{12}'
 refused() {	# refused WHY: and what it says to type mends it
 	expect 1 "$DROVER" cutover plan.yaml -y
 	tells "cannot cutover 'shelf': blocker pass.whole: the last pass would $1"
-	said 'drover sync plan.yaml reads it while the source serves'
+	said 'mend: drover sync plan.yaml reads it while the source serves'
 	grep -q 'cutover.quiesce' out && fail "the source was stopped for it"
 	expect 0 "$DROVER" sync plan.yaml
 }
