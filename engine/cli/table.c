@@ -78,8 +78,8 @@ const struct verb verbs[] = {
 	  "Copies what changed since the last pass, reads back what that wrote, and records the "
 	  "digest of the whole disk. The fewer changes are left, the shorter the last pass of the "
 	  "cutover; after each pass it is said how long that one would take now.\n\n"
-	  "Where the source's writes are traced only what was written is read; else all of it is, "
-	  "and digests are compared.",
+	  "Where the source's writes are known (they are traced, or a dirty bitmap or a snapshot of "
+	  "LVM has them) only what was written is read; else all of it is, and digests are compared.",
 	  "drover sync erp.yaml\ndrover sync erp.yaml --keep", { OPT_GO_ON }, verb_sync },
 	{ "cutover", "PLAN|PREVIEW", 1, 1, "the last pass and the switch to the target",
 	  "Drains, quiesces, copies what changed, proves the copy, stops the source and proves "

@@ -323,6 +323,7 @@ static int restore(struct cli *c, struct places *p, const json_t *all)
 		err_hint(&e, "a path on '%s', where the backup lies", jstr(one, "on", ""));
 	} else if (one && !json_object_get(json_object_get(one, "disks"), c->args[3])) {
 		err_set(&e, ERR_USAGE, "backup '%s' has no disk '%s'", c->args[2], c->args[3]);
+		err_hint(&e, "drover backups list %s shows its disks", c->args[1]);
 	}
 	if (err_is(&e))
 		return cli_fail(c, &e);

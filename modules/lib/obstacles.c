@@ -8,6 +8,7 @@
 #include "modules/lib/guestfs.h"
 #include "modules/lib/parttab.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What cannot be moved yet, in plain words. */
@@ -124,14 +125,20 @@ static void find_dirty(struct ctx *c, const json_t *machine, struct disk *const 
 	json_t *disk, *part;
 
 	json_array_foreach(jget(machine, "disks"), i, disk)
-		json_array_foreach(jget(disk, "partitions"), k, part)
-			if (fsinfo_dirty(disks[i], (uint64_t)jint(part, "start", 0),
-					 (uint64_t)jint(part, "size", 0)))
-				ctx_finding(c, "info", "disk.journal", NULL, "disk '%s', "
-					    "partition %d is in use or was not shut down: what "
-					    "is read from it may be a little older than what its "
-					    "machine sees", jstr(disk, "name", "?"),
-					    (int)jint(part, "number", 0));
+		json_array_foreach(jget(disk, "partitions"), k, part) {
+			char number[32] = "";	/* none: of a disk without a table */
+
+			if (!fsinfo_dirty(disks[i], (uint64_t)jint(part, "start", 0),
+					  (uint64_t)jint(part, "size", 0)))
+				continue;
+			if (jint(part, "number", 0) > 0)
+				snprintf(number, sizeof(number), ", partition %d",
+					 (int)jint(part, "number", 0));
+			ctx_finding(c, "info", "disk.journal", NULL, "disk '%s'%s is in use or "
+				    "was not shut down: what is read from it may be a little "
+				    "older than what its machine sees", jstr(disk, "name", "?"),
+				    number);
+		}
 }
 
 /* Both are copied. */
