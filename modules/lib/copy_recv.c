@@ -297,13 +297,42 @@ static void begin_anew(struct receiving *x, struct target *t, struct err *why)
 	why->sys = ENOENT;
 }
 
+/* The map of the copy that is gone on with; none stays open where it is made (again). */
+static int find_map(struct receiving *x, struct target *t, const struct map_id *id,
+		    struct err *e)
+{
+	bool replace = jbool(ctx_machine(x->c), "target.replace", false);
+	AUTO_ERR why = { 0 };
+
+	t->m = map_open(t->at.map, true, &why);
+	if (t->m && base_torn(&t->at))
+		begin_anew(x, t, &why);
+	if (t->m && copy_check_map(&t->at, map_id(t->m), id, &why) < 0) {
+		map_close(t->m);
+		t->m = NULL;
+	}
+	if (t->m)
+		return 0;
+	if (why.sys != ENOENT && !replace) {
+		err_move(e, &why);
+		return -1;
+	}
+	if (x->how->known && copy_was_made(x->c, t->name)) {
+		AUTO_FREE char *lost = copy_lost(&t->at);
+
+		err_set(e, ERR_STEP, COPY_AGAIN_TEXT, "all", t->name, lost);
+		return err_hint(e, COPY_WHOLE_ACCEPT);
+	}
+	if (unlink(t->at.map) < 0 && errno != ENOENT)
+		return err_sys(e, "cannot remove '%s'", t->at.map);
+	return 0;
+}
+
 static int open_target(struct receiving *x, struct target *t, const struct stream_offer *o,
 		       struct err *e)
 {
 	const json_t *machine = ctx_machine(x->c);
 	const json_t *spec = json_object_get(jget(machine, "source.disks"), o->disk);
-	bool replace = jbool(machine, "target.replace", false);
-	AUTO_ERR why = { 0 };
 	struct map_id id;
 
 	if (!spec || !copy_wants(x->c, o->disk, spec))
@@ -314,25 +343,8 @@ static int open_target(struct receiving *x, struct target *t, const struct strea
 		return -1;
 	snprintf(t->name, sizeof(t->name), "%s", o->disk);
 	copy_map_id(&id, machine, ctx_run(x->c), o->disk, o->size, o->chunk);
-	t->m = map_open(t->at.map, true, &why);
-	if (t->m && base_torn(&t->at))
-		begin_anew(x, t, &why);
-	if (t->m && copy_check_map(&t->at, map_id(t->m), &id, &why) < 0) {
-		map_close(t->m);
-		t->m = NULL;
-	}
-	if (!t->m && why.sys != ENOENT && !replace) {
-		err_move(e, &why);
+	if (find_map(x, t, &id, e) < 0)
 		return -1;
-	}
-	if (!t->m && x->how->known && copy_was_made(x->c, o->disk)) {
-		AUTO_FREE char *lost = copy_lost(&t->at);
-
-		err_set(e, ERR_STEP, COPY_AGAIN_TEXT, "all", o->disk, lost);
-		return err_hint(e, COPY_WHOLE_ACCEPT);
-	}
-	if (!t->m && unlink(t->at.map) < 0 && errno != ENOENT)
-		return err_sys(e, "cannot remove '%s'", t->at.map);
 	t->d = t->m ? open_old(t, e) : make_new(x, t, &id, e);
 	return t->d && t->m ? begin(x, t, o->base, e) : -1;
 }
