@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DISKS_TOLD 4		/* of which a commit's subject has the digests */
+
 void job_free(struct job *j)
 {
 	ahead_drop(j->r, j->m, j->node);
@@ -196,8 +198,57 @@ void job_fail_text(struct job *j, const char *kind, const char *text, const char
 	job_fail(j, result);
 }
 
-/* "convert disks: root.qcow2 40 GiB (and 2 more)" */
-static char *subject_of(const struct job *j, const char *status)
+/* What a step measured that copied disks. */
+struct copied {
+	uint64_t data, size;		/* bytes brought over, by all passes; of all disks */
+	size_t passes;			/* of the disk that had most */
+	const json_t *lists;		/* disk -> its passes; borrowed, NULL: it copied none */
+};
+
+static struct copied copied_by(const struct job *j)
+{
+	struct copied n = { .lists = jget(j->applied, "volatile.source.passes") };
+	json_t *disk, *one;
+	const char *name;
+	size_t i;
+
+	json_object_foreach((json_t *)n.lists, name, disk) {
+		json_array_foreach(disk, i, one)
+			n.data += (uint64_t)jint(one, "data", 0);
+		n.size += (uint64_t)jint(json_array_get(disk, 0), "size", 0);
+		n.passes = json_array_size(disk) > n.passes ? json_array_size(disk) : n.passes;
+	}
+	return n;
+}
+
+/* "copied 11.2 GiB of 40.0 GiB, digest 5f0c2a118d00"; of several disks each has its name. */
+static char *copied_text(const struct copied *n)
+{
+	AUTO_STR text = { 0 };
+	char data[24], size[24];
+	const char *name;
+	json_t *disk;
+	size_t told = 0;
+
+	text_size(n->data, data);
+	text_size(n->size, size);
+	str_addf(&text, "copied %s of %s", data, size);
+	if (n->passes > 1)
+		str_addf(&text, " in %zu passes", n->passes);
+	json_object_foreach((json_t *)n->lists, name, disk) {
+		const json_t *last = json_array_get(disk, json_array_size(disk) - 1);
+
+		if (told++ < DISKS_TOLD)
+			str_addf(&text, ", %s %.12s", json_object_size(n->lists) > 1 ? name :
+				 "digest", jstr(last, "digest", "?"));
+	}
+	if (told > DISKS_TOLD)
+		str_addf(&text, " (and %zu more)", told - DISKS_TOLD);
+	return str_take(&text);
+}
+
+/* The changes that it was to make: "root.qcow2 40 GiB (and 2 more)"; NULL: none. */
+static char *changes_text(const struct job *j)
 {
 	json_t *change;
 	const char *first = NULL;
@@ -211,29 +262,28 @@ static char *subject_of(const struct job *j, const char *status)
 		else
 			first = jstr(change, "text", "done");
 	}
-	if (!strcmp(status, "unchanged") || !first)
-		return mem_printf("%s %s: %s", phase_names[j->s->phase], j->s->id,
-				  j->s->module->flags & MOD_READ_ONLY ? "asked" : status);
-	if (more == 0)
-		return mem_printf("%s %s: %s", phase_names[j->s->phase], j->s->id, first);
-	return mem_printf("%s %s: %s (and %zu more)", phase_names[j->s->phase],
-			  j->s->id, first, more);
+	return !first ? NULL : more ? mem_printf("%s (and %zu more)", first, more) :
+		mem_strdup(first);
+}
+
+/* "convert disks: " and what was done, as far as that is known, else what was to be. */
+static char *subject_of(const struct job *j, const char *status)
+{
+	struct copied n = copied_by(j);
+	AUTO_FREE char *text = NULL;
+
+	if (strcmp(status, "unchanged"))
+		text = json_object_size(n.lists) ? copied_text(&n) : changes_text(j);
+	return mem_printf("%s %s: %s", phase_names[j->s->phase], j->s->id, text ? text :
+			  j->s->module->flags & MOD_READ_ONLY ? "asked" : status);
 }
 
 /* What the step brought over: as it measured that, else what its probe said beforehand. */
 static uint64_t moved(const struct job *j)
 {
-	const json_t *passes = jget(j->applied, "volatile.source.passes"), *disk, *one;
-	const char *name;
-	uint64_t sum = 0;
-	size_t i;
+	struct copied n = copied_by(j);
 
-	if (!passes)
-		return (uint64_t)jint(j->before, "cost.send", 0);
-	json_object_foreach((json_t *)passes, name, disk)
-		json_array_foreach(disk, i, one)
-			sum += (uint64_t)jint(one, "data", 0);
-	return sum;
+	return n.lists ? n.data : (uint64_t)jint(j->before, "cost.send", 0);
 }
 
 void job_succeed(struct job *j, const json_t *answer, const char *status, bool touched)

@@ -72,13 +72,16 @@ static const char *why_all(const struct stream_stat *st, const char *why)
 static void note_pass(struct sending *s, const struct stream_stat *st, const char *why)
 {
 	json_t *list = json_object_get(s->report, s->disk), *one = json_object();
-	char size[24], sent[24], got[24];
+	char size[24], sent[24], got[24], root[SHA256_HEX];
 
 	if (!list) {
 		list = json_array();
 		jset(s->report, s->disk, list);
 	}
+	io_hex(st->root, SHA256_LEN, root);
 	jset_int(one, "pass", st->pass);
+	jset_int(one, "size", (int64_t)st->size);
+	jset_str(one, "digest", root);
 	jset_int(one, "data", (int64_t)st->data);
 	jset_int(one, "wire", (int64_t)st->wire);
 	jset_int(one, "zero", (int64_t)st->zero);

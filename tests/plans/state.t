@@ -172,3 +172,21 @@ Next: drover status plan.yaml --state st --machine 'w*b'
 Next: drover run plan.yaml --state st --machine db
 Next: drover rollback plan.yaml --state st --machine db
 Next: drover run plan.yaml --state st -m db
+=== the log says of copies what they brought, and the digests recorded
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: { root: "${plan_dir}/root.raw", data: "${plan_dir}/data.raw" } }
+    target: { host: here, dir: "${plan_dir}/out", format: raw }
+    backup: [ image: { to: "here:${plan_dir}/backup", disks: [root] } ]
+    convert: [ disks: { passes: 2, seed: none } ]
+--- sh
+for d in root data; do yes $d | head -c 1M >$d.raw && truncate -s 8M $d.raw; done
+drover run plan.yaml >said || cat said
+digest() { drover show plan.yaml HEAD facts/disks.json | awk -v d="\"$1\":" '$1 == d { in_it = 1 } in_it && /"digest"/ { print substr($2, 2, 12); exit }'; }
+drover log plan.yaml | sed "s/^.*  //; s/$(digest root)/ROOT/; s/$(digest data)/DATA/" | grep copied
+--- stdout
+convert disks: copied 2.0 MiB of 16.0 MiB in 2 passes, root ROOT, data DATA
+backup image: copied 1.0 MiB of 8.0 MiB, digest ROOT
