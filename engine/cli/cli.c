@@ -262,6 +262,26 @@ bool cli_nothing_recorded(struct cli *c, int *status)
 	return empty;
 }
 
+int cli_admits(struct cli *c, const struct run_options *o)
+{
+	AUTO_FREE char *dir = cli_state_dir(c), *holder = state_holder(dir);
+	struct run_options mine = *o;
+	AUTO_ERR e = {0};
+	int status = c->graph ? 0 : cli_build_graph(c);
+
+	if (status || (holder && !state_offered(dir)))
+		return status;	/* another run is at it: who takes the state says so */
+	if ((status = cli_open_state(c, STATE_READ)))
+		return status;
+	if (state_is_empty(c->state))	/* not made yet: its lineage will be the preview's */
+		mine.saved = NULL;
+	if (run_admits(c->plan, c->graph, c->state, c->loop, &mine, &e) < 0)
+		status = cli_fail(c, &e);
+	state_close(c->state, NULL);
+	c->state = NULL;
+	return status;
+}
+
 int cli_phase(const struct cli *c, enum opt o)
 {
 	return c->opt[o] ? phase_of(c->opt[o]) : -1;

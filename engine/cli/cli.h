@@ -113,12 +113,17 @@ int cli_errors(struct cli *c, const struct err_list *l);
 int cli_build_graph(struct cli *c);	/* c->graph of c->plan */
 /* c->state: --state, else ".drover" beside the plan. Makes c->loop if needed. */
 int cli_open_state(struct cli *c, enum state_mode mode);
-/* The same, to write; one that a `sync --keep` holds is taken over from it (handover.c). */
-int cli_take_state(struct cli *c);
+/* How long --wait says, or is meant without it. */
+int cli_parse_wait(struct cli *c, uint64_t *ms);
+/* The same, to write; one that a `sync --keep` holds is taken over from it, which may take
+ * `wait_ms` (handover.c). */
+int cli_take_state(struct cli *c, uint64_t wait_ms);
 char *cli_state_dir(const struct cli *c);	/* caller frees */
 /* True when the state knows nothing of the plan, told with what to type next, and
  * *status is set; also when it cannot be read. The state is closed again. */
 bool cli_nothing_recorded(struct cli *c, int *status);
+/* What a run would refuse is refused before anybody is asked to confirm it. */
+int cli_admits(struct cli *c, const struct run_options *o);
 /* --only, --until, --to as a phase, or -1 when not given. Validated by parsing. */
 int cli_phase(const struct cli *c, enum opt o);
 /* True when --machine is absent or matches. */

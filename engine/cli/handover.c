@@ -13,7 +13,7 @@
 #define WAIT_MS (10u * 60 * 1000)
 #define LOOK_MS 100
 
-static int parse_wait(struct cli *c, uint64_t *ms)
+int cli_parse_wait(struct cli *c, uint64_t *ms)
 {
 	const char *text = c->opt[OPT_WAIT];
 	AUTO_ERR e = { 0 };
@@ -91,17 +91,13 @@ static int wait_for_it(struct cli *c, const char *dir, const char *who, uint64_t
 	return rc < 0 ? cli_fail(c, &e) : 0;
 }
 
-int cli_take_state(struct cli *c)
+int cli_take_state(struct cli *c, uint64_t wait_ms)
 {
 	AUTO_FREE char *dir = cli_state_dir(c), *who = NULL;
-	uint64_t ms;
-	int status = parse_wait(c, &ms);
 
-	if (status)
-		return status;
 	if (state_offered(dir))
 		who = state_holder(dir);
 	if (!c->loop)
 		c->loop = loop_new(&clock_real);
-	return who ? wait_for_it(c, dir, who, ms) : cli_open_state(c, STATE_WRITE);
+	return who ? wait_for_it(c, dir, who, wait_ms) : cli_open_state(c, STATE_WRITE);
 }

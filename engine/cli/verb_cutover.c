@@ -31,6 +31,18 @@ static bool any_cutover(const struct cli *c)
 	return false;
 }
 
+/* Refused, or confirmed; then the state is ours. */
+static int begin(struct cli *c, const struct run_options *o, const char *names,
+		 uint64_t wait_ms)
+{
+	int status = cli_admits(c, o);
+
+	if (!status)
+		status = cli_confirm(c, "Cut over %s: the source stops serving, the target "
+				     "starts.", names);
+	return status ? status : cli_take_state(c, wait_ms);
+}
+
 int verb_cutover(struct cli *c)
 {
 	struct run_options o = { .phase = -1 };
@@ -38,8 +50,11 @@ int verb_cutover(struct cli *c)
 	AUTO_JSON *doc = NULL, *out = NULL;
 	AUTO_FREE char *names = NULL;
 	AUTO_ERR e = {0};
-	int status;
+	uint64_t wait_ms;
+	int status = cli_parse_wait(c, &wait_ms);
 
+	if (status)
+		return status;
 	if (c->opt[OPT_OUTPUT] && !preview) {
 		err_set(&e, ERR_USAGE, "--output saves a preview");
 		err_hint(&e, "drover cutover %s --preview -o %s", c->args[0], c->opt[OPT_OUTPUT]);
@@ -57,10 +72,8 @@ int verb_cutover(struct cli *c)
 			 "cutover", c->plan->typed);
 		return cli_fail(c, &e);
 	}
-	if (!preview && (status = cli_confirm(c, "Cut over %s: the source stops serving, the "
-					      "target starts.", names)))
-		return status;
-	if (!preview && (status = cli_take_state(c)))
+	o.selector = c->opt[OPT_MACHINE];
+	if (!preview && (status = begin(c, &o, names, wait_ms)))
 		return status;
 	status = cli_run(c, &o, &out);
 	if (status == 0 && c->opt[OPT_OUTPUT] && out)

@@ -3,25 +3,6 @@
  */
 #include "engine/cli/cli.h"
 
-/* What would be refused is refused before anybody is asked. */
-static int admitted(struct cli *c, const struct run_options *o)
-{
-	AUTO_ERR e = {0};
-	int status = cli_build_graph(c);
-
-	if (status == 0)
-		status = cli_open_state(c, STATE_READ);
-	if (status)
-		return status;
-	if (run_admits(c->plan, c->graph, c->state, c->loop, o, &e) < 0) {
-		run_err_final(c->plan, &e);
-		status = cli_fail(c, &e);
-	}
-	state_close(c->state, NULL);
-	c->state = NULL;
-	return status;
-}
-
 int verb_rollback(struct cli *c)
 {
 	int to = cli_phase(c, OPT_TO);
@@ -36,7 +17,7 @@ int verb_rollback(struct cli *c)
 	if (status || cli_nothing_recorded(c, &status))
 		return status;
 	o.selector = c->opt[OPT_MACHINE];
-	if (!preview && (status = admitted(c, &o)))
+	if (!preview && (status = cli_admits(c, &o)))
 		return status;
 	/* --discard-target-writes is an answer of its own; -y is none for it. */
 	if (!preview && !o.discard_target_writes &&

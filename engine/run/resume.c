@@ -239,7 +239,8 @@ int resume_admit(struct run *r, struct err *e)
 			continue;
 		m->in = false;
 		if (strict) {
-			err_move(e, &mine);
+			if (err_is(&mine))	/* else the run has it */
+				err_move(e, &mine);
 			return -1;
 		}
 		if (err_is(&mine)) {

@@ -394,12 +394,17 @@ int run_admits(const struct plan *p, const struct graph *g, struct state *s,
 	struct run_seams nobody = { .loop = l };
 	struct run r = { .plan = p, .graph = g, .state = s, .seams = &nobody, .o = o,
 			 .loop = l, .kind = o->kind, .err = e, .mute = true };
+	bool none = true;	/* of several machines each was refused by itself */
 	int rc;
 
 	r.counts = json_object();
 	r.machines = mem_alloc((p->machine_count + 1) * sizeof(*r.machines));
 	r.known = mem_alloc((g->node_count + 1) * sizeof(*r.known));
 	rc = prepare(&r, e);
+	for (uint32_t i = 0; i < p->machine_count; i++)
+		none = none && !r.machines[i].in;
+	if (rc == 0 && none && err_is(e))
+		rc = -1;
 	forget(&r);
 	free(r.machines);
 	free(r.known);

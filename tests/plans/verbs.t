@@ -335,3 +335,59 @@ plan.yaml:8:9: step one assess.check: bomb.lua:3: needs more than 8.0 MiB of mem
     8 |       - check: { file: bomb.lua, memory: 8MiB }
       |         ^
   `memory:` in the plan allows more
+
+=== a cutover that would be refused is, before anybody is asked to confirm it
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new/one }
+    assess: [ command: { argv: ["true"] } ]
+    cutover: [ quiesce ]
+  two:
+    source: { host: here, images: ["${plan_dir}/two.raw"] }
+    target: { host: here, dir: /srv/new/two }
+    assess: [ command: { argv: ["true"] } ]
+    cutover: [ quiesce ]
+--- sh
+drover cutover plan.yaml -m one --wait soon
+drover cutover plan.yaml -m one
+drover cutover plan.yaml
+test ! -e .drover
+drover run plan.yaml -m one >/dev/null
+drover cutover plan.yaml -m two
+drover cutover plan.yaml
+--- status 6
+--- stderr
+drover: cannot use --wait 'soon': it is no duration
+  for example: drover cutover plan.yaml --wait 30m
+drover: cannot cut over 'one': assess.command is not done
+  drover run plan.yaml --machine one
+drover: cannot cut over 'one': assess.command is not done
+  drover run plan.yaml --machine one
+drover: cannot cut over 'two': assess.command is not done
+  drover run plan.yaml --machine two
+drover: nobody is at a terminal to confirm: Cut over one, two: the source stops serving, the target starts.
+  give -y to say yes beforehand
+
+=== a cutover that a blocker keeps back says so, and asks nobody
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"] }
+    target: { host: here, dir: /srv/new }
+    assess: [ check: { file: no.lua } ]
+    cutover: [ quiesce ]
+--- file no.lua
+drover.finding{ severity = "blocker", code = "check.day", text = "not today", remedy = "wait" }
+--- sh
+drover run plan.yaml >/dev/null 2>&1
+drover cutover plan.yaml
+--- status 1
+--- stderr
+drover: cannot cut over 'one': blocker check.day: not today
+  wait; or accept it in the plan: accept: [{finding: check.day, machine: one, until: DATE, reason: WHY}]

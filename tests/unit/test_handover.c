@@ -239,6 +239,14 @@ static bool told(struct fix *f, const char *part)
 	return strstr(f->text, part) != NULL;
 }
 
+static int take(struct fix *f)
+{
+	uint64_t ms;
+
+	assert_int_equal(cli_parse_wait(&f->c, &ms), 0);
+	return cli_take_state(&f->c, ms);
+}
+
 static void a_holder_that_is_asked_lets_go(void **state)
 {
 	struct fix *f = *state;
@@ -246,7 +254,7 @@ static void a_holder_that_is_asked_lets_go(void **state)
 	AUTO_FREE char *who = mem_printf("waiting until the sync --keep of pid %d on ", (int)pid);
 	int status;
 
-	assert_int_equal(cli_take_state(&f->c), 0);
+	assert_int_equal(take(f), 0);
 	assert_non_null(f->c.state);
 	assert_true(told(f, who));
 	assert_true(told(f, "has ended its pass, at most 10m"));
@@ -259,7 +267,7 @@ static void a_holder_that_dies_is_not_waited_for(void **state)
 	struct fix *f = *state;
 	pid_t pid = holder(f->state, DIES);
 
-	assert_int_equal(cli_take_state(&f->c), 0);
+	assert_int_equal(take(f), 0);
 	assert_non_null(f->c.state);
 	end(pid);
 }
@@ -270,7 +278,7 @@ static void a_holder_that_does_not_answer_keeps_it(void **state)
 	pid_t pid = holder(f->state, DEAF);
 
 	f->c.opt[OPT_WAIT] = "5ms";
-	assert_int_equal(cli_take_state(&f->c), ERR_HELD);
+	assert_int_equal(take(f), ERR_HELD);
 	assert_null(f->c.state);
 	assert_true(told(f, "cannot take over state"));
 	assert_true(told(f, "has not ended within 5ms"));
@@ -283,7 +291,7 @@ static void a_run_is_not_asked(void **state)
 	struct fix *f = *state;
 	pid_t pid = holder(f->state, HOLDS);
 
-	assert_int_equal(cli_take_state(&f->c), ERR_HELD);
+	assert_int_equal(take(f), ERR_HELD);
 	assert_true(told(f, "it is held by pid "));
 	assert_false(told(f, "waiting"));
 	end(pid);
@@ -341,8 +349,10 @@ static void a_duration_that_is_none_is_named(void **state)
 {
 	struct fix *f = *state;
 
+	uint64_t ms;
+
 	f->c.opt[OPT_WAIT] = "soon";
-	assert_int_equal(cli_take_state(&f->c), ERR_USAGE);
+	assert_int_equal(cli_parse_wait(&f->c, &ms), ERR_USAGE);
 	assert_true(told(f, "cannot use --wait 'soon': it is no duration"));
 }
 
