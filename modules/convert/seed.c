@@ -212,6 +212,7 @@ struct filling {
 	const char *disk;
 	uint64_t before, total, sent;
 	struct str said;	/* for the evidence */
+	json_t *passes;		/* disk -> what was measured, as of passes; borrowed */
 };
 
 static void on_tick(void *arg, const struct stream_stat *st)
@@ -295,6 +296,7 @@ static int fill_disk(struct filling *f, const struct copy_how *h, struct err *e)
 	f->before += st.size;
 	f->sent += st.wire;
 	say_filled(f, &st);
+	jset(f->passes, f->disk, json_pack("[o]", copy_pass_row(&st, "backup")));
 	return 0;
 }
 
@@ -330,7 +332,8 @@ static void fall_back(struct filling *f, struct err *e)
 
 static int send_all(struct ctx *c, const struct copy_how *h)
 {
-	struct filling f = { .c = c };
+	AUTO_JSON *passes = json_object();
+	struct filling f = { .c = c, .passes = passes };
 	struct stream s = { .pipe = ctx_stream(c) };
 	AUTO_ERR e = { 0 };
 	const char *name;
@@ -347,8 +350,10 @@ static int send_all(struct ctx *c, const struct copy_how *h)
 		rc = fill_all(&f, h, &e);
 	if (rc == 0)
 		rc = stream_bye(&s, &e);
-	if (rc == 0)
+	if (rc == 0) {
 		ctx_evidence(c, "seed", f.said.s, f.said.len);
+		ctx_volatile(c, "passes", json_incref(passes));
+	}
 	if (rc < 0)
 		fall_back(&f, &e);
 	chunkstore_close(f.store);

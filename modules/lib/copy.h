@@ -83,6 +83,9 @@ bool copy_may_snapshot(const struct ctx *c);
  * would go on from a copy that is not the target's any more. 0, -1 (told). */
 int copy_unfollow(struct ctx *c);
 
+/* What one pass of one disk measured, a row of volatile `passes` ({disk: [row]}) of whoever
+ * sends. by: how it found what to send. New. */
+json_t *copy_pass_row(const struct stream_stat *st, const char *by);
 /* apply, at either end; all errors are told. */
 int copy_send(struct ctx *c, const struct copy_how *h);
 int copy_receive(struct ctx *c, const struct copy_how *h);

@@ -68,28 +68,36 @@ static const char *why_all(const struct stream_stat *st, const char *why)
 	return why ? why : COPY_OTHER;
 }
 
+json_t *copy_pass_row(const struct stream_stat *st, const char *by)
+{
+	json_t *row = json_object();
+	char root[SHA256_HEX];
+
+	io_hex(st->root, SHA256_LEN, root);
+	jset_int(row, "pass", st->pass);
+	jset_int(row, "size", (int64_t)st->size);
+	jset_str(row, "digest", root);
+	jset_int(row, "data", (int64_t)st->data);
+	jset_int(row, "wire", (int64_t)st->wire);
+	jset_int(row, "zero", (int64_t)st->zero);
+	jset_int(row, "same", (int64_t)st->same);
+	jset_int(row, "read", (int64_t)st->read);
+	jset_int(row, "ms", (int64_t)st->ms);
+	jset_str(row, "by", by);
+	return row;
+}
+
 /* `why` all of it was read, or NULL. */
 static void note_pass(struct sending *s, const struct stream_stat *st, const char *why)
 {
-	json_t *list = json_object_get(s->report, s->disk), *one = json_object();
-	char size[24], sent[24], got[24], root[SHA256_HEX];
+	json_t *list = json_object_get(s->report, s->disk);
+	char size[24], sent[24], got[24];
 
 	if (!list) {
 		list = json_array();
 		jset(s->report, s->disk, list);
 	}
-	io_hex(st->root, SHA256_LEN, root);
-	jset_int(one, "pass", st->pass);
-	jset_int(one, "size", (int64_t)st->size);
-	jset_str(one, "digest", root);
-	jset_int(one, "data", (int64_t)st->data);
-	jset_int(one, "wire", (int64_t)st->wire);
-	jset_int(one, "zero", (int64_t)st->zero);
-	jset_int(one, "same", (int64_t)st->same);
-	jset_int(one, "read", (int64_t)st->read);
-	jset_int(one, "ms", (int64_t)st->ms);
-	jset_str(one, "by", st->partly ? way_of(s).by : "digest");
-	jadd(list, one);
+	jadd(list, copy_pass_row(st, st->partly ? way_of(s).by : "digest"));
 	text_size(st->size, size);
 	text_size(st->data, sent);
 	text_size(st->read, got);

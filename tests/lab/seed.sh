@@ -70,6 +70,7 @@ said '= root: filled from its backup; a pass reads what was written since'
 [ "$(pgrep -c drover-track)" = 0 ] || fail "a preview started a tracker"
 expect 0 "$DROVER" run saved -v
 said 'root: filled from backup [0-9TZ]+-[0-9a-f]+, 48.0 MiB of 64.0 MiB sent'
+said ', 98.0 MiB moved'	# the backup, the copy filled from it, and what was written since
 said 'root: pass 1, .* its traced writes were read: 2.0 MiB'
 reads 84 "backup and copy"	# what assess looks at, too; not 128
 same "the first"

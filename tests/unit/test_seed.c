@@ -42,6 +42,21 @@ static const char *look(struct rig *r)
 	return state;
 }
 
+static void what_a_seed_brought_is_measured(void **state)
+{
+	struct rig *r = *state;
+	AUTO_JSON *source = NULL, *target = NULL;
+	const json_t *pass;
+
+	back_up(r);
+	look(r);
+	target = cv_both(r, "convert.seed", &source);
+	pass = json_array_get(jget(source, "volatile.passes.root"), 0);
+	assert_int_equal(jint(pass, "size", 0), jint(r->facts, "backup.disks.root.size", -1));
+	assert_in_range(jint(pass, "data", 0), MIB, jint(pass, "size", 0) - 1);
+	assert_string_equal(jstr(pass, "digest", ""), jstr(r->facts, "backup.disks.root.digest", "?"));
+}
+
 static struct map_state map_now(struct rig *r)
 {
 	AUTO_MAP *m = map_open(r->map, false, NULL);
@@ -260,6 +275,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RAW(a_copy_is_filled_from_its_backup_as_pass_0),
 		QCOW2(a_copy_is_filled_from_its_backup_as_pass_0),
+		RAW(what_a_seed_brought_is_measured),
 		RAW(a_copy_of_the_source_is_not_filled_over),
 		RAW(what_was_written_since_must_be_known),
 		RAW(what_filling_will_cost_is_known_without_assess),
