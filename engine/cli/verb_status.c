@@ -98,6 +98,8 @@ static const char *next_verb(const struct plan_machine *m, const struct row *r,
 		return NULL;
 	if (!strcmp(r->serves, "target") && r->done == r->total)
 		return "finalize";
+	if (has_cutover(m) && r->done == r->total)
+		return "rollback";	/* a cutover of one's own, without a start */
 	if (!strcmp(r->phase, phase_names[PHASE_CUTOVER]) || strcmp(r->serves, "source") != 0 ||
 	    ready(m, json_object_get(meta, "steps")))
 		return has_cutover(m) ? "cutover" : NULL;
@@ -190,7 +192,10 @@ static void tell_figures(struct cli *c, const struct row *r)
 /* Each verb once; with one machine only, it is named. */
 static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 {
-	static const char *const order[] = { "run", "cutover", "finalize" };
+	static const struct { const char *verb, *more; } order[] = {
+		{ "run", "" }, { "cutover", "" }, { "finalize", "" },
+		{ "rollback", " --to cutover, and the source serves again" },
+	};
 	const char *word = "Next: ";
 	bool finalized = true;
 
@@ -199,14 +204,15 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 		uint32_t hits = 0;
 
 		for (uint32_t i = 0; i < n; i++)
-			if (v[i].next && !strcmp(v[i].next, order[k])) {
+			if (v[i].next && !strcmp(v[i].next, order[k].verb)) {
 				only = v[i].name;
 				hits++;
 			}
 		if (!hits)
 			continue;
-		fprintf(c->out, "%sdrover %s %s", word, order[k], c->plan->typed);
-		fprintf(c->out, hits == 1 && n > 1 ? " -m %s\n" : "\n", only);
+		fprintf(c->out, "%sdrover %s %s", word, order[k].verb, c->plan->typed);
+		fprintf(c->out, hits == 1 && n > 1 ? " -m %s" : "", only);
+		fprintf(c->out, "%s\n", order[k].more);
 		word = "  or: ";
 	}
 	for (uint32_t i = 0; i < n; i++)

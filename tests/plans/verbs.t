@@ -391,3 +391,31 @@ drover cutover plan.yaml
 --- stderr
 drover: cannot cut over 'one': blocker check.day: not today
   wait; or accept it in the plan: accept: [{finding: check.day, machine: one, until: DATE, reason: WHY}]
+
+=== after a cutover that starts nothing, status names the way back
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"], power: { command: { off: [touch, "${plan_dir}/off"], on: [rm, "${plan_dir}/off"], status: [sh, "${plan_dir}/power"] } } }
+    target: { host: here, dir: "${plan_dir}/new" }
+    cutover: [ quiesce, "off" ]
+--- file power
+test -e "${0%/*}/off" && echo off || echo on
+--- sh
+exec 2>&1
+truncate -s 1M one.raw
+drover cutover plan.yaml -y | tail -n 1
+drover status plan.yaml --state .drover | tail -n +2
+drover rollback plan.yaml --to cutover -y | tail -n 1
+drover status plan.yaml | tail -n 1
+--- stdout
+Next: drover rollback plan.yaml --to cutover, and the source serves again
+
+machine  serves  phase    done  step now  last error
+one      nobody  cutover   2/2  -         -
+
+Next: drover rollback plan.yaml --state .drover --to cutover, and the source serves again
+Next: drover preview plan.yaml
+Next: drover cutover plan.yaml
