@@ -130,6 +130,7 @@ static json_t *type_schema(const struct param *p)
 		}
 		jset(o, "properties", properties);
 		jset_bool(o, "additionalProperties", false);
+		jset_int(o, "minProperties", 1);
 		break;
 	case P_ANY:
 		break;

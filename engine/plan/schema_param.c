@@ -191,21 +191,31 @@ bool schema_name_is_plain(struct loader *l, const struct yaml_node *key)
 	return false;
 }
 
+static bool has_fields(const struct param *p)
+{
+	return p->type == P_MAP && p->words && strcmp(p->words, PARAM_SECRET) != 0;
+}
+
+static void hint_fields(struct err *e, const struct param *p)
+{
+	AUTO_FREE char *all = mem_strdup(p->words);
+
+	for (char *bar = all; (bar = strchr(bar, '|')); )
+		*bar = ' ';
+	err_hint(e, "known here: %s", all);
+}
+
 /* A key of a map whose keys are known. */
 static bool field_value(struct loader *l, const struct param *p,
 			const struct yaml_pair *pair, unsigned scope, json_t **out)
 {
 	struct param field = { .name = pair->key->text, .type = P_SIZE, .min = p->min,
 			       .max = p->max };
-	AUTO_FREE char *all = NULL;
 
 	if (types_has_word(p->words, pair->key->text))
 		return schema_param(l, &field, pair->value, scope, out);
-	all = mem_strdup(p->words);
-	for (char *bar = all; (bar = strchr(bar, '|')); )
-		*bar = ' ';
-	err_hint(load_error(l, pair->key, "the key '%s' is not known in '%s'",
-			    pair->key->text, p->name), "known here: %s", all);
+	hint_fields(load_error(l, pair->key, "the key '%s' is not known in '%s'",
+			       pair->key->text, p->name), p);
 	return false;
 }
 
@@ -217,6 +227,10 @@ static bool map_value(struct loader *l, const struct param *p,
 
 	if (n->kind != YAML_MAP)
 		return wrong_kind(l, p, n);
+	if (has_fields(p) && !n->count) {
+		hint_fields(load_error(l, n, "'%s' says nothing: it is empty", p->name), p);
+		return false;
+	}
 	for (uint32_t i = 0; i < n->count; i++) {
 		const struct yaml_pair *pair = &n->pairs[i];
 		struct param item = { .name = pair->key->text, .type = p->type,
@@ -227,7 +241,7 @@ static bool map_value(struct loader *l, const struct param *p,
 			continue;	/* told when it was parsed */
 		}
 		ok &= schema_name_is_plain(l, pair->key);
-		if (p->type == P_MAP && p->words && strcmp(p->words, PARAM_SECRET))
+		if (has_fields(p))
 			ok &= field_value(l, p, pair, scope, out ? &v : NULL);
 		else if (p->type == P_ANY)
 			ok &= any_value(l, &item, pair->value, scope, out ? &v : NULL);

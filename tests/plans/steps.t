@@ -372,6 +372,10 @@ machines:
     source: { host: here, images: [/srv/tri.raw] }
     target: { host: here, dir: /srv/new }
     convert: [ disks: { until: { changed: 0 } } ]
+  far:
+    source: { host: here, images: [/srv/far.raw] }
+    target: { host: here, dir: /srv/new }
+    convert: [ disks: { until: {} } ]
 --- run check plan.yaml
 --- status 2
 --- stderr
@@ -386,7 +390,11 @@ plan.yaml:11:43: 'changed' is not a size: 'little'
 plan.yaml:15:43: 'changed' must be at least 1: '0'
    15 |     convert: [ disks: { until: { changed: 0 } } ]
       |                                           ^
-3 errors
+plan.yaml:19:32: 'until' says nothing: it is empty
+   19 |     convert: [ disks: { until: {} } ]
+      |                                ^
+  known here: changed
+4 errors
 
 === an end of passes that no pass comes to is a warning
 --- file plan.yaml
