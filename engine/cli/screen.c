@@ -179,6 +179,7 @@ static void on_step(struct screen *s, const json_t *ev)
 			v->progress = NULL;
 		}
 		v->busy = true;
+		v->rests_until = 0;
 		v->phase = phase;
 		replace(&v->step, step);
 		replace(&v->state, states[i].word);
@@ -210,6 +211,26 @@ static void on_progress(struct screen *s, const json_t *ev)
 	v->told_ms = now;
 	begin_step_line(s, ev);
 	live_progress_text(s, v, &s->line);
+	end_line(s);
+}
+
+/* A terminal that is live counts the time down instead. */
+static void on_rest(struct screen *s, const json_t *ev)
+{
+	struct view *v = screen_view(s, jstr(ev, "machine", ""));
+	uint64_t ms = (uint64_t)jint(ev, "ms", 0);
+	int phase = phase_of(jstr(ev, "phase", ""));
+
+	if (phase < 0)
+		return;
+	v->phase = phase;
+	replace(&v->step, jstr(ev, "step", ""));
+	v->rests_until = ms ? screen_now(s) + ms : 0;
+	if (s->o.live || !ms)
+		return;
+	begin_line(s, ev);
+	add_name(s, v->name, s->name_columns, hang(s));
+	live_rest_text(s, v, &s->line);
 	end_line(s);
 }
 
@@ -386,7 +407,7 @@ static const struct {
 	{ "progress", on_progress }, { "log", on_log }, { "finding", on_finding },
 	{ "change", on_change }, { "cost", on_cost }, { "serves", on_serves },
 	{ "lost", on_lost }, { "downtime", on_downtime },
-	{ "figures", on_figures }, { "end", on_end },
+	{ "figures", on_figures }, { "rest", on_rest }, { "end", on_end },
 };
 
 void screen_event(struct screen *s, const json_t *event)

@@ -103,6 +103,11 @@ void live_progress_text(const struct screen *s, const struct view *v, struct str
 	}
 }
 
+static bool is_shown(const struct view *v)
+{
+	return v->busy || v->rests_until;
+}
+
 static char *step_of(const struct view *v)
 {
 	return mem_printf("%s.%s", phase_names[v->phase], v->step);
@@ -117,7 +122,7 @@ static struct columns columns_of(const struct screen *s)
 
 	for (size_t i = 0; i < s->view_count; i++) {
 		const struct view *v = s->views[i];
-		AUTO_FREE char *step = v->busy ? step_of(v) : NULL;
+		AUTO_FREE char *step = is_shown(v) ? step_of(v) : NULL;
 		size_t name = text_columns(v->name), wide = step ? text_columns(step) : 0;
 
 		c.name = step && name > c.name ? name : c.name;
@@ -126,6 +131,22 @@ static struct columns columns_of(const struct screen *s)
 	c.name = c.name > name_limit(s) ? name_limit(s) : c.name;
 	c.step = c.step > 20 ? 20 : c.step;
 	return c;
+}
+
+#define LATE_MS 1000	/* then it is no rest any more that keeps it */
+
+/* "next pass in 42s": whole seconds, the last one until it begins. */
+void live_rest_text(const struct screen *s, const struct view *v, struct str *b)
+{
+	uint64_t now = screen_now(s), left = v->rests_until > now ? v->rests_until - now : 1;
+	char text[24];
+
+	if (now >= v->rests_until + LATE_MS) {
+		str_add(b, "next pass when it is its turn");
+		return;
+	}
+	text_duration((left + 999) / 1000 * 1000, text);
+	str_addf(b, "next pass in %s", text);
 }
 
 static void add_view(struct screen *s, const struct view *v, struct str *b, struct columns c)
@@ -138,7 +159,9 @@ static void add_view(struct screen *s, const struct view *v, struct str *b, stru
 	str_add(b, "  ");
 	add_cell(b, step, c.step, true);
 	str_add(b, "  ");
-	if (v->progress) {
+	if (v->rests_until) {
+		live_rest_text(s, v, b);
+	} else if (v->progress) {
 		live_progress_text(s, v, b);
 	} else {
 		str_add(b, v->state);
@@ -177,13 +200,13 @@ void live_draw(struct screen *s)
 	AUTO_STR all = {0};
 
 	for (size_t i = 0; i < s->view_count; i++)
-		busy += s->views[i]->busy;
+		busy += is_shown(s->views[i]);
 	live_erase(s, &all);
 	for (size_t i = 0; i < s->view_count && shown < REGION_MAX - 2; i++) {
 		AUTO_STR line = {0};
 		size_t n;
 
-		if (!s->views[i]->busy)
+		if (!is_shown(s->views[i]))
 			continue;
 		add_view(s, s->views[i], &line, columns);
 		n = text_fit(line.s, width > 1 ? width - 1 : 1);

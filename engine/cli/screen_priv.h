@@ -28,6 +28,7 @@ struct view {			/* one machine */
 	uint64_t since_ms;	/* clock, when it began */
 	json_t *progress;	/* the last progress event of it, or NULL */
 	uint64_t told_ms;	/* clock, when a plain line last told progress */
+	uint64_t rests_until;	/* clock, between two passes of that step; 0: it does not rest */
 	/* of a preview */
 	json_t *steps;		/* array of {phase, step, state, error, hint, place,
 				   changes[], cost} in the order of arrival */
@@ -90,9 +91,10 @@ void add_step_error(struct screen *s, const json_t *ev, size_t indent);
 void add_name(struct screen *s, const char *name, size_t columns, size_t indent);
 /* "Next: ..." of an end event, if it has one. */
 void add_next(struct screen *s, const json_t *end);
-/* One line for each machine at work; screen_live.c */
+/* One line for each machine at work, or between two passes; screen_live.c */
 void live_draw(struct screen *s);
 void live_erase(struct screen *s, struct str *b);
+void live_rest_text(const struct screen *s, const struct view *v, struct str *b);
 void live_progress_text(const struct screen *s, const struct view *v, struct str *b);
 /* The table at the end of a run; screen_close.c */
 void close_page(struct screen *s, const json_t *end);

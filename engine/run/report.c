@@ -120,6 +120,14 @@ void report_log(struct run *r, struct mach *m, const char *step, const char *fmt
 	report(r, "log", o);
 }
 
+void report_rest(struct run *r, struct mach *m, uint32_t node, uint64_t ms)
+{
+	json_t *o = report_step_new(r, m, node);
+
+	jset_int(o, "ms", (int64_t)ms);
+	report(r, "rest", o);
+}
+
 void report_serves(struct run *r, struct mach *m, const char *who)
 {
 	json_t *o = json_object();

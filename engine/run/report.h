@@ -17,6 +17,8 @@ void report_again(struct run *r, struct mach *m, uint32_t node, int attempt, uin
 void report_start(struct run *r);
 void report_log(struct run *r, struct mach *m, const char *step, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Between two passes of the machine's step: the next one in `ms`; 0: none follows. */
+void report_rest(struct run *r, struct mach *m, uint32_t node, uint64_t ms);
 void report_serves(struct run *r, struct mach *m, const char *who);
 void report_end(struct run *r, int status);
 void run_status(struct run *r, enum err_kind kind);	/* the worst one stays */

@@ -56,6 +56,12 @@ uint32_t sync_next(const struct run *r, const struct mach *m, uint32_t node)
 	return UINT32_MAX;
 }
 
+/* Of each pass. */
+static uint32_t first_step(const struct sync *s)
+{
+	return sync_next(s->herd->r, s->m, s->herd->r->graph->first[s->m->index]);
+}
+
 /* ---- turns ------------------------------------------------------------------------- */
 
 static void pass_begin(struct sync *s);
@@ -125,6 +131,8 @@ static void look(void *arg)
 	see_whether_wanted(h);
 	for (struct sync *s = h->all; s; s = s->next)
 		if (s->rests_until && (ending(h) || loop_now(h->r->loop) >= s->rests_until)) {
+			if (ending(h))
+				report_rest(h->r, s->m, first_step(s), 0);
 			s->rests_until = 0;
 			s->waiting = true;
 		}
@@ -133,18 +141,26 @@ static void look(void *arg)
 	let_go(h);
 }
 
+/* As long as the pass took, within bounds. */
+static void rest(struct sync *s)
+{
+	struct run *r = s->herd->r;
+	uint64_t ms = loop_now(r->loop) - s->began_ms;
+
+	ms = ms < PAUSE_MIN_MS ? PAUSE_MIN_MS : ms > PAUSE_MAX_MS ? PAUSE_MAX_MS : ms;
+	s->rests_until = loop_now(r->loop) + ms;
+	report_rest(r, s->m, first_step(s), ms);
+}
+
 /* The pass is over; the next machine may begin, and this one again later. */
 static void pass_over(struct sync *s, bool ok)
 {
 	struct herd *h = s->herd;
-	uint64_t took = loop_now(h->r->loop) - s->began_ms;
 
 	h->running--;
 	h->left++;		/* the herd stays while we look at it */
 	if (ok && !s->m->failed && h->r->o->keep && !ending(h))
-		s->rests_until = loop_now(h->r->loop) +
-			(took < PAUSE_MIN_MS ? PAUSE_MIN_MS :
-			 took > PAUSE_MAX_MS ? PAUSE_MAX_MS : took);
+		rest(s);
 	else
 		over(s);
 	whose_turn(h);
@@ -174,7 +190,7 @@ static void outcome_durable(void *arg, struct err *e)
 	pass_over(s, !e);
 }
 
-/* "sync: pass 4, 12.0 MiB changed, digest 5f0c2a118d00" */
+/* "sync: pass 4, 12.0 MiB changed, root 5f0c2a118d00" */
 static char *subject_of(const struct sync *s)
 {
 	const json_t *passes = jget(json_object_get(s->m->facts, "warm"), "volatile.passes");
@@ -313,7 +329,7 @@ static void pass_begin(struct sync *s)
 	struct run *r = s->herd->r;
 	struct rec c;
 
-	s->node = sync_next(r, s->m, r->graph->first[s->m->index]);
+	s->node = first_step(s);
 	s->attempt = 1;
 	s->began_ms = loop_now(r->loop);
 	json_array_clear(s->names);

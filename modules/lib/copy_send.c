@@ -32,10 +32,10 @@ static int sum_up(struct sending *s, uint32_t pass)
 	s->pass.ms = clock_real.mono_ms(clock_real.arg) - s->begun;
 	warm_add(s->passes, &s->pass);
 	text = warm_text(s->passes);
-	if (text && s->how->warm) {
-		ctx_log(s->c, "%s", text);
+	if (text && s->how->warm)
 		ctx_volatile(s->c, "summary", json_string(text));
-	}
+	if (text && s->how->warm && !s->how->goes_on)	/* a sync tells its passes itself */
+		ctx_log(s->c, "%s", text);
 	return keep_pass(s);
 }
 

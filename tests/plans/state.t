@@ -190,3 +190,26 @@ drover log plan.yaml | sed "s/^.*  //; s/$(digest root)/ROOT/; s/$(digest data)/
 --- stdout
 convert disks: copied 2.0 MiB of 16.0 MiB in 2 passes, root ROOT, data DATA
 backup image: copied 1.0 MiB of 8.0 MiB, digest ROOT
+=== a sync that goes on says when the next pass comes, and tells each pass once
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: { root: "${plan_dir}/root.raw" } }
+    target: { host: here, dir: "${plan_dir}/out", format: raw }
+    convert: [ disks: {} ]
+--- sh
+export COLUMNS=500
+yes | head -c 1M >root.raw
+drover run plan.yaml >said || cat said
+drover sync plan.yaml -v | grep -c ' pass 2: '
+drover sync plan.yaml --keep >kept 2>&1 & keep=$!
+for ((i = 0; i < 600; i++)); do grep -q 'next pass' kept && break; read -rt 0.2 <> <(:) || :; done
+kill -INT $keep; wait $keep
+sed -n '2,/next pass/p' kept | sed 's/^.*  one *//; s/ in [0-9].*s$/ in TIME/; s/\(pass 3\): .*/\1/'
+--- stdout
+1
+convert.disks         done
+pass 3
+next pass in TIME

@@ -415,6 +415,55 @@ static void how_long_it_waits_is_told_before_what_for(void **state)
 		"\r\x1b[1A\x1b[J");
 }
 
+#define PASS(STATE) "{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"" STATE "\"}"
+#define REST(MS) "{\"t\":\"rest\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"ms\":" MS "}"
+
+static void a_terminal_counts_down_to_the_next_pass(void **state)
+{
+	struct rig *r = rig_new(true);
+
+	(void)state;
+	feed(r, begin);
+	feed(r, (const char *const []){ PASS("done"), REST("41500"), NULL });
+	screen_tick(r->s);
+	r->clock.now_ms += 41600;	/* it begins within a moment */
+	screen_tick(r->s);
+	r->clock.now_ms += 1000;	/* another machine is at it */
+	screen_tick(r->s);
+	feed(r, (const char *const []){ REST("0"), NULL });
+	r->clock.now_ms += 1000;
+	screen_tick(r->s);
+	feed(r, (const char *const []){ REST("2000"), PASS("running"), NULL });
+	screen_tick(r->s);
+	expect_end(r,
+		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"10:00:03  erp-db   convert.disks         done\n"
+		"erp-db   convert.disks  next pass in 42s\n"
+		"\r\x1b[1A\x1b[J"
+		"erp-db   convert.disks  next pass in 1s\n"
+		"\r\x1b[1A\x1b[J"
+		"erp-db   convert.disks  next pass when it is its turn\n"
+		"\r\x1b[1A\x1b[J"
+		"erp-db   convert.disks  running\n"
+		"\r\x1b[1A\x1b[J");
+}
+
+static void a_plain_log_says_once_when_the_next_pass_comes(void **state)
+{
+	struct rig *r = rig_new(false);
+
+	(void)state;
+	feed(r, begin);
+	feed(r, (const char *const []){ PASS("done"), REST("41500"), NULL });
+	r->clock.now_ms += 20000;
+	screen_tick(r->s);
+	feed(r, (const char *const []){ REST("0"), NULL });
+	expect_end(r,
+		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"10:00:03  erp-db   convert.disks         done\n"
+		"10:00:03  erp-db   next pass in 42s\n");
+}
+
 static void begin_forty(struct rig *r)
 {
 	AUTO_JSON *start = json_pack("{s:s, s:s, s:s, s:s, s:[], s:[]}", "t", "start", "kind",
@@ -512,6 +561,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(one_disk_of_several_is_shown_beside_all),
 		cmocka_unit_test(how_long_it_waits_is_told_before_what_for),
+		cmocka_unit_test(a_terminal_counts_down_to_the_next_pass),
+		cmocka_unit_test(a_plain_log_says_once_when_the_next_pass_comes),
 		cmocka_unit_test(of_many_machines_it_is_told_how_many_have_begun),
 		cmocka_unit_test(of_many_machines_those_that_are_well_are_counted),
 		cmocka_unit_test(colours_are_there_when_asked_for),
