@@ -339,16 +339,60 @@ static int restore(struct cli *c, struct places *p, const json_t *all)
 	return 0;
 }
 
-static const struct {
+struct action {
 	const char *name;
 	int (*run)(struct cli *c, struct places *p, const json_t *all);
+	const char *args;	/* behind its name */
+	int max_args;
+	enum opt takes[2];	/* of the verb's options; 0: no further one */
 	enum opt wants;		/* an option that must be given; 0: none */
-} actions[] = {
-	{ "list", list, 0 }, { "verify", verify, 0 }, { "restore", restore, 0 },
-	{ "prune", prune, OPT_KEEP },
 };
 
-static int run_action(struct cli *c, size_t i)
+static const struct action actions[] = {
+	{ "list", list, "PLAN", 1, { 0 }, 0 },
+	{ "verify", verify, "PLAN [BACKUP]", 2, { OPT_SAMPLE }, 0 },
+	{ "restore", restore, "PLAN BACKUP DISK /path", 4, { 0 }, 0 },
+	{ "prune", prune, "PLAN", 1, { OPT_KEEP, OPT_PREVIEW }, OPT_KEEP },
+};
+
+static bool takes(const struct action *a, enum opt o)
+{
+	for (size_t i = 0; i < ARRAY_LEN(a->takes) && a->takes[i]; i++)
+		if (a->takes[i] == o)
+			return true;
+	return false;
+}
+
+static int foreign_option(const struct action *a, enum opt o, struct err *e)
+{
+	const char *name = option_rows[o].name;
+
+	err_set(e, ERR_USAGE, "`drover backups %s` takes no option --%s", a->name, name);
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+		if (takes(&actions[i], o))
+			err_hint(e, "--%s belongs to: backups %s", name, actions[i].name);
+	return -1;
+}
+
+/* What is given must be what the action can heed: 0, or -1 with e. */
+static int check_given(const struct cli *c, const struct action *a, struct err *e)
+{
+	for (size_t i = 0; i < VERB_OPTIONS && c->verb->options[i]; i++)
+		if (c->opt[c->verb->options[i]] && !takes(a, c->verb->options[i]))
+			return foreign_option(a, c->verb->options[i], e);
+	if (c->arg_count - 1 > a->max_args) {
+		err_set(e, ERR_USAGE, "`drover backups %s` does not know what to do with '%s'",
+			a->name, c->args[a->max_args + 1]);
+		return err_hint(e, "usage: drover backups %s [options] %s", a->name, a->args);
+	}
+	if (!a->wants || c->opt[a->wants])
+		return 0;
+	err_set(e, ERR_USAGE, "'backups prune' wants to know how many to keep");
+	return err_hint(e, "drover backups prune %s --keep 3, for the newest three of each "
+			"machine", c->args[1]);
+}
+
+static int run_action(struct cli *c, const struct action *a)
 {
 	struct places p = { 0 };
 	AUTO_JSON *all = NULL;
@@ -357,7 +401,7 @@ static int run_action(struct cli *c, size_t i)
 	if (!status)
 		status = find_places(c, &p);
 	if (!status && (all = gather(c, &p, &status)))
-		status = actions[i].run(c, &p, all);
+		status = a->run(c, &p, all);
 	places_free(&p);
 	return status;
 }
@@ -369,12 +413,9 @@ int verb_backups(struct cli *c)
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
 		if (strcmp(actions[i].name, c->args[0]) != 0 || c->arg_count < 2)
 			continue;
-		if (!actions[i].wants || c->opt[actions[i].wants])
-			return run_action(c, i);
-		err_set(&e, ERR_USAGE, "'backups prune' wants to know how many to keep");
-		err_hint(&e, "drover backups prune %s --keep 3, for the newest three of each "
-			 "machine", c->args[1]);
-		return cli_fail(c, &e);
+		if (check_given(c, &actions[i], &e) < 0)
+			return cli_fail(c, &e);
+		return run_action(c, &actions[i]);
 	}
 	err_set(&e, ERR_USAGE, "'backups' wants list, verify, restore or prune, and a plan");
 	err_hint(&e, "drover backups list PLAN");

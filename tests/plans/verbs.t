@@ -419,3 +419,26 @@ one      nobody  cutover   2/2  -         -
 Next: drover rollback plan.yaml --state .drover --to cutover, and the source serves again
 Next: drover preview plan.yaml
 Next: drover cutover plan.yaml
+
+=== what a verb of backups cannot heed is refused, with what can
+--- sh
+drover backups list plan.yaml --sample
+drover backups list plan.yaml 5
+drover backups verify plan.yaml --keep 3
+drover backups restore plan.yaml 20260201T100000Z-7f3a2c91 root /srv/root.raw --preview
+drover backups prune plan.yaml --sample --keep 3
+drover backups prune plan.yaml
+--- status 100
+--- stderr
+drover: `drover backups list` takes no option --sample
+  --sample belongs to: backups verify
+drover: `drover backups list` does not know what to do with '5'
+  usage: drover backups list [options] PLAN
+drover: `drover backups verify` takes no option --keep
+  --keep belongs to: backups prune
+drover: `drover backups restore` takes no option --preview
+  --preview belongs to: backups prune
+drover: `drover backups prune` takes no option --sample
+  --sample belongs to: backups verify
+drover: 'backups prune' wants to know how many to keep
+  drover backups prune plan.yaml --keep 3, for the newest three of each machine
