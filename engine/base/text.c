@@ -145,7 +145,7 @@ static size_t distance(const char *a, const char *b)
 
 const char *text_near(const char *word, const char *const *names, size_t n)
 {
-	size_t best = strlen(word) / 3 + 1, found;
+	size_t len = strlen(word), best = len < 4 ? 1 : len / 3 + 1, found;
 	const char *near = NULL;
 
 	if (best > 3)

@@ -12,6 +12,13 @@ drover: unknown verb 'preveiw'
 drover: unknown option '--unitl'
   did you mean --until?
 
+=== an option that is like none is answered with where they are listed
+--- run run plan.yaml --kep
+--- status 100
+--- stderr
+drover: unknown option '--kep'
+  `drover help run` lists the options
+
 === run ends with validate
 --- run run plan.yaml --until cutover
 --- status 100

@@ -56,11 +56,14 @@ static void durations_add_up(void **s)
 static void a_near_name_is_found_and_a_far_one_is_not(void **s)
 {
 	static const char *const names[] = { "disks", "format", "machines" };
+	static const char *const few[] = { "yes", "here" };
 
 	(void)s;
 	assert_string_equal(text_near("dsiks", names, 3), "disks");
 	assert_string_equal(text_near("machine", names, 3), "machines");
 	assert_null(text_near("colour", names, 3));
+	assert_string_equal(text_near("hre", few, 2), "here");
+	assert_null(text_near("kep", few, 2));	/* two letters of three differ */
 }
 
 static void blanks_of_the_mount_table_are_read(void **s)
