@@ -45,8 +45,7 @@ static int64_t bytes_of(const json_t *result, const char *what)
 	return sum;
 }
 
-/* What its time depends on. */
-static uint64_t amount(const json_t *result)
+uint64_t estimate_amount(const json_t *result)
 {
 	int64_t send = bytes_of(result, "send"), read = bytes_of(result, "read");
 	int64_t write = bytes_of(result, "write");
@@ -81,7 +80,7 @@ void estimate_learn(struct rec *c, const struct job *j)
 		json_copy(json_object_get(rates, kind)) : json_array();
 	while (json_array_size(all) >= SAMPLES)
 		json_array_remove(all, 0);
-	jadd(all, json_pack("[I, I]", (json_int_t)amount(j->before), (json_int_t)job_took(j)));
+	jadd(all, json_pack("[I, I]", (json_int_t)estimate_amount(j->before), (json_int_t)job_took(j)));
 	jset(c->meta, field, all);
 }
 
@@ -102,6 +101,21 @@ static uint64_t scaled(const json_t *sample, uint64_t bytes)
 	return then && bytes ? (uint64_t)((double)ms * (double)bytes / (double)then) : ms;
 }
 
+/* How much there will be to read back, where no probe can tell it before it is copied: what
+ * this preview's convert brings. */
+static uint64_t to_read_back(const struct run *r, uint32_t node)
+{
+	const struct graph *g = r->graph;
+	uint64_t sum = 0;
+
+	if (strcmp(g->nodes[node].step->module->name, "validate.disks"))
+		return 0;
+	for (uint32_t i = g->first[g->nodes[node].machine]; i < node; i++)
+		if (g->nodes[i].step->phase == PHASE_CONVERT)
+			sum += r->known[i].amount;
+	return sum;
+}
+
 static struct estimate assume(const struct module *m, uint64_t bytes)
 {
 	struct estimate e = { .ms = bytes ? bytes * 1000 / ASSUMED_RATE :
@@ -116,7 +130,7 @@ struct estimate estimate_step(const struct run *r, uint32_t node, const json_t *
 	const struct plan_step *s = r->graph->nodes[node].step;
 	AUTO_FREE char *kind = kind_of(s);
 	const json_t *samples = samples_of(r, kind);
-	uint64_t v[SAMPLES], bytes = amount(result);
+	uint64_t v[SAMPLES], bytes = estimate_amount(result);
 	struct estimate e = { 0 };
 	size_t n = json_array_size(samples);
 	const char *state = jstr(result, "state", "");
@@ -129,7 +143,7 @@ struct estimate estimate_step(const struct run *r, uint32_t node, const json_t *
 		return e;
 	}
 	if (n == 0)
-		return assume(s->module, bytes);
+		return assume(s->module, bytes ? bytes : to_read_back(r, node));
 	n = n > SAMPLES ? SAMPLES : n;
 	for (size_t i = 0; i < n; i++)
 		v[i] = scaled(json_array_get(samples, i), bytes);

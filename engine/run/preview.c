@@ -60,6 +60,7 @@ static void show_cost(struct run *r, struct mach *m, uint32_t node, const json_t
 	struct known *k = &r->known[node];
 	json_t *o;
 
+	k->amount = estimate_amount(result);
 	k->estimate = estimate_step(r, node, result);
 	k->estimated = true;
 	if (r->mute || (!cost && !k->estimate.ms))

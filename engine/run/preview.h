@@ -35,7 +35,9 @@ int bound_holds(const json_t *then, const json_t *now, int64_t new_lines, char *
 
 /* ---- estimates --------------------------------------------------------------------- */
 
-/* How long the step will take that gave this answer to its probe. */
+/* Bytes that the time of the step depends on that gave this answer; 0: none, or not known. */
+uint64_t estimate_amount(const json_t *result);
+/* How long it will take. */
 struct estimate estimate_step(const struct run *r, uint32_t node, const json_t *result);
 /* All nodes together, by their estimates, under the plan's limits. */
 struct estimate estimate_all(struct run *r);

@@ -89,6 +89,7 @@ struct known {
 	json_t *evidence;		/* what came with it; owned or NULL */
 	uint64_t facts_gen, world_gen;	/* of the machine, when it was asked */
 	struct estimate estimate;	/* of a preview */
+	uint64_t amount;		/* bytes that its time depends on; of a preview */
 	bool estimated;
 };
 

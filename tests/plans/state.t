@@ -213,3 +213,23 @@ sed -n '2,/next pass/p' kept | sed 's/^.*  one *//; s/ in [0-9].*s$/ in TIME/; s
 convert.disks         done
 pass 3
 next pass in TIME
+=== without assess the time to read a copy back is assumed by what is copied
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: { root: "${plan_dir}/root.raw" } }
+    target: { host: here, dir: "${plan_dir}/out", format: raw }
+    convert: [ disks: {} ]
+    validate: [ disks: {} ]
+--- sh
+yes | head -c 2M >root.raw
+drover preview plan.yaml --json | grep '"t":"cost"' | grep -o '"\(phase\|ms\|samples\)":[^,}]*'
+--- stdout
+"phase":"convert"
+"ms":20
+"samples":0
+"phase":"validate"
+"ms":20
+"samples":0
