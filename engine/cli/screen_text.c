@@ -36,17 +36,18 @@ void add_name(struct screen *s, const char *name, size_t columns, size_t indent)
 
 size_t line_column(const struct screen *s)
 {
-	const char *p = s->line.s ? strrchr(s->line.s, '\n') : NULL;
+	const char *p = s->line.s ? s->line.s : "", *back;
 	size_t sum = 0, n;
 
-	p = p ? p + 1 : s->line.s ? s->line.s : "";
+	while ((back = strpbrk(p, "\n\r")))	/* \r: the live region was erased */
+		p = back + 1;
 	for (; *p; p += n) {
 		AUTO_FREE char *plain = NULL;
 
 		n = strcspn(p, "\x1b");
 		plain = mem_strndup(p, n);
 		sum += text_columns(plain);
-		n += strcspn(p + n, "mJA\r");		/* of our own codes */
+		n += strcspn(p + n, "mJA");		/* of our own codes */
 		n += p[n] != '\0';
 	}
 	return sum;

@@ -415,6 +415,23 @@ static void how_long_it_waits_is_told_before_what_for(void **state)
 		"\r\x1b[1A\x1b[J");
 }
 
+static void what_hangs_below_a_finding_is_under_it_also_on_a_terminal(void **state)
+{
+	struct rig *r = rig_new(true);
+
+	(void)state;
+	feed(r, begin);
+	screen_tick(r->s);		/* the finding comes where the progress was */
+	feed(r, (const char *const []){
+		"{\"t\":\"finding\",\"machine\":\"erp-db\",\"severity\":\"blocker\",\"code\":\"disk.old\",\"text\":\"old\",\"waived\":\"CHG123\"}", NULL });
+	expect_end(r,
+		"erp  run  erp.yaml  run 7f3a2c11  2 machines, 1 host\n"
+		"erp-db   convert.disks  running\n"
+		"\r\x1b[1A\x1b[J"
+		"10:00:03  accepted erp-db   disk.old: old\n"
+		"                            reason: CHG123\n");
+}
+
 #define PASS(STATE) "{\"t\":\"step\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"state\":\"" STATE "\"}"
 #define REST(MS) "{\"t\":\"rest\",\"machine\":\"erp-db\",\"phase\":\"convert\",\"step\":\"disks\",\"ms\":" MS "}"
 
@@ -561,6 +578,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_terminal_shows_progress_that_is_redrawn_in_place),
 		cmocka_unit_test(one_disk_of_several_is_shown_beside_all),
 		cmocka_unit_test(how_long_it_waits_is_told_before_what_for),
+		cmocka_unit_test(what_hangs_below_a_finding_is_under_it_also_on_a_terminal),
 		cmocka_unit_test(a_terminal_counts_down_to_the_next_pass),
 		cmocka_unit_test(a_plain_log_says_once_when_the_next_pass_comes),
 		cmocka_unit_test(of_many_machines_it_is_told_how_many_have_begun),
