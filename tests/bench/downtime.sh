@@ -3,8 +3,8 @@
 # downtime - of the cutover of a libvirt domain that writes 2 MiB/s, from one host to another, for
 # disks of several sizes (SIZES, GiB; 4 8 16), each three quarters full: from the instant at which
 # the source's domain stands still to that at which the target's runs, as both libvirts tell them.
-# What follows is the guest's own boot. Medians of RUNS (3). Needs 26 GiB in /var/tmp, and some 20
-# minutes.
+# What follows is the guest's own boot. Medians of RUNS (5). Needs 26 GiB in /var/tmp, and half
+# an hour.
 . "$(dirname "$0")/../lib/lab.sh"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 ROOT=1		# GiB of its system's partition; behind it lies data, as on a disk of several
@@ -16,7 +16,6 @@ if [ -z "${LAB:-}" ]; then	# the lab has no network to get packages from
 	rm -rf "$tmp"
 fi
 lab_enter "$0" "$@"
-RUNS=${RUNS:-3}
 . "$(dirname "$0")/lib.sh"
 SIZES=${SIZES:-4 8 16}
 

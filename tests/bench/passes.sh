@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # passes - a further pass after 1 % of a disk's chunks changed: by a libvirt domain's dirty bitmap
 # and by a device's traced writes, each beside comparing the digests of the same disk. SIZE (MiB,
-# default 8192) of it are full of data. `drover sync` as a whole; medians of RUNS (3).
+# default 8192) of it are full of data. `drover sync` as a whole; medians of RUNS (5).
 . "$(dirname "$0")/../lib/lab.sh"
 lab_enter "$0" "$@"
-RUNS=${RUNS:-3}
 . "$(dirname "$0")/lib.sh"
 SIZE=${SIZE:-8192}
 only=${ONLY:-bitmap trace}
