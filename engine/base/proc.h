@@ -39,7 +39,8 @@ const char *proc_last_line(const struct proc *p);
 /* Where `name` is found in PATH plus the sbin directories; NULL if nowhere.
  * Caller frees. */
 char *proc_which(const char *name);
-/* "qemu-img convert -O raw 'a b' c", quoted for reading. Caller frees. */
+/* "qemu-img convert -O raw 'a b' c": for reading, and quoted so that a POSIX shell takes it for
+ * these words. Caller frees. */
 char *proc_argv_text(const char *const *argv);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "engine/cli/cli.h"
 #include "engine/base/mem.h"
+#include "engine/base/proc.h"
 #include "engine/base/text.h"
 #include "engine/hook/hook.h"
 #include "engine/host/host.h"
@@ -193,9 +194,12 @@ int cli_load_plan(struct cli *c, const char *file)
 	err_list_free(&errors);
 	if (status == 0)
 		plan_secrets_hide(c->plan);
-	if (status == 0 && c->opt[OPT_STATE])
-		c->plan->typed = arena_printf(c->plan->arena, "%s --state %s", file,
-					      c->opt[OPT_STATE]);
+	if (status == 0 && c->opt[OPT_STATE]) {
+		const char *const words[] = { file, "--state", c->opt[OPT_STATE], NULL };
+		AUTO_FREE char *typed = proc_argv_text(words);
+
+		c->plan->typed = arena_strdup(c->plan->arena, typed);
+	}
 	return status ? status : check_selector(c);
 }
 

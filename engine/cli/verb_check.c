@@ -45,7 +45,7 @@ static void tell_counts(struct cli *c)
 		p->machine_count, many(p->machine_count), p->host_count,
 		many(p->host_count), steps, many(steps));
 	fprintf(c->out, c->verbose ? "; hash %s\n" : "\n", p->hash);
-	fprintf(c->out, "Next: drover preview %s\n", p->file);
+	fprintf(c->out, "Next: drover preview %s\n", p->typed);
 }
 
 int verb_check(struct cli *c)

@@ -313,7 +313,7 @@ static int pin_key(struct cli *c, const struct asked *a, const json_t *key)
 		return status;
 	if (append_line(file, jstr(key, "line", ""), &e) < 0)
 		return cli_fail(c, &e);
-	fprintf(c->out, "pinned in %s\nNext: drover hosts %s\n", file, c->plan->file);
+	fprintf(c->out, "pinned in %s\nNext: drover hosts %s\n", file, c->plan->typed);
 	return 0;
 }
 

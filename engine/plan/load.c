@@ -2,6 +2,7 @@
  * load - from files to a plan: the order in which everything is done. */
 #include "engine/plan/private.h"
 
+#include "engine/base/proc.h"
 #include "engine/base/text.h"
 
 #include <libgen.h>
@@ -366,10 +367,12 @@ struct plan *plan_load_with(const char *file, const struct plan_options *o,
 	struct loader *l = &priv->loader;
 	struct err_list scratch = { 0 };
 	size_t before = errors ? errors->count : 0;
+	AUTO_FREE char *typed = NULL;
 
 	*p = (struct plan){ .arena = a, .priv = priv, .file = arena_strdup(a, file),
 			    .dir = folder_of(a, file) };
-	p->typed = p->file;
+	typed = proc_argv_text((const char *const[]){ file, NULL });
+	p->typed = arena_strdup(a, typed);
 	*l = (struct loader){ .plan = p, .arena = a, .options = o,
 			      .errors = errors ? errors : &scratch,
 			      .warnings = o ? o->warnings : NULL };

@@ -84,7 +84,7 @@ struct plan {
 	const char *name;
 	const char *file;		/* as the user named it */
 	const char *typed;		/* what a command about it has after its verb: the file, and
-					 * where its state is when that was said */
+					 * where its state is when that was said; as a shell wants it */
 	const char *dir;		/* the folder it is in; relative files start here */
 	char hash[65];			/* SHA-256 of the canonical expanded plan */
 	struct plan_host *hosts;

@@ -2,6 +2,7 @@
  * next - the last line of a run: what to type now.
  */
 #include "engine/run/record.h"
+#include "engine/base/proc.h"
 
 #include <string.h>
 
@@ -67,22 +68,17 @@ static const char *after_run(const struct run *r)
 		"drover cutover %s --preview" : "drover status %s";
 }
 
-/* The plan, and the machines that this run was for: a switch of all is not what follows a run
- * of one. Owned. */
-static char *same_again(const struct run *r)
+char *next_typed(const struct run *r)
 {
-	const char *who = r->o->selector;
-	bool plain = !who || !strpbrk(who, "*?[]{}'\"\\$ ");
+	const char *const these[] = { "--machine", r->o->selector, NULL };
+	AUTO_FREE char *words = r->o->selector ? proc_argv_text(these) : NULL;
 
-	if (!who)
-		return mem_strdup(r->plan->typed);
-	return mem_printf("%s --machine %s%s%s", r->plan->typed, plain ? "" : "'", who,
-			  plain ? "" : "'");
+	return words ? mem_printf("%s %s", r->plan->typed, words) : mem_strdup(r->plan->typed);
 }
 
 void next_say(struct run *r)
 {
-	AUTO_FREE char *file = same_again(r);
+	AUTO_FREE char *file = next_typed(r);
 
 	if (r->status == ERR_STALE) {
 		run_next(r, r->kind == RUN_CUTOVER ? "drover cutover %s --preview" :

@@ -145,6 +145,9 @@ bool run_stopping(const struct run *r);
 bool run_has_cutover(const struct run *r);	/* any machine of the run has such steps */
 /* At the end of a run that nobody told more: what its kind and outcome suggest. */
 void next_say(struct run *r);
+/* What a command that follows has after its verb: the plan, and the machines that this run was
+ * for, since a switch of all is not what follows a run of one. Owned. */
+char *next_typed(const struct run *r);
 void run_next(struct run *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Keep the first error for the caller; moves e. */

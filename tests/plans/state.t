@@ -167,11 +167,14 @@ drover run plan.yaml --state st -m 'w*b' | tail -n 1
 drover run plan.yaml --state st -m db 2>err | tail -n 1
 drover rollback plan.yaml --state st -m db --preview | tail -n 1
 drover status plan.yaml --state st | tail -n 1
+cp plan.yaml "erp's plan.yaml"
+drover run "erp's plan.yaml" --state "a;b" -m '[w;&]eb' | tail -n 1
 --- stdout
 Next: drover status plan.yaml --state st --machine 'w*b'
 Next: drover run plan.yaml --state st --machine db
 Next: drover rollback plan.yaml --state st --machine db
 Next: drover run plan.yaml --state st -m db
+Next: drover status 'erp'\''s plan.yaml' --state 'a;b' --machine '[w;&]eb'
 === the log says of copies what they brought, and the digests recorded
 --- file plan.yaml
 plan: small
