@@ -133,7 +133,7 @@ static void add_faults(struct screen *s)
 	}
 	if (n > FAULTS)
 		str_addf(&s->line, "\nand %zu more FAILED; each is told above, and by drover status %s",
-			 n - FAULTS, s->file);
+			 n - FAULTS, s->typed);
 	if (n)
 		str_addc(&s->line, '\n');
 }

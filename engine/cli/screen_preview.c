@@ -402,7 +402,7 @@ void preview_page(struct screen *s, const json_t *end)
 		add_machine(s, &t, s->views[i]);
 	if (strcmp(s->kind, "preview") == 0 && s->cutover) {
 		AUTO_FREE char *text = mem_printf("The cutover is NOT part of this run; preview "
-			"it with: drover cutover %s --preview", s->file);
+			"it with: drover cutover %s --preview", s->typed);
 
 		add_text(s, text, 0);
 		str_add(&s->line, "\n\n");

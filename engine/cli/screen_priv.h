@@ -41,6 +41,7 @@ struct view {			/* one machine */
 struct screen {
 	struct screen_options o;
 	char *kind, *plan, *file, *run;
+	char *typed;			/* what a command that follows has after its verb */
 	size_t host_count;
 	bool preview;
 	bool cutover;			/* the plan has cutover steps */
@@ -59,6 +60,7 @@ struct screen {
 struct view *screen_view(struct screen *s, const char *name);	/* made when new */
 size_t name_limit(const struct screen *s);	/* columns; wider names get lines of their own */
 uint64_t screen_now(const struct screen *s);
+void keep(char **p, const char *s);		/* a copy of `s`, instead of what was there */
 const char *paint(const struct screen *s, enum paint p);
 
 /* Pad or (when cut) shorten to exactly `columns`; escaped. */

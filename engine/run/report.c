@@ -88,10 +88,12 @@ bool run_has_cutover(const struct run *r)
 void report_start(struct run *r)
 {
 	json_t *o = json_object(), *machines = json_array(), *hosts = json_array();
+	AUTO_FREE char *typed = next_typed(r);
 
 	jset_str(o, "kind", kind_names[r->o->kind]);
 	jset_str(o, "plan", r->plan->name);
 	jset_str(o, "file", r->plan->file);
+	jset_str(o, "typed", typed);
 	jset_str(o, "run", r->state && r->writes ? state_run_id(r->state) : NULL);
 	for (uint32_t m = 0; m < r->plan->machine_count; m++)
 		if (r->machines[m].in)
