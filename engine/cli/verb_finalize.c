@@ -10,6 +10,8 @@ int verb_finalize(struct cli *c)
 
 	if (status || cli_nothing_recorded(c, &status))
 		return status;
+	if ((status = cli_admits(c, &o)))
+		return status;
 	status = cli_confirm_word(c, c->plan->name, "Finalize plan '%s': afterwards no rollback is "
 				  "possible. Type the plan's name.", c->plan->name);
 	return status ? status : cli_run(c, &o, NULL);

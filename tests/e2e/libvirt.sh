@@ -123,6 +123,8 @@ kill $writer
 wait $writer 2>/dev/null
 proves_target
 boots=$(ssh_guest cat /proc/sys/kernel/random/boot_id)
+expect 6 "$DROVER" finalize plan.yaml -y
+said "nobody is at a terminal to confirm: Finalize plan .lab.: afterwards no rollback is possible"
 expect 0 "$DROVER" finalize plan.yaml --confirm lab
 lab_on b virsh -q domblklist ledger >"$LAB/out"
 said '^ *vda +/srv/images/ledger/sda\.base\.qcow2'

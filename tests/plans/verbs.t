@@ -41,7 +41,7 @@ machines:
 drover: no machine of plan 'small' matches 'erp-bd'
   did you mean --machine erp-db?
 
-=== finalizing wants the plan's name, and -y is no answer
+=== finalizing what does not serve yet is refused before anybody is asked
 --- file plan.yaml
 plan: small
 hosts: { here: { local: true } }
@@ -53,10 +53,10 @@ machines:
 --- sh
 drover run plan.yaml >/dev/null
 drover finalize plan.yaml -y
---- status 6
+--- status 1
 --- stderr
-drover: nobody is at a terminal to confirm: Finalize plan 'small': afterwards no rollback is possible. Type the plan's name.
-  give --confirm small to say yes beforehand
+drover: cannot finalize 'one': the target does not serve
+  drover cutover plan.yaml --machine one
 
 === of a plan that was never run there is nothing to take back, to clean or to end
 --- file plan.yaml
