@@ -4,24 +4,12 @@
  */
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
-#include "engine/cli/ask_host.h"
+#include "engine/cli/verb_backups.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define BACKUP_MODULE "backup.image"
-#define CALL_MODULE "call.backups"
-
-/* A place of backups that the plan names; only once each. */
-struct place_of {
-	uint32_t host;
-	char *path;
-};
-
-struct places {
-	struct place_of *v;
-	size_t count, cap;
-};
 
 static void places_free(struct places *p)
 {
@@ -81,7 +69,7 @@ static json_t *gather(struct cli *c, const struct places *p, int *status)
 	for (size_t i = 0; i < p->count; i++) {
 		AUTO_JSON *args = json_pack("{s:s,s:s}", "do", "list", "place", p->v[i].path);
 		AUTO_ERR e = { 0 };
-		AUTO_JSON *got = cli_ask_host(c, p->v[i].host, CALL_MODULE, "probe", args, &e);
+		AUTO_JSON *got = cli_ask_host(c, p->v[i].host, BACKUPS_CALL, "probe", args, &e);
 		json_t *one;
 		size_t k;
 
@@ -206,7 +194,7 @@ static int verify(struct cli *c, struct places *p, const json_t *all)
 		if (!is_meant(one, name))
 			continue;
 		found++;
-		got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), CALL_MODULE, "probe", args,
+		got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), BACKUPS_CALL, "probe", args,
 				   &e);
 		if (got)
 			say_verified(c, one, got);
@@ -215,91 +203,6 @@ static int verify(struct cli *c, struct places *p, const json_t *all)
 	}
 	if (found == 0 && name && !find(all, name, &none))
 		status = cli_fail(c, &none);
-	return status;
-}
-
-/* ---- prune --------------------------------------------------------------------- */
-
-static json_t *names_wanted(const struct cli *c)
-{
-	json_t *names = json_array();
-
-	for (uint32_t m = 0; m < c->plan->machine_count; m++)
-		if (cli_wants(c, m))
-			jadd(names, json_string(c->plan->machines[m].name));
-	return names;
-}
-
-static json_t *ask_prune(struct cli *c, const struct place_of *at, const char *op, struct err *e)
-{
-	AUTO_JSON *args = json_pack("{s:s,s:s,s:o,s:I}", "do", "prune", "place", at->path,
-		"machines", names_wanted(c), "keep", (json_int_t)atol(c->opt[OPT_KEEP]));
-
-	return cli_ask_host(c, at->host, CALL_MODULE, op, args, e);
-}
-
-static void say_pruned(struct cli *c, const struct place_of *at, const json_t *got, bool done)
-{
-	const char *host = c->plan->hosts[at->host].name;
-	uint64_t bytes = (uint64_t)jint(jget(got, "volatile"), "freed", 0);
-	const json_t *gone = jget(got, "volatile.removed");
-	char freed[24];
-	json_t *one;
-	size_t i;
-
-	json_array_foreach((json_t *)gone, i, one) {
-		jset_str(one, "on", host);
-		if (c->json)
-			cli_json(c, done ? "pruned" : "would-prune", json_incref(one));
-		else
-			fprintf(c->out, "%s %s %s  %s:%s\n", done ? "removed" : "-",
-				jstr(one, "machine", ""), jstr(one, "name", ""), host,
-				jstr(one, "path", ""));
-	}
-	text_size(bytes, freed);
-	if (done && !c->json)
-		fprintf(c->out, "%s:%s  %zu removed, %s freed\n", host, at->path,
-			json_array_size(gone), freed);
-	else if (!c->json && json_array_size(gone) == 0)
-		fprintf(c->out, "%s:%s  nothing to remove\n", host, at->path);
-}
-
-static int check_keep(struct cli *c)
-{
-	const char *text = c->opt[OPT_KEEP];
-	AUTO_ERR e = { 0 };
-
-	if (strlen(text) <= 6 && strspn(text, "0123456789") == strlen(text) && atol(text) > 0)
-		return 0;
-	err_set(&e, ERR_USAGE, "cannot use --keep '%s': it is no number of backups from 1", text);
-	err_hint(&e, "for example: drover backups prune %s --keep 3", c->args[1]);
-	return cli_fail(c, &e);
-}
-
-/* Shows first, at every place, and asks once. */
-static int prune(struct cli *c, struct places *p, const json_t *all)
-{
-	bool preview = c->opt[OPT_PREVIEW] != NULL;
-	int status = check_keep(c);
-	size_t count = 0;
-
-	(void)all;
-	for (int done = 0; done <= !preview && !status; done++) {
-		for (size_t i = 0; i < p->count && !status; i++) {
-			AUTO_ERR e = { 0 };
-			AUTO_JSON *got = ask_prune(c, &p->v[i], done ? "apply" : "probe", &e);
-
-			if (!got)
-				status = cli_fail(c, &e);
-			else if (done || preview || !c->json)
-				say_pruned(c, &p->v[i], got, done);
-			if (got && !done)
-				count += json_array_size(jget(got, "volatile.removed"));
-		}
-		if (!status && !done && !preview && count > 0)
-			status = cli_confirm(c, "Remove %zu backup%s for good?", count,
-					     count == 1 ? "" : "s");
-	}
 	return status;
 }
 
@@ -330,7 +233,7 @@ static int restore(struct cli *c, struct places *p, const json_t *all)
 	args = json_pack("{s:s,s:s,s:s,s:s,s:s}", "do", "restore", "place",
 			 jstr(one, "place", ""), "path", jstr(one, "path", ""),
 			 "disk", c->args[3], "to", to);
-	got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), CALL_MODULE, "apply", args, &e);
+	got = cli_ask_host(c, (uint32_t)jint(one, "host", 0), BACKUPS_CALL, "apply", args, &e);
 	if (!got)
 		return cli_fail(c, &e);
 	if (!c->json)
@@ -352,7 +255,7 @@ static const struct action actions[] = {
 	{ "list", list, "PLAN", 1, { 0 }, 0 },
 	{ "verify", verify, "PLAN [BACKUP]", 2, { OPT_SAMPLE }, 0 },
 	{ "restore", restore, "PLAN BACKUP DISK /path", 4, { 0 }, 0 },
-	{ "prune", prune, "PLAN", 1, { OPT_KEEP, OPT_PREVIEW }, OPT_KEEP },
+	{ "prune", backups_prune, "PLAN", 1, { OPT_KEEP, OPT_PREVIEW }, OPT_KEEP },
 };
 
 static bool takes(const struct action *a, enum opt o)
