@@ -35,7 +35,7 @@ static void on_durable(void *arg, struct err *e)
 		op_stop(o);	/* what is not on disk must not be relied upon */
 	else
 		send_ack(a->end, a->number, true);
-	o->acks--;
+	o->holds--;
 	op_unlink_free(o);
 	free(a);
 }
@@ -46,7 +46,7 @@ static void journal(struct op_end *end, struct rec *c, const char *kind, int64_t
 	AUTO_FREE char *key = step_key(end->op->step);
 
 	*a = (struct ack){ end, number };
-	end->op->acks++;
+	end->op->holds++;
 	rec_send(c, kind, key, NULL, on_durable, a);
 }
 
@@ -215,7 +215,7 @@ static void on_answered(void *who, int answer)
 	struct op *o = q->end->op;
 
 	take_answer(q->end, q->number, answer);
-	o->acks--;
+	o->holds--;
 	op_unlink_free(o);
 	free(q);
 }
@@ -238,7 +238,7 @@ static void on_ask(struct op_end *end, const json_t *ev)
 	}
 	q = mem_alloc(sizeof(*q));
 	*q = (struct question){ end, number };
-	end->op->acks++;
+	end->op->holds++;
 	seams->ask_later(seams->arg, text, on_answered, q);
 }
 

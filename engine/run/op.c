@@ -29,7 +29,7 @@ static void finish(struct op *o)
 
 void op_unlink_free(struct op *o)
 {
-	if (!o->finished || o->acks > 0)
+	if (!o->finished || o->holds > 0)
 		return;
 	*o->link = o->next;
 	if (o->next)
@@ -66,10 +66,10 @@ void op_stop(struct op *o)
 	if (o->stopping || o->finished)
 		return;
 	o->stopping = true;
-	o->acks++;		/* stopping a call that waits ends it at once */
+	o->holds++;		/* stopping a call that waits ends it at once */
 	for (int k = 0; k < o->ends; k++)
 		stop_end(&o->end[k]);
-	o->acks--;
+	o->holds--;
 	op_unlink_free(o);
 }
 

@@ -32,7 +32,8 @@ struct op {
 	struct op_end end[2];
 	int ends;
 	int left;			/* ends without a result */
-	int acks;			/* records on their way to disk for this op */
+	int holds;			/* who needs it still: records on their way to disk, questions
+					 * without an answer, a stop under way */
 	bool bare;			/* sees nothing of what the step kept or told */
 	bool quiet;			/* its progress and log are not reported */
 	bool stopping;			/* told to stop */
@@ -84,7 +85,7 @@ struct op *op_open(struct run *r, struct mach *m, uint32_t node,
 /* What is open ahead of this step; of any of the machine's (node UINT32_MAX). Or NULL. */
 struct op *op_ahead(const struct run *r, const struct mach *m, uint32_t node);
 void op_stop(struct op *o);
-void op_unlink_free(struct op *o);	/* once finished and without acks */
+void op_unlink_free(struct op *o);	/* once finished and without holds */
 void op_event(struct op_end *end, const json_t *event);		/* events.c */
 void op_stream(struct op *o);		/* op_stream.c: it is to have one */
 
