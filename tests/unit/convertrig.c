@@ -137,6 +137,7 @@ int cv_tear_down(void **state)
 	json_decref(r->args);
 	json_decref(r->more);
 	json_decref(r->from);
+	json_decref(r->also);
 	free(r);
 	return 0;
 }
@@ -159,15 +160,16 @@ json_t *cv_input(struct rig *r, const char *role)
 				   "format", r->format, "replace", 0, "disks");
 	json_t *disk = r->from ? json_incref(r->from) :
 		json_pack("{s:s,s:s,s:b}", "image", r->src, "format", "raw", "copy", 1);
+	json_t *disks = r->also ? json_deep_copy(r->also) : json_object();
 
 	json_object_update(target, r->more);
-	return json_pack("{s:O,s:O,s:O,s:s,s:{s:s,s:I,s:{s:s,s:s,s:{s:o}},s:o},"
+	json_object_set_new(disks, "root", disk);
+	return json_pack("{s:O,s:O,s:O,s:s,s:{s:s,s:I,s:{s:s,s:s,s:o},s:o},"
 			 "s:{s:s,s:s,s:s,s:i,s:s,s:s,s:b}}",
 			 "args", r->args, "facts", r->facts, "kept", r->kept, "role", role,
 			 "machine", "name", r->machine, "downtime_ms", (json_int_t)r->downtime_ms,
 			 "source", "host", "a", "kind", jstr(disk, "path", NULL) ? "block" : "image",
-			 "disks", "root", disk,
-			 "target", target,
+			 "disks", disks, "target", target,
 			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
 			 "lineage", cv_lineage(), "step", "convert.disks", "preview", 0);
 }

@@ -24,6 +24,7 @@ struct rig {
 	json_t *args;		/* of the next call */
 	json_t *more;		/* for target; merged */
 	json_t *from;		/* the disk at the source; NULL: src, raw */
+	json_t *also;		/* other disks there, by name; NULL: none */
 	const char *machine;
 	int64_t downtime_ms;	/* that its plan allows; 0: it does not say */
 };

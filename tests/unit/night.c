@@ -302,7 +302,7 @@ void night_put_back(struct night *n)
 
 /* ---- set up ---------------------------------------------------------------------------------- */
 
-static char *loop(const char *file, unsigned sector)
+char *night_loop(const char *file, unsigned sector)
 {
 	AUTO_FREE char *bytes = mem_printf("%u", sector);
 	const char *argv[] = { "losetup", "-f", "--show", "-b", bytes, file, NULL };
@@ -310,7 +310,7 @@ static char *loop(const char *file, unsigned sector)
 	return here_ask(argv);
 }
 
-static void end_loop(char **dev)
+void night_end_loop(char **dev)
 {
 	const char *argv[] = { "losetup", "-d", *dev, NULL };
 
@@ -337,7 +337,7 @@ static void make_source(struct night *n)
 	const char *make[] = { "qemu-img", "create", "-q", "-f", n->from, n->r->src, bytes, NULL };
 	unlink(n->r->src);
 	cv_run_ok(make);
-	n->dev = kinds[k].device ? loop(n->r->src, n->sector) : NULL;
+	n->dev = kinds[k].device ? night_loop(n->r->src, n->sector) : NULL;
 	n->r->from = n->dev ?
 		json_pack("{s:s,s:s,s:b}", "path", n->dev, "format", "raw", "copy", 1) :
 		json_pack("{s:s,s:s,s:b}", "image", n->r->src, "format", n->from, "copy", 1);
@@ -357,7 +357,7 @@ static void make_target(struct night *n)
 		n->to_file = mem_printf("%s/to", n->r->dir);
 		AUTO_FD fd = open(n->to_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 		assert_int_equal(ftruncate(fd, (off_t)n->room), 0);
-		n->to = loop(n->to_file, one_in(n, 2) ? 512 : 4096);
+		n->to = night_loop(n->to_file, one_in(n, 2) ? 512 : 4096);
 		jset_str(row, "path", n->to);
 		jset_str(row, "format", "raw");
 	}
@@ -399,6 +399,8 @@ int night_set_up(void **state)
 	make_source(n);
 	make_target(n);
 	choose_args(n);
+	if (one_in(n, 2))
+		night_other_make(n);
 	return 0;
 }
 
@@ -411,8 +413,9 @@ int night_tear_down(void **state)
 		fprintf(stderr, "the night of SEED=%u:\n%s", n->seed, n->story.s);
 	if (n->tracker)
 		track_end(n->tracker, NULL);
-	end_loop(&n->dev);
-	end_loop(&n->to);
+	night_end_loop(&n->dev);
+	night_end_loop(&n->to);
+	night_other_free(n);
 	cv_tear_down(&r);
 	free(n->to_file);
 	free(n->now);

@@ -38,6 +38,16 @@ enum mishap {
 	MISHAPS
 };
 
+/* The machine's other disk: nobody harms it. */
+struct night_other {
+	char *src, *dev;	/* its file; the device that this is, or NULL. src NULL: there is none */
+	char *place, *base;	/* a file system of its own, the copy in it */
+	const char *format;	/* of base */
+	uint64_t size;
+	uint8_t *now;		/* its bytes */
+	uint8_t *sent, *tried;	/* as in night */
+};
+
 struct night {
 	struct rig *r;
 	struct strike *strike;	/* of the program that it runs in */
@@ -62,6 +72,7 @@ struct night {
 	bool back;		/* of those that the target sends */
 	bool came;		/* it did */
 	char kind[24], said[600], hint[400];	/* how the newest ended; "": well */
+	struct night_other other;
 	struct str story;
 	unsigned acts, commands;
 	bool over;		/* it ended as it should */
@@ -87,6 +98,15 @@ void night_harm_base(struct night *n);
 void night_keep_files(struct night *n);
 void night_put_back(struct night *n);
 
+/* ---- the other disk: each does nothing where there is none */
+void night_other_make(struct night *n);
+void night_other_free(struct night *n);
+void night_other_scribble(struct night *n);
+void night_other_tried(struct night *n);	/* a pass is begun */
+void night_other_passed(struct night *n, const char *fact);
+void night_other_proven(struct night *n, const char *fact);
+void night_other_gone(struct night *n);		/* its copy was undone */
+
 /* ---- a medium that was bad */
 /* It cannot be read everywhere, and the plan does not say that zeros will do. */
 bool night_reads_badly(const struct night *n);
@@ -109,6 +129,12 @@ const struct night_row *night_row(const char *module);
 /* How it ended goes into the night; where it ended badly, that it said why and what to do. */
 void night_note_end(struct night *n, const json_t *source, const json_t *target);
 void night_assert_said(struct night *n);
+/* Does this fact tell the digest of these bytes of a disk? */
+void night_assert_root(struct night *n, const char *fact, const char *disk, const uint8_t *p,
+		       uint64_t size);
+/* A device that is this file, until it is ended. Owned; NULL is harmless. */
+char *night_loop(const char *file, unsigned sector);
+void night_end_loop(char **dev);
 /* Bytes: a copy, the caller's; one instead of *to; the source as it can be read instead. */
 uint8_t *night_copy(const uint8_t *p, uint64_t size);
 void night_take(uint8_t **to, const uint8_t *p /* NULL: none */, uint64_t size);

@@ -88,16 +88,22 @@ static void assert_bytes(struct night *n, const uint8_t *is, const uint8_t *a, c
 
 /* ---- what a good end means ---------------------------------------------------------------------- */
 
-static void assert_root(struct night *n, const char *fact, const uint8_t *p)
+void night_assert_root(struct night *n, const char *fact, const char *disk, const uint8_t *p,
+		       uint64_t size)
 {
-	AUTO_FREE char *key = mem_printf("%s.root.digest", fact);
+	AUTO_FREE char *key = mem_printf("%s.%s.digest", fact, disk);
 	uint32_t chunk = (uint32_t)jint(n->r->args, "chunk", 0);
 	char hex[SHA256_HEX];
 
-	tree_of(p, n->size, chunk, hex);
+	tree_of(p, size, chunk, hex);
 	if (strcmp(hex, jstr(n->r->facts, key, "")) != 0)
-		night_broken(n, "fact %s has digest %.12s, the disk %.12s", fact,
-			     jstr(n->r->facts, key, "none"), hex);
+		night_broken(n, "fact %s has digest %.12s, disk %s %.12s", fact,
+			     jstr(n->r->facts, key, "none"), disk, hex);
+}
+
+static void assert_root(struct night *n, const char *fact, const uint8_t *p)
+{
+	night_assert_root(n, fact, "root", p, n->size);
 }
 
 static void pass_ended(struct night *n, const char *fact)
@@ -107,6 +113,7 @@ static void pass_ended(struct night *n, const char *fact)
 	if (n->odd & ODD_SIZE)
 		night_broken(n, "it ended well with another size");
 	n->odd &= ODD_TARGET;
+	night_other_passed(n, fact);
 	night_see(n, &n->sent);
 	if (!n->odd) {
 		is = target_bytes(n);
@@ -125,6 +132,7 @@ static void proof_ended(struct night *n, const char *fact)
 {
 	AUTO_FREE uint8_t *is = NULL;
 
+	night_other_proven(n, fact);
 	if (strcmp(fact, "final") == 0 && (n->odd & ODD_TARGET))
 		return;		/* what was proven before is not read again */
 	is = target_bytes(n);
@@ -216,6 +224,7 @@ void night_undo(struct night *n)
 	if (*n->said && !night_try(n, "convert.disks", "undo", NOTHING))
 		night_broken(n, "an undo cannot be repeated");
 	assert_no_trace(n);
+	night_other_gone(n);
 	forget(n);
 }
 
@@ -338,6 +347,8 @@ void night_backup(struct night *n)
 		night_broken(n, "a backup does not go on");
 	night_see(n, &n->saved);
 	assert_root(n, "backup.disks", n->saved);
+	if (n->other.src)
+		night_assert_root(n, "backup.disks", "other", n->other.now, n->other.size);
 	AUTO_JSON *out = cv_at(n->r, "source", "backup.image", "probe");
 	cv_take_facts(n->r, out);
 	end_step(n, kept);

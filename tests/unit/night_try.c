@@ -269,6 +269,7 @@ bool night_try(struct night *n, const char *module, const char *op, enum mishap 
 	n->commands++;
 	if (row->pass) {
 		night_see(n, &n->tried);
+		night_other_tried(n);
 		night_take(&n->was, NULL, 0);
 		if (m == SCRIBBLE)
 			night_see(n, &n->was);

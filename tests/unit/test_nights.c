@@ -75,6 +75,7 @@ static const struct act {
 	void (*fn)(struct night *n);
 } acts[] = {
 	{ 30, night_scribble },
+	{ 10, night_other_scribble },
 	{ 14, pass },
 	{ 18, unlucky_pass },
 	{ 4, proof },
