@@ -101,3 +101,14 @@ void hookrig_args(struct hookrig *r, const char *key, json_t *v)
 {
 	jset(jget(r->call.input, "args"), key, v);
 }
+
+void hookrig_expect(const char *lua, const char *op, const char *want)
+{
+	struct hookrig *r = hookrig_new(lua);
+
+	r->call.op = op;
+	hookrig_run(r);
+	assert_string_equal(jbool(r->result, "ok", false) ? jstr(r->result, "state", "") :
+			    jstr(r->result, "error.text", ""), want);
+	hookrig_free(r);
+}

@@ -25,6 +25,8 @@ struct hookrig *hookrig_new(const char *lua);
 void hookrig_free(struct hookrig *r);
 /* Until its result came, once and never from inside hook_start(). */
 void hookrig_run(struct hookrig *r);
+/* Run this check as `op`: the test fails unless `want` is the error's text, or else the state. */
+void hookrig_expect(const char *lua, const char *op, const char *want);
 /* Another argument of the call; takes `v`. */
 void hookrig_args(struct hookrig *r, const char *key, json_t *v);
 
