@@ -146,6 +146,24 @@ void migration_free(struct migration *g)
 	free(g);
 }
 
+int migration_set_up(void **state)
+{
+	*state = migration_new();
+	return 0;
+}
+
+int migration_set_up_passing(void **state)
+{
+	*state = migration_passing();
+	return 0;
+}
+
+int migration_tear_down(void **state)
+{
+	migration_free(*state);
+	return 0;
+}
+
 struct fake_rule *migration_rule(struct migration *g, const char *module)
 {
 	struct fake_rule *r = g->rules;

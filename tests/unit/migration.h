@@ -36,6 +36,10 @@ struct migration *migration_passing(void);
 /* The first one, without its backup. */
 struct migration *migration_unbacked(void);
 void migration_free(struct migration *g);
+/* Of a test: it is *state. */
+int migration_set_up(void **state);
+int migration_set_up_passing(void **state);
+int migration_tear_down(void **state);
 /* One run of the engine, state opened and closed around it; the exit status. */
 int migration_run(struct migration *g, enum run_kind kind);
 /* The same; the test fails unless it ends with this status, and nothing that was pretended

@@ -11,18 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int setup(void **state)
-{
-	*state = migration_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	migration_free(*state);
-	return 0;
-}
-
 static void a_rollback_brings_everything_back(void **state)
 {
 	struct migration *g = *state;
@@ -292,7 +280,7 @@ static void what_a_copy_relies_on_stays_without_the_step_that_began_it(void **st
 	migration_free(g);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, migration_set_up, migration_tear_down)
 
 int main(void)
 {

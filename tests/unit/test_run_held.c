@@ -11,24 +11,6 @@
 #include <cmocka.h>
 #include <string.h>
 
-static int setup(void **state)
-{
-	*state = migration_passing();
-	return 0;
-}
-
-static int setup_whole(void **state)
-{
-	*state = migration_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	migration_free(*state);
-	return 0;
-}
-
 /* ---- between the pass and the cut ----------------------------------------------------- */
 
 static bool at_off(const struct fake *f, const char *module, const char *op)
@@ -361,8 +343,8 @@ static void what_is_so_just_now_is_no_part_of_what_a_rollback_compares(void **st
 	migration_ends(g, RUN_ROLLBACK, 0);
 }
 
-#define WHOLE(name) cmocka_unit_test_setup_teardown(name, setup_whole, teardown)
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WHOLE(name) cmocka_unit_test_setup_teardown(name, migration_set_up, migration_tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, migration_set_up_passing, migration_tear_down)
 
 int main(void)
 {

@@ -10,18 +10,6 @@
 #include <cmocka.h>
 #include <string.h>
 
-static int setup(void **state)
-{
-	*state = migration_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	migration_free(*state);
-	return 0;
-}
-
 static void fall_silent(struct fake *f, const char *module, const char *op)
 {
 	(void)op;
@@ -171,7 +159,7 @@ static void nobody_is_asked_for_once_the_target_may_serve(void **state)
 	assert_int_equal(fake_probes(g->f, "call.hello"), 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, migration_set_up, migration_tear_down)
 
 int main(void)
 {

@@ -12,18 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int setup(void **state)
-{
-	*state = migration_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	migration_free(*state);
-	return 0;
-}
-
 /* ---- previews ---------------------------------------------------------------------------------- */
 
 static void a_preview_changes_nothing_anywhere(void **state)
@@ -232,7 +220,7 @@ static void a_saved_cutover_goes_on_after_a_failure(void **state)
 	assert_int_equal(fake_get(g->f, "b.serving"), 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, migration_set_up, migration_tear_down)
 
 int main(void)
 {
