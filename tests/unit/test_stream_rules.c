@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A stream whose other end does not keep to the rules: what it says is refused in clear
+ * test_stream_rules - a sender that does not keep to the rules: what it says is refused in clear
  * words, what had come until then is kept, and nothing stays behind.
  */
 #include "engine/base/mem.h"
-#include "modules/lib/stream_impl.h"
+#include "tests/unit/byhand.h"
 #include "tests/unit/streamrig.h"
 
 #include <setjmp.h>
@@ -13,57 +13,14 @@
 #include <endian.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #define MALFORMED "the other end sent a malformed record"
-#define SAYS_MEMORY "the other end offers memory that cannot be used"
 #define FULL_WINDOW (STREAM_WINDOW / (CHUNK + RECORD_COST))	/* chunks that it takes */
-#define JUNK (128u << 10)
 
-/* ---- an end made by hand --------------------------------------------------------- */
-
-struct ends {
-	struct pipe by_hand, real;
-	int fd[2];
-};
-
-static void meet(struct ends *x)
-{
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, x->fd), 0);
-	pipe_of_socket(&x->by_hand, x->fd[0]);
-	pipe_of_socket(&x->real, x->fd[1]);
-}
-
-static void part(struct ends *x)
-{
-	close(x->fd[0]);
-	close(x->fd[1]);
-}
-
-/* The head as it is, whatever length it tells, and the payload as far as there is one. The
- * other end may have hung up by then. */
-static void say(struct pipe *p, const struct record *r, const void *payload, size_t n)
-{
-	uint8_t head[RECORD_HEAD];
-
-	record_head(r, head);
-	if (pipe_write_full(p, head, sizeof(head)) == 0 && n)
-		pipe_write_full(p, payload, n);
-}
-
-static void say_open(struct pipe *p, uint64_t size, int chunk)
-{
-	AUTO_JSON *open = json_pack("{s:s,s:I,s:i}", "disk", "root", "size", (json_int_t)size,
-				    "chunk", chunk);
-
-	assert_int_equal(record_write_json(p, REC_OPEN, open), 0);
-}
-
-/* ---- a head that was changed on the way ------------------------------------------ */
+/* ---- a head that was changed on the way -------------------------------------- */
 
 /* Nothing of what it says is believed, its length least of all. */
 static void a_head_with_a_flipped_bit_is_no_head(void **s)
@@ -72,11 +29,11 @@ static void a_head_with_a_flipped_bit_is_no_head(void **s)
 		.count = 1, .plain = CHUNK };
 	uint8_t head[RECORD_HEAD];
 	struct record got;
-	struct ends x;
+	struct byhand x;
 	int fd;
 
 	(void)s;
-	meet(&x);
+	byhand_meet(&x);
 	record_head(&r, head);
 	assert_int_equal(pipe_write_full(&x.by_hand, head, sizeof(head)), 0);
 	assert_int_equal(record_read(&x.real, &got), 1);
@@ -91,32 +48,32 @@ static void a_head_with_a_flipped_bit_is_no_head(void **s)
 		}
 		head[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
-	part(&x);
+	byhand_part(&x);
 }
 
-/* ---- a sender: one record -------------------------------------------------------- */
+/* ---- one record -------------------------------------------------------------- */
 
 struct bad_record { struct record r; const char *says; };
 
 /* Behind the digest, if it comes to that, stands the slot. */
 static void assert_refused(struct rig *r, const struct bad_record *b, uint32_t in_slot)
 {
-	AUTO_FREE uint8_t *payload = mem_alloc(JUNK);
+	AUTO_FREE uint8_t *payload = mem_alloc(BYHAND_JUNK);
 	struct stream_receiver how = sr_receiver(r);
 	uint32_t slot = htobe32(in_slot);
 	AUTO_ERR e = { 0 };
-	struct ends x;
+	struct byhand x;
 	struct stream s = { .pipe = &x.real };
 
-	meet(&x);
-	say_open(&x.by_hand, SIZE, CHUNK);
+	byhand_meet(&x);
+	byhand_open(&x.by_hand, SIZE, CHUNK);
 	memcpy(payload + SHA256_LEN, &slot, SLOT_LEN);
-	say(&x.by_hand, &b->r, payload, b->r.length < JUNK ? b->r.length : JUNK);
+	byhand_say(&x.by_hand, &b->r, payload, b->r.length < BYHAND_JUNK ? b->r.length : BYHAND_JUNK);
 	shutdown(x.fd[0], SHUT_WR);
 	assert_int_equal(stream_recv(&s, &how, &e), -1);
 	assert_string_equal(e.what, b->says);
 	assert_int_equal(r->pot.data + r->pot.zero, 0);
-	part(&x);
+	byhand_part(&x);
 }
 
 static void records_that_break_the_rules_are_refused(void **s)
@@ -192,19 +149,19 @@ static void disks_that_cannot_be_are_refused(void **s)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct stream_receiver how = sr_receiver(*s);
 		AUTO_ERR e = { 0 };
-		struct ends x;
+		struct byhand x;
 		struct stream st = { .pipe = &x.real };
 
-		meet(&x);
-		say_open(&x.by_hand, (uint64_t)bad[i].size, bad[i].chunk);
+		byhand_meet(&x);
+		byhand_open(&x.by_hand, (uint64_t)bad[i].size, bad[i].chunk);
 		shutdown(x.fd[0], SHUT_WR);
 		assert_int_equal(stream_recv(&st, &how, &e), -1);
 		assert_string_equal(e.what, "the other end offers no disk that can be taken");
-		part(&x);
+		byhand_part(&x);
 	}
 }
 
-/* ---- a sender: more than it may, while nothing can be written -------------------- */
+/* ---- more than it may, while nothing can be written -------------------------- */
 
 /* The target takes nothing until what came was refused: until the thread that listens waits
  * for the others, which before the sender's last word it does only then. */
@@ -240,7 +197,7 @@ static int gated_data(struct sink *k, const struct stream_chunk *c, struct err *
 
 struct flood {
 	struct rig *r;
-	struct ends x;
+	struct byhand x;
 	unsigned chunks;		/* that are sent */
 	bool slots;			/* all in slot 3 */
 };
@@ -251,7 +208,7 @@ static void *flood(void *arg)
 	AUTO_FREE uint8_t *payload = mem_alloc(SHA256_LEN + CHUNK);
 	uint32_t slot = htobe32(3);
 
-	say_open(&f->x.by_hand, SIZE, CHUNK);
+	byhand_open(&f->x.by_hand, SIZE, CHUNK);
 	for (unsigned i = 0; i < f->chunks; i++) {
 		uint64_t index = i % (CHUNKS - 1);
 		struct record r = { .type = REC_DATA, .index = index, .count = 1,
@@ -262,7 +219,7 @@ static void *flood(void *arg)
 		memcpy(payload + SHA256_LEN, f->r->ram.p + index * CHUNK, CHUNK);
 		if (f->slots)
 			memcpy(payload + SHA256_LEN, &slot, SLOT_LEN);
-		say(&f->x.by_hand, &r, payload, r.length);
+		byhand_say(&f->x.by_hand, &r, payload, r.length);
 	}
 	shutdown(f->x.fd[0], SHUT_WR);
 	return NULL;
@@ -279,13 +236,13 @@ static void assert_flood_refused(struct flood *f, const char *says)
 	f->r->pot.k.data = gated_data;
 	gate.listener = pthread_self();
 	gate.shut = true;
-	meet(&f->x);
+	byhand_meet(&f->x);
 	assert_int_equal(pthread_create(&t, NULL, flood, f), 0);
 	assert_int_equal(stream_recv(&s, &how, &e), -1);
 	assert_string_equal(e.what, says);
 	shutdown(f->x.fd[1], SHUT_RDWR);
 	pthread_join(t, NULL);
-	part(&f->x);
+	byhand_part(&f->x);
 }
 
 static void more_than_the_window_is_refused_and_what_was_in_it_is_kept(void **s)
@@ -307,177 +264,6 @@ static void a_slot_that_is_still_being_written_cannot_be_sent_again(void **s)
 	assert_int_equal(f.r->pot.data, 1);
 }
 
-/* ---- a receiver -------------------------------------------------------------------- */
-
-/* It answers OPEN and, where it says to know the disk, WANT; then says these. */
-struct liar {
-	struct ends x;
-	const char *ready;		/* JSON; or NULL: it says no such thing */
-	struct record slots;		/* REC_SLOTS: it offers memory, this descriptor */
-	int slots_fd;
-	struct record says[2];
-	const char *done;		/* JSON; once all was sent: what arrived */
-};
-
-static void hear_all(struct pipe *p)
-{
-	AUTO_FREE uint8_t *payload = mem_alloc(JUNK);
-	struct record r;
-
-	do {
-		assert_int_equal(record_read(p, &r), 1);
-		assert_in_range(r.length, 0, JUNK);
-		assert_true(r.length == 0 || pipe_read_full(p, payload, r.length) > 0);
-	} while (r.type != REC_DONE);
-}
-
-static void *lie(void *arg)
-{
-	struct liar *l = arg;
-	AUTO_FREE uint8_t *payload = mem_alloc(JUNK);
-	struct pipe *p = &l->x.by_hand;
-	AUTO_JSON *ready = l->ready ? json_loads(l->ready, 0, NULL) : NULL;
-	AUTO_JSON *done = l->done ? json_loads(l->done, 0, NULL) : NULL;
-	AUTO_ERR e = { 0 };
-	struct record r;
-
-	assert_int_equal(record_read(p, &r), 1);
-	json_decref(record_read_json(p, &r, &e));
-	if (ready)
-		assert_int_equal(record_write_json(p, REC_READY, ready), 0);
-	if (l->slots.type)
-		assert_int_equal(record_write_fd(p, &l->slots, l->slots_fd), 0);
-	if (jbool(ready, "known", false))
-		assert_int_equal(record_read(p, &r), 1);
-	for (size_t i = 0; i < ARRAY_LEN(l->says) && l->says[i].type; i++)
-		say(p, &l->says[i], payload, l->says[i].length);
-	if (done) {
-		hear_all(p);
-		assert_int_equal(record_write_json(p, REC_DONE, done), 0);
-	}
-	while (pipe_read(p, payload, JUNK) > 0)
-		;
-	shutdown(l->x.fd[0], SHUT_WR);
-	return NULL;
-}
-
-static void assert_not_believed(struct rig *r, struct liar *l, const char *says)
-{
-	struct stream_open o = { .disk = "root", .chunk = CHUNK };
-	struct stream s = { .pipe = &l->x.real };
-	struct stream_stat st;
-	AUTO_ERR e = { 0 };
-	pthread_t t;
-
-	meet(&l->x);
-	assert_int_equal(pthread_create(&t, NULL, lie, l), 0);
-	assert_int_equal(stream_send(&s, &r->ram.d, &o, &st, &e), -1);
-	assert_string_equal(e.what, says);
-	shutdown(l->x.fd[1], SHUT_RDWR);
-	pthread_join(t, NULL);
-	part(&l->x);
-}
-
-static void a_receiver_that_lies_about_its_memory_is_refused(void **s)
-{
-	struct slots *x = slots_new(CHUNK, 16);
-	struct liar l = { .slots = { .type = REC_SLOTS, .count = 16 }, .slots_fd = x->fd,
-		.ready = "{\"window\":16777216,\"slots\":true}",
-		.says = { { .type = REC_CREDIT, .flags = SLOT_FLAG, .index = 16 } } };
-
-	assert_not_believed(*s, &l, "the other end gave back what it was not given");
-	l.slots.count = 17;
-	assert_not_believed(*s, &l, SAYS_MEMORY);
-	l.slots.count = 1;	/* too few to go on with */
-	assert_not_believed(*s, &l, SAYS_MEMORY);
-	l.slots.type = REC_CREDIT;
-	assert_not_believed(*s, &l, SAYS_MEMORY);
-	slots_free(x);
-}
-
-static void a_receiver_that_gives_back_slots_it_never_offered_is_refused(void **s)
-{
-	struct liar l = { .ready = "{\"window\":16777216}",
-		.says = { { .type = REC_CREDIT, .flags = SLOT_FLAG } } };
-
-	assert_not_believed(*s, &l, "the other end gave back what it was not given");
-}
-
-static void a_receiver_that_is_not_ready_is_refused(void **s)
-{
-	struct liar l = { .says = { { .type = REC_HAVE } } };
-
-	assert_not_believed(*s, &l, "the other end did not say that it is ready");
-	l.says[0] = (struct record){ .type = 77 };
-	l.ready = "{\"window\":69631}";
-	assert_not_believed(*s, &l, "the other end offers a window of 69631 bytes");
-	l.ready = "{\"window\":69632}";
-	assert_not_believed(*s, &l, "the other end sent a record of unknown kind 77");
-}
-
-static void digests_that_nobody_asked_for_are_refused(void **s)
-{
-	const struct record all = { .type = REC_HAVE, .count = CHUNKS,
-		.length = CHUNKS * SHA256_LEN };
-	static const struct record bad[] = {
-		{ .type = REC_HAVE, .count = CHUNKS + 1, .length = (CHUNKS + 1) * SHA256_LEN },
-		{ .type = REC_HAVE, .count = CHUNKS, .length = (CHUNKS - 1) * SHA256_LEN },
-		{ .type = REC_HAVE, .count = HAVE_MAX, .length = HAVE_MAX * SHA256_LEN },
-		{ .type = REC_HAVE, .index = HAVE_MAX, .count = CHUNKS,
-		  .length = CHUNKS * SHA256_LEN },
-		{ .type = REC_HAVE, .index = UINT64_MAX },
-	};
-	struct liar l = { .ready = "{\"window\":16777216,\"known\":true}" };
-
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		l.says[0] = bad[i];
-		assert_not_believed(*s, &l, "the other end sent digests that were not asked for");
-	}
-	l.says[0] = l.says[1] = all;	/* once would do */
-	assert_not_believed(*s, &l, "the other end sent digests that were not asked for");
-}
-
-/* ---- what arrived is not what was sent ----------------------------------------------- */
-
-static int another_root(struct sink *k, uint8_t root[SHA256_LEN], struct err *e)
-{
-	(void)k;
-	(void)e;
-	memset(root, 0xab, SHA256_LEN);
-	return 0;
-}
-
-static void a_copy_of_another_digest_is_refused_by_the_receiver(void **s)
-{
-	struct rig *r = *s;
-	AUTO_FREE char *want = NULL, *told = NULL;
-	char hex[SHA256_HEX];
-
-	sr_run(r);
-	sr_assert_arrived(r);
-	io_hex(r->pot.root, SHA256_LEN, hex);
-	want = mem_printf("the source's digest %.12s is not the target's abababababab", hex);
-	told = mem_printf("the other end stopped: %s", want);
-	r->pot.k.finish = another_root;
-	sr_run(r);
-	assert_string_equal(r->recv_err.what, want);
-	assert_string_equal(r->recv_err.hint, DAMAGED_HINT);
-	assert_string_equal(r->send_err.what, told);
-}
-
-static void a_copy_of_another_digest_is_refused_by_the_sender(void **s)
-{
-	struct rig *r = *s;
-	struct liar l = { .ready = "{\"window\":67108864}", .done = "{\"root\":\"abc\"}" };
-	AUTO_FREE char *want = NULL;
-	char hex[SHA256_HEX];
-
-	sr_run(r);
-	io_hex(r->pot.root, SHA256_LEN, hex);
-	want = mem_printf("the target's digest abc is not the source's %.12s", hex);
-	assert_not_believed(r, &l, want);
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, sr_set_up_joined, sr_tear_down)
@@ -488,12 +274,6 @@ int main(void)
 		T(disks_that_cannot_be_are_refused),
 		T(more_than_the_window_is_refused_and_what_was_in_it_is_kept),
 		T(a_slot_that_is_still_being_written_cannot_be_sent_again),
-		T(a_receiver_that_lies_about_its_memory_is_refused),
-		T(a_receiver_that_gives_back_slots_it_never_offered_is_refused),
-		T(a_receiver_that_is_not_ready_is_refused),
-		T(digests_that_nobody_asked_for_are_refused),
-		T(a_copy_of_another_digest_is_refused_by_the_receiver),
-		T(a_copy_of_another_digest_is_refused_by_the_sender),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
