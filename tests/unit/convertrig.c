@@ -83,6 +83,24 @@ char *cv_copy_aside(struct rig *r, const char *path, const char *name)
 	return aside;
 }
 
+char *cv_loop(const char *path, off_t size, const char *sector)
+{
+	const char *argv[] = { "losetup", "-b", sector, "-f", "--show", path, NULL };
+	struct proc p = { .argv = argv, .timeout_ms = 60000 };
+	AUTO_FD fd = open(path, O_WRONLY | O_CREAT, 0600);
+	char *out;
+
+	assert_int_equal(ftruncate(fd, size), 0);
+	if (proc_run(&p, NULL) < 0) {
+		proc_free(&p);
+		return NULL;
+	}
+	out = str_take(&p.out);
+	out[strcspn(out, "\n")] = '\0';
+	proc_free(&p);
+	return out;
+}
+
 int cv_hold(struct rig *r)
 {
 	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define MIB (1u << 20)
 #define SIZE (24u * MIB + 512)		/* no multiple of a chunk */
@@ -40,6 +41,9 @@ void cv_run_ok(const char *const *argv);
 void cv_assert_same(struct rig *r);
 /* A copy of a file beside the rig's: its path, owned. */
 char *cv_copy_aside(struct rig *r, const char *path, const char *name);
+/* A loop device with sectors of so many bytes over a file that is made this long: its path,
+ * owned, or NULL where none can be made. The rig ends it when it is told as r->loop. */
+char *cv_loop(const char *path, off_t size, const char *sector);
 /* As QEMU says that it writes to the source: until this descriptor is closed.
  * -1: it cannot be said. */
 int cv_hold(struct rig *r);
