@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
 #include "engine/base/text.h"
+#include "modules/lib/base_claim.h"
 #include "modules/lib/imgkind.h"
 #include "modules/lib/pool.h"
 #include "modules/lib/task.h"
@@ -33,7 +34,7 @@ uint64_t base_size(const struct layout_disk *d, uint64_t source)
 	return d->size > source ? d->size : source;
 }
 
-/* By what a volume of ours is known. */
+/* By what a volume of ours is known, or a file in a directory that others share. */
 static char *tag_of(struct ctx *c, const char *disk)
 {
 	return mem_printf("drover/%s/%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
@@ -61,27 +62,50 @@ static int strange(const struct layout_disk *d, struct err *e)
 			"to overwrite it");
 }
 
+static int others(const struct layout_disk *d, struct err *e)
+{
+	err_set(e, ERR_STEP, "cannot write to '%s': another state, plan, machine or disk has its copy "
+		"there", d->base);
+	return err_hint(e, "name another place for one of them under target.disks");
+}
+
+/* A folder's file is ours by its claim, and without one by its record. */
+static int look_in_folder(const struct layout_disk *d, const char *tag, bool *exists, bool *ours,
+			  struct err *e)
+{
+	int owner = base_claimed(d, tag, e);
+
+	*exists = access(d->base, F_OK) == 0;
+	*ours = owner == BASE_OURS || (owner == BASE_NOBODYS && d->recorded);
+	return owner;
+}
+
 int base_check(struct ctx *c, const char *disk, const struct layout_disk *d, bool *there,
 	       struct err *e)
 {
+	AUTO_FREE char *tag = tag_of(c, disk);
 	bool exists = false, ours = true;
+	int owner = BASE_NOBODYS;
 
 	if (d->kind == AT_VOLUME) {
-		AUTO_FREE char *tag = tag_of(c, disk);
 		AUTO_VOLUME v = { 0 };
 
 		if (look_at_volume(d, tag, &v, e) < 0)
 			return -1;
 		exists = v.exists;
 		ours = v.ours;
-	} else {
+	} else if (d->kind == AT_FOLDER) {
+		owner = look_in_folder(d, tag, &exists, &ours, e);
+		if (owner < 0)
+			return -1;
+	} else {	/* what is at home is ours by the marker there */
 		exists = access(d->base, F_OK) == 0;
-		/* a folder's file is ours by its record; what is at home, by the marker there */
-		ours = d->kind != AT_FOLDER || d->recorded;
 	}
 	if (there)
 		*there = exists;
-	return exists && !ours && !may_replace(c) ? strange(d, e) : 0;
+	if (!exists || ours || may_replace(c))
+		return 0;
+	return owner == BASE_OTHERS ? others(d, e) : strange(d, e);
 }
 
 /* ---- what is on a device --------------------------------------------------------- */
@@ -211,6 +235,17 @@ static int make_file(const struct layout_disk *d, uint64_t size, struct err *e)
 	return img_create(d->base, d->format, size, e);
 }
 
+/* Of two that come at once one is first: what is there is looked at again, held. */
+static int make_in_folder(struct ctx *c, const char *disk, const struct layout_disk *d, uint64_t size,
+			  struct err *e)
+{
+	AUTO_FD held = base_claim_hold(d, e);
+
+	if (held < 0 || base_check(c, disk, d, NULL, e) < 0 || base_claim(d, d->tag, e) < 0)
+		return -1;
+	return make_file(d, size, e);
+}
+
 static int make_volume(struct ctx *c, const char *disk, struct layout_disk *d,
 		       uint64_t size, struct err *e)
 {
@@ -242,6 +277,8 @@ static int make(struct ctx *c, const char *disk, struct layout_disk *d, uint64_t
 		return make_volume(c, disk, d, size, e);
 	case AT_DEVICE:
 		return 0;
+	case AT_FOLDER:
+		return make_in_folder(c, disk, d, size, e);
 	default:
 		return make_file(d, size, e);
 	}
@@ -262,14 +299,16 @@ static const char *ledger_kind(const struct layout_disk *d)
 struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
 		       uint64_t size, struct err *e)
 {
-	AUTO_FREE char *name = ledger_name(d), *tag = tag_of(c, disk);
+	AUTO_FREE char *name = ledger_name(d);
 	json_t *detail = json_object();
 	AUTO_DISK *opened = NULL;
 	struct disk *done;
 
 	jset_str(detail, "disk", disk);
+	mem_free_ptr(&d->tag);
+	d->tag = tag_of(c, disk);
 	if (d->kind == AT_VOLUME)
-		jset_str(detail, "tag", tag);
+		jset_str(detail, "tag", d->tag);
 	d->room = 0;	/* of what was there before */
 	mem_free_ptr(&d->device);
 	d->device = d->kind == AT_DEVICE ? disk_device(d->base) : NULL;
@@ -361,6 +400,12 @@ static struct disk *open_now(const char *disk, struct layout_disk *d, uint64_t s
 	AUTO_DISK *opened = NULL;
 	struct disk *done;
 
+	if (d->kind == AT_FOLDER && d->tag) {
+		int owner = base_claimed(d, d->tag, e);
+
+		if (owner < 0 || (owner == BASE_OTHERS && access(d->base, F_OK) == 0 && others(d, e)))
+			return NULL;
+	}
 	take_back(d);
 	if (make_longer(disk, d, size, e) < 0)
 		return NULL;
@@ -428,12 +473,26 @@ static int remove_file(const struct layout_disk *d, struct err *e)
 	return 0;
 }
 
+/* Where somebody else's is by now, ours is gone already. */
+static int remove_in_folder(struct ctx *c, const char *disk, const struct layout_disk *d,
+			    struct err *e)
+{
+	AUTO_FREE char *tag = tag_of(c, disk);
+	AUTO_FD held = base_claim_hold(d, NULL);
+	int owner = held < 0 ? BASE_OTHERS : base_claimed(d, tag, e);
+
+	if (owner < 0 || owner == BASE_OTHERS)
+		return owner < 0 ? -1 : 0;
+	return remove_file(d, e) < 0 ? -1 : base_unclaim(d, e);
+}
+
 int base_remove(struct ctx *c, const char *disk, const struct layout_disk *d,
 		uint64_t written, struct err *e)
 {
 	AUTO_FREE char *name = ledger_name(d);
 	int rc = d->kind == AT_VOLUME ? remove_volume(c, disk, d, e) :
-		d->kind == AT_DEVICE ? wipe_device(d, written, e) : remove_file(d, e);
+		d->kind == AT_DEVICE ? wipe_device(d, written, e) :
+		d->kind == AT_FOLDER ? remove_in_folder(c, disk, d, e) : remove_file(d, e);
 
 	if (rc < 0)
 		return -1;

@@ -180,6 +180,7 @@ static int by_record(struct layout_disk *d, struct err *e)
 	d->pool = copy_or_null(doc, "pool");
 	d->boot = copy_or_null(doc, "boot");
 	d->device = copy_or_null(doc, "device");
+	d->tag = copy_or_null(doc, "tag");
 	d->room = (uint64_t)jint(doc, "room", 0);
 	d->moved = !json_equal(jget(doc, "said"), d->said);
 	d->recorded = true;
@@ -202,6 +203,7 @@ int layout_record(const struct layout_disk *d, struct err *e)
 	jset_str(doc, "pool", d->pool);
 	jset_str(doc, "boot", d->boot);
 	jset_str(doc, "device", d->device);
+	jset_str(doc, "tag", d->tag);
 	if (d->room)
 		jset_int(doc, "room", (int64_t)d->room);
 	jset(doc, "said", json_incref(d->said));
@@ -253,7 +255,7 @@ int layout_of_begun(const json_t *machine, const char *disk,
 void layout_disk_free(struct layout_disk *d)
 {
 	char **const owned[] = { &d->base, &d->map, &d->overlay, &d->record, &d->readback,
-				 &d->vg, &d->volume, &d->pool, &d->boot, &d->device };
+				 &d->vg, &d->volume, &d->pool, &d->boot, &d->device, &d->tag };
 
 	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
 		mem_free_ptr(owned[i]);

@@ -48,6 +48,7 @@ struct layout_disk {
 	char *readback;		/* <disk>.readback */
 	char *vg, *volume;	/* AT_VOLUME: group and name; else NULL */
 	char *device;		/* AT_DEVICE, recorded: which one (disk_device()), or NULL */
+	char *tag;		/* recorded: whose base it is (base.h), or NULL */
 	char *pool;		/* the libvirt pool that it came from, or NULL */
 	json_t *said;		/* {path, dir, vg, pool, format} as the plan has it now */
 	const char *format;	/* one of imgkind.h; static */

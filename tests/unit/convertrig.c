@@ -189,7 +189,7 @@ json_t *cv_input(struct rig *r, const char *role)
 			 "source", "host", "a", "kind", jstr(disk, "path", NULL) ? "block" : "image",
 			 "disks", disks, "target", target,
 			 "run", "plan", "p", "plan_dir", "/", "run", "abcd1234", "epoch", 1,
-			 "lineage", cv_lineage(), "step", "convert.disks", "preview", 0);
+			 "lineage", r->lineage ? r->lineage : cv_lineage(), "step", "convert.disks", "preview", 0);
 }
 
 json_t *cv_at(struct rig *r, const char *role, const char *module, const char *op)

@@ -27,6 +27,7 @@ struct rig {
 	json_t *from;		/* the disk at the source; NULL: src, raw */
 	json_t *also;		/* other disks there, by name; NULL: none */
 	const char *machine;
+	const char *lineage;	/* NULL: cv_lineage() */
 	int64_t downtime_ms;	/* that its plan allows; 0: it does not say */
 };
 
