@@ -73,8 +73,9 @@ void estimate_learn(struct rec *c, const struct job *j)
 	const json_t *rates = json_object_get(state_meta(c->r->state), "rates");
 	json_t *all;
 
-	/* What went on with something, or was lost in between, tells nothing. */
-	if (!j->applied || j->attempt > 1 || !strcmp(jstr(j->before, "state", ""), "partial"))
+	/* What went on with something, or was lost in between, tells nothing; nor does what was
+	 * foretold by the step itself. */
+	if (jint(json_object_get(j->before, "cost"), "ms", 0) > 0 || !j->applied || j->attempt > 1 || !strcmp(jstr(j->before, "state", ""), "partial"))
 		return;
 	all = json_is_array(json_object_get(rates, kind)) ?
 		json_copy(json_object_get(rates, kind)) : json_array();

@@ -10,6 +10,7 @@
 #include "modules/lib/copy.h"
 #include "modules/lib/freeze.h"
 #include "modules/lib/track.h"
+#include "modules/lib/warm.h"
 
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
@@ -68,8 +69,6 @@ static int probe_disk(struct ctx *c, const char *name, bool *done)
 		ctx_change(c, holds ? '=' : '~', "%s last pass: %u, what changed since pass %u "
 			   "-> %s", name, t.state.pass + !holds,
 			   holds ? t.state.pass - 1 : t.state.pass, d.base);
-	if (!holds)
-		ctx_cost(c, t.size, 0, 0, 0);
 	return 0;
 }
 
@@ -146,6 +145,19 @@ static const char *written_since(const json_t *before, const json_t *now)
 	return NULL;
 }
 
+/* As the passes before it measured, where it is one like them. */
+static void tell_cost(struct ctx *c, struct copy_ahead ahead)
+{
+	const json_t *passes = jget(ctx_fact(c, "warm"), "passes");
+	uint64_t followed = ahead.all - ahead.whole, changed, ms;
+
+	if (ahead.as_before && warm_ahead(passes, warm_now(), ahead.all, &changed, &ms))
+		ctx_cost(c, ahead.whole + (changed < followed ? changed : followed), changed, 0,
+			 ms + 1);
+	else
+		ctx_cost(c, ahead.all, 0, 0, 0);
+}
+
 /* Once the machine is off its disks may be out of sight: then the target says. */
 static int probe_source(struct ctx *c, enum probe_state *state)
 {
@@ -158,7 +170,7 @@ static int probe_source(struct ctx *c, enum probe_state *state)
 		ctx_change(c, '~', "%s was written to since the last pass: once more", written);
 	/* When all was read, how it would be found is not asked. */
 	if (written || !was_read(c))
-		copy_probe_changes(c, CHANGES_KNOWN);
+		tell_cost(c, copy_probe_changes(c, CHANGES_KNOWN));
 	return 0;
 }
 

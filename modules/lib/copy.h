@@ -111,7 +111,12 @@ const json_t *copy_seen(const struct ctx *c, const char *disk);
 /* Was what is written to this disk followed, whether or not it still is? At the source. */
 bool copy_followed(struct ctx *c, const char *disk, const json_t *spec);
 /* probe at the source: a line for each disk, how its later passes find what changed. */
-void copy_probe_changes(struct ctx *c, enum copy_changes how);
+struct copy_ahead {
+	uint64_t all;		/* bytes of the disks */
+	uint64_t whole;		/* of those that are read from end to end */
+	bool as_before;		/* what was followed by the newest pass still is */
+};
+struct copy_ahead copy_probe_changes(struct ctx *c, enum copy_changes how);
 /* probe at the source: are the disks there, what will be read. */
 int copy_probe_source(struct ctx *c);
 /* What stands at the target of one disk. */

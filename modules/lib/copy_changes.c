@@ -170,17 +170,28 @@ static void say_changes(struct ctx *c, const struct views *v, enum copy_changes 
 			   "written", name);
 }
 
-void copy_probe_changes(struct ctx *c, enum copy_changes how)
+struct copy_ahead copy_probe_changes(struct ctx *c, enum copy_changes how)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	AUTO_VIEW *domain = checkpoint_view(c);
 	AUTO_SNAPSHOTS *volumes = copy_may_snapshot(c) ? snapshot_view(c) : NULL;
 	const struct views v = { domain, volumes, json_object() };
 	const char *name;
+	struct copy_ahead ahead = { .as_before = true };
+	uint64_t size;
 	json_t *spec;
 
-	json_object_foreach((json_t *)disks, name, spec)
-		if (copy_wants(c, name, spec))
-			say_changes(c, &v, how, name, spec);
+	json_object_foreach((json_t *)disks, name, spec) {
+		if (!copy_wants(c, name, spec))
+			continue;
+		say_changes(c, &v, how, name, spec);
+		size = (uint64_t)jint(json_object_get(ctx_fact(c, "disks"), name), "size", 0);
+		ahead.all += size;
+		if (json_object_get(v.since, name))
+			continue;
+		ahead.whole += size;
+		ahead.as_before = ahead.as_before && !was_followed(c, name, NULL);
+	}
 	ctx_volatile(c, COPY_SINCE, v.since);
+	return ahead;
 }

@@ -79,6 +79,18 @@ static double best_rate(const json_t *passes)
 	return best > 0 ? best : 1;
 }
 
+/* Milliseconds of the one that took the least: what coming and going costs. */
+static double shortest_of(const json_t *passes)
+{
+	double least = number(json_array_get(passes, 0), "ms");
+	json_t *p;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)passes, i, p)
+		least = number(p, "ms") < least ? number(p, "ms") : least;
+	return least;
+}
+
 /* Milliseconds from the beginning of the pass before to that of this one. A clock that was put
  * back tells less than that one took, which cannot be. */
 static double since_before(const json_t *passes, size_t i)
@@ -101,13 +113,12 @@ bool warm_forecast(const json_t *passes, struct warm_forecast *f)
 		return false;
 	dirty = mem_alloc(samples * sizeof(*dirty));
 	rate = best_rate(passes);
-	shortest = number(last, "ms");
+	shortest = shortest_of(passes);
 	for (size_t i = 1; i < n; i++) {
 		const json_t *p = json_array_get(passes, i);
-		double since = since_before(passes, i), ms = number(p, "ms");
+		double since = since_before(passes, i);
 
 		dirty[i - 1] = number(p, "changed") / (since > 1 ? since : 1);
-		shortest = ms < shortest ? ms : shortest;
 	}
 	qsort(dirty, samples, sizeof(*dirty), by_size);
 	before = number(json_array_get(passes, n - 2), "changed");
@@ -119,6 +130,22 @@ bool warm_forecast(const json_t *passes, struct warm_forecast *f)
 		.dirty = (uint64_t)(rank(dirty, samples, 50) * 1000),
 		.dirty_p90 = (uint64_t)(rank(dirty, samples, 90) * 1000),
 		.shrinking = number(last, "changed") < before * 0.8 };
+	return true;
+}
+
+bool warm_ahead(const json_t *passes, int64_t now, uint64_t most, uint64_t *bytes, uint64_t *ms)
+{
+	const json_t *last = json_array_get(passes, json_array_size(passes) - 1);
+	struct warm_forecast f;
+	double since, dirty;
+
+	if (!warm_forecast(passes, &f))
+		return false;
+	since = (double)now - number(last, "at");
+	since = since > number(last, "ms") ? since : number(last, "ms");
+	dirty = (double)f.dirty * since / 1000;
+	*bytes = dirty < (double)most ? (uint64_t)dirty : most;
+	*ms = (uint64_t)(shortest_of(passes) + (double)*bytes / best_rate(passes));
 	return true;
 }
 

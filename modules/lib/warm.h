@@ -37,6 +37,10 @@ struct warm_forecast {
 };
 /* From two passes on. False: nothing can be said yet. */
 bool warm_forecast(const json_t *passes, struct warm_forecast *f);
+/* What a last pass would bring that came at `now` (as `at`), and how long it would take: what
+ * becomes dirty from the beginning of the newest one on, at most `most` bytes. From two passes
+ * on, else false. */
+bool warm_ahead(const json_t *passes, int64_t now, uint64_t most, uint64_t *bytes, uint64_t *ms);
 /* No further pass will let the last one fit into the downtime that the plan allows: it would
  * take longer, and passes do not shrink. allowed_ms 0: the plan does not say. */
 bool warm_hopeless(const json_t *passes, int64_t allowed_ms);

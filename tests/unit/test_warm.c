@@ -70,6 +70,28 @@ static void a_steady_writer_is_forecast_from_its_rate(void **s)
 	assert_false(f.shrinking);
 }
 
+/* What a last pass brings was written since the newest one began, however long ago that is. */
+static void a_last_pass_brings_what_was_written_since(void **s)
+{
+	AUTO_JSON *passes = json_array();
+	uint64_t bytes, ms;
+
+	(void)s;
+	add(passes, 0, 60000, 6000 * MIB);
+	assert_false(warm_ahead(passes, 60000, 6000 * MIB, &bytes, &ms));
+	add(passes, 60000, 1700, 120 * MIB);
+	add(passes, 70000, 500, 20 * MIB);
+	assert_true(warm_ahead(passes, 80000, 6000 * MIB, &bytes, &ms));
+	assert_int_equal(bytes, 20 * MIB);
+	assert_in_range(ms, 699, 701);		/* 500 ms, and 20 MiB at 100 MiB/s */
+	assert_true(warm_ahead(passes, 170000, 6000 * MIB, &bytes, &ms));
+	assert_int_equal(bytes, 200 * MIB);
+	assert_true(warm_ahead(passes, 0, 6000 * MIB, &bytes, &ms));	/* a clock that was put back */
+	assert_int_equal(bytes, MIB);
+	assert_true(warm_ahead(passes, 1000 * 86400000LL, 6000 * MIB, &bytes, &ms));
+	assert_int_equal(bytes, 6000 * MIB);		/* no more than there is */
+}
+
 /* As much becomes dirty in a second as can be carried. */
 static void passes_end_when_the_downtime_cannot_be_met(void **s)
 {
@@ -165,6 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_pass_tells_nothing),
 		cmocka_unit_test(a_steady_writer_is_forecast_from_its_rate),
+		cmocka_unit_test(a_last_pass_brings_what_was_written_since),
 		cmocka_unit_test(passes_end_when_the_downtime_cannot_be_met),
 		cmocka_unit_test(a_clock_that_is_put_back_ends_no_passes),
 		RAW(a_pass_takes_no_longer_when_the_clock_is_set),
