@@ -368,6 +368,9 @@ static const char *hint_of(int sys)
 		{ EIO, "have the storage there looked at, its host's kernel log says more; " GOES_ON },
 		{ EROFS, "make it writable there; its host's kernel log says more where an error made "
 			 "it read-only; " GOES_ON },
+		{ EISDIR, "a directory stands where a file was: move it away; " GOES_ON },
+		{ ENOTDIR, "a file stands where a directory was: move it away; " GOES_ON },
+		{ ELOOP, "a link there leads to itself: take it away; " GOES_ON },
 		{ ECONNRESET, "its host's kernel log says whether it was out of memory; " GOES_ON },
 	};
 

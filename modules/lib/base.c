@@ -24,88 +24,9 @@
 #define GROW_MS 60000
 #define BUSY_TRIES 50		/* of 100 ms, until the attempt before has let go of an image */
 
-static bool may_replace(struct ctx *c)
-{
-	return jbool(ctx_machine(c), "target.replace", false);
-}
-
 uint64_t base_size(const struct layout_disk *d, uint64_t source)
 {
 	return d->size > source ? d->size : source;
-}
-
-/* By what a volume of ours is known, or a file in a directory that others share. */
-static char *tag_of(struct ctx *c, const char *disk)
-{
-	return mem_printf("drover/%s/%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
-			  jstr(ctx_run(c), "plan", ""), ctx_machine_name(c), disk);
-}
-
-static int look_at_volume(const struct layout_disk *d, const char *tag, struct volume *v,
-			  struct err *e)
-{
-	*v = (struct volume){ .vg = d->vg, .name = d->volume, .tag = tag };
-	return volume_look(v, e);
-}
-
-/* ---- whose is it? --------------------------------------------------------------- */
-
-static int strange(const struct layout_disk *d, struct err *e)
-{
-	bool volume = d->kind == AT_VOLUME;
-
-	err_set(e, ERR_STEP, "cannot write to '%s': drover did not make it", d->base);
-	if (volume)
-		return err_hint(e, "remove it (lvremove %s/%s), name another vg, or say target: "
-				"{ replace: true } to overwrite it", d->vg, d->volume);
-	return err_hint(e, "move it away, name another place, or say target: { replace: true } "
-			"to overwrite it");
-}
-
-static int others(const struct layout_disk *d, struct err *e)
-{
-	err_set(e, ERR_STEP, "cannot write to '%s': another state, plan, machine or disk has its copy "
-		"there", d->base);
-	return err_hint(e, "name another place for one of them under target.disks");
-}
-
-/* A folder's file is ours by its claim, and without one by its record. */
-static int look_in_folder(const struct layout_disk *d, const char *tag, bool *exists, bool *ours,
-			  struct err *e)
-{
-	int owner = base_claimed(d, tag, e);
-
-	*exists = access(d->base, F_OK) == 0;
-	*ours = owner == BASE_OURS || (owner == BASE_NOBODYS && d->recorded);
-	return owner;
-}
-
-int base_check(struct ctx *c, const char *disk, const struct layout_disk *d, bool *there,
-	       struct err *e)
-{
-	AUTO_FREE char *tag = tag_of(c, disk);
-	bool exists = false, ours = true;
-	int owner = BASE_NOBODYS;
-
-	if (d->kind == AT_VOLUME) {
-		AUTO_VOLUME v = { 0 };
-
-		if (look_at_volume(d, tag, &v, e) < 0)
-			return -1;
-		exists = v.exists;
-		ours = v.ours;
-	} else if (d->kind == AT_FOLDER) {
-		owner = look_in_folder(d, tag, &exists, &ours, e);
-		if (owner < 0)
-			return -1;
-	} else {	/* what is at home is ours by the marker there */
-		exists = access(d->base, F_OK) == 0;
-	}
-	if (there)
-		*there = exists;
-	if (!exists || ours || may_replace(c))
-		return 0;
-	return owner == BASE_OTHERS ? others(d, e) : strange(d, e);
 }
 
 /* ---- what is on a device --------------------------------------------------------- */
@@ -249,9 +170,9 @@ static int make_in_folder(struct ctx *c, const char *disk, const struct layout_d
 static int make_volume(struct ctx *c, const char *disk, struct layout_disk *d,
 		       uint64_t size, struct err *e)
 {
-	AUTO_FREE char *tag = tag_of(c, disk);
+	AUTO_FREE char *tag = base_tag(c, disk);
 	AUTO_VOLUME v = { 0 };
-	int rc = look_at_volume(d, tag, &v, e);
+	int rc = base_look_volume(d, tag, &v, e);
 
 	if (rc == 0 && !v.exists)
 		rc = volume_make(&v, size, e);
@@ -306,7 +227,7 @@ struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
 
 	jset_str(detail, "disk", disk);
 	mem_free_ptr(&d->tag);
-	d->tag = tag_of(c, disk);
+	d->tag = base_tag(c, disk);
 	if (d->kind == AT_VOLUME)
 		jset_str(detail, "tag", d->tag);
 	d->room = 0;	/* of what was there before */
@@ -326,7 +247,7 @@ struct disk *base_make(struct ctx *c, const char *disk, struct layout_disk *d,
 	opened = disk_open_image(d->base, d->format, DISK_WRITE | DISK_DIRECT, e);
 	if (!opened || check_room(d, opened, size, e) < 0)
 		return NULL;
-	if (d->kind == AT_DEVICE && !may_replace(c) && look_blank(opened, e) < 0)
+	if (d->kind == AT_DEVICE && !base_may_replace(c) && look_blank(opened, e) < 0)
 		return NULL;
 	opened->blank = !layout_is_block(d);
 	if (wipe_rest(opened, size, e) < 0)
@@ -361,7 +282,7 @@ static int grow_volume(const struct layout_disk *d, uint64_t size, struct err *e
 {
 	AUTO_VOLUME v = { 0 };
 
-	if (look_at_volume(d, "", &v, e) < 0)
+	if (base_look_volume(d, "", &v, e) < 0)
 		return -1;
 	if (!v.exists || v.size >= size)
 		return 0;	/* gone: opening it says so */
@@ -382,6 +303,18 @@ static int make_longer(const char *disk, struct layout_disk *d, uint64_t source,
 	return base_fits(disk, d, source, e) < 0 ? -1 : note_open(d, d->room, e);
 }
 
+/* Somebody may have put something else in its place. */
+static int still_a_file(const struct layout_disk *d, struct err *e)
+{
+	struct stat st;
+
+	if (layout_is_block(d) || stat(d->base, &st) < 0 || (S_ISREG(st.st_mode) && st.st_size > 0))
+		return 0;	/* gone: opening it says so */
+	err_set(e, ERR_STEP, "cannot go on with '%s': it is %s", d->base,
+		S_ISREG(st.st_mode) ? "empty" : "no file any more");
+	return err_hint(e, "bring it back; or drover rollback PLAN --to convert, then drover run PLAN");
+}
+
 /* libvirt gives all images of a domain to QEMU's user, and what lies under an overlay it does
  * not give back. Opening it says why when that cannot be changed. */
 static void take_back(const struct layout_disk *d)
@@ -400,14 +333,8 @@ static struct disk *open_now(const char *disk, struct layout_disk *d, uint64_t s
 	AUTO_DISK *opened = NULL;
 	struct disk *done;
 
-	if (d->kind == AT_FOLDER && d->tag) {
-		int owner = base_claimed(d, d->tag, e);
-
-		if (owner < 0 || (owner == BASE_OTHERS && access(d->base, F_OK) == 0 && others(d, e)))
-			return NULL;
-	}
 	take_back(d);
-	if (make_longer(disk, d, size, e) < 0)
+	if (base_still_ours(d, e) < 0 || still_a_file(d, e) < 0 || make_longer(disk, d, size, e) < 0)
 		return NULL;
 	opened = disk_open_image(d->base, d->format, DISK_WRITE | DISK_DIRECT, e);
 	if (!opened || check_room(d, opened, size, e) < 0)
@@ -458,10 +385,10 @@ static int wipe_device(const struct layout_disk *at, uint64_t written, struct er
 static int remove_volume(struct ctx *c, const char *disk, const struct layout_disk *d,
 			 struct err *e)
 {
-	AUTO_FREE char *tag = tag_of(c, disk);
+	AUTO_FREE char *tag = base_tag(c, disk);
 	AUTO_VOLUME v = { 0 };
 
-	if (look_at_volume(d, tag, &v, e) < 0)
+	if (base_look_volume(d, tag, &v, e) < 0)
 		return -1;
 	return v.exists && v.ours ? volume_remove(&v, e) : 0;
 }
@@ -477,7 +404,7 @@ static int remove_file(const struct layout_disk *d, struct err *e)
 static int remove_in_folder(struct ctx *c, const char *disk, const struct layout_disk *d,
 			    struct err *e)
 {
-	AUTO_FREE char *tag = tag_of(c, disk);
+	AUTO_FREE char *tag = base_tag(c, disk);
 	AUTO_FD held = base_claim_hold(d, NULL);
 	int owner = held < 0 ? BASE_OTHERS : base_claimed(d, tag, e);
 

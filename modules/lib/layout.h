@@ -93,7 +93,8 @@ int layout_claim(const struct layout *l, const json_t *machine,
 /* Names of disks that were put in this directory, which is ours, and that the plan has no
  * more: an array, the caller's. */
 json_t *layout_left(const struct layout *l, const json_t *machine);
-/* Take away the marker and the directory, once nothing else is in it. */
+/* Take away the marker and the directory, once nothing else is in it; what is mounted there
+ * stays. */
 int layout_release(const struct layout *l, struct err *e);
 
 /* True when the disk is to be copied (source.disks.NAME.copy is not false). */

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -185,13 +186,24 @@ static bool only_marker(const char *path)
 	return only;
 }
 
+/* What somebody mounted there is theirs; of a link to another place both go. */
+static int remove_home(const char *dir)
+{
+	AUTO_FREE char *real = NULL;
+
+	if (rmdir(dir) == 0 || errno == ENOENT || errno == EBUSY)
+		return 0;
+	real = errno == ENOTDIR ? realpath(dir, NULL) : NULL;
+	return real && rmdir(real) == 0 && unlink(dir) == 0 ? 0 : -1;
+}
+
 int layout_release(const struct layout *l, struct err *e)
 {
 	if (!only_marker(l->dir))
 		return 0;
 	if (unlink(l->marker) < 0 && errno != ENOENT)
 		return err_sys(e, "cannot remove '%s'", l->marker);
-	if (rmdir(l->dir) < 0 && errno != ENOENT)
+	if (remove_home(l->dir) < 0)
 		return err_sys(e, "cannot remove '%s'", l->dir);
 	return 0;
 }

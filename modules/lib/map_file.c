@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little-endian");
@@ -201,8 +202,10 @@ struct map *map_create(const char *path, const struct map_id *id, struct err *e)
 
 struct map *map_open(const char *path, bool write, struct err *e)
 {
-	int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	/* a pipe of that name is not waited for */
+	int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
 	struct map *m;
+	struct stat st;
 
 	if (fd < 0) {
 		err_sys(e, "cannot open map '%s'", path);
@@ -210,7 +213,7 @@ struct map *map_open(const char *path, bool write, struct err *e)
 	}
 	m = map_new(path, fd);
 	m->doubts = true;
-	if (load_head(m, e) == 0)
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? load_head(m, e) == 0 : damaged(m, e) == 0)
 		return m;
 	map_close(m);
 	return NULL;

@@ -209,7 +209,7 @@ static struct disk *open_base(const struct proving_disk *p, struct err *e)
 {
 	struct disk *d = disk_open_image(p->at.base, p->at.format, DISK_DIRECT, e);
 
-	if (!d && e->sys == ENOENT && !e->hint)
+	if (!d && (!e->sys || e->sys == ENOENT) && !e->hint)
 		err_hint(e, p->how->serving ? KEEP_SOURCE :
 			 "drover rollback PLAN --to convert, then drover run PLAN");
 	return d;
