@@ -1,4 +1,3 @@
-=== status of a plan that was never run says so
 --- file plan.yaml
 plan: erp
 hosts: { here: { local: true } }
@@ -7,33 +6,19 @@ machines:
     source: { host: here, images: [/tmp/none.raw] }
     target: { host: here, dir: /tmp/none }
     assess: [ host: {} ]
+
+=== status of a plan that was never run says so
 --- run status plan.yaml --state st
 --- stdout
 Nothing is recorded of plan 'erp': no run of it has begun (state st).
 Every source serves as before.
 Next: drover preview plan.yaml --state st
 === the log of a plan that was never run says so
---- file plan.yaml
-plan: erp
-hosts: { here: { local: true } }
-machines:
-  db:
-    source: { host: here, images: [/tmp/none.raw] }
-    target: { host: here, dir: /tmp/none }
-    assess: [ host: {} ]
 --- run log plan.yaml
 --- stdout
 Nothing is recorded yet.
 Next: drover run plan.yaml
 === show of a machine that was never run says so
---- file plan.yaml
-plan: erp
-hosts: { here: { local: true } }
-machines:
-  db:
-    source: { host: here, images: [/tmp/none.raw] }
-    target: { host: here, dir: /tmp/none }
-    assess: [ host: {} ]
 --- run show plan.yaml --state st
 --- status 100
 --- stderr
@@ -58,28 +43,12 @@ machines:
 drover: cannot diff 2 machines at once
   name one: drover diff plan.yaml -m db
 === a limit that is no number is refused
---- file plan.yaml
-plan: erp
-hosts: { here: { local: true } }
-machines:
-  db:
-    source: { host: here, images: [/tmp/none.raw] }
-    target: { host: here, dir: /tmp/none }
-    assess: [ host: {} ]
 --- run log plan.yaml -n many
 --- status 100
 --- stderr
 drover: cannot use --limit 'many': it is no number of lines from 1
   for example: drover log plan.yaml -n 20
 === a directory that drover did not make is refused
---- file plan.yaml
-plan: erp
-hosts: { here: { local: true } }
-machines:
-  db:
-    source: { host: here, images: [/tmp/none.raw] }
-    target: { host: here, dir: /tmp/none }
-    assess: [ host: {} ]
 --- file thesis/text
 mine
 --- run status plan.yaml --state thesis
@@ -88,14 +57,6 @@ mine
 drover: cannot use state 'thesis': it holds 'text' and was not made by drover
   name another directory with --state DIR, or an empty one
 === a state of a newer drover is refused
---- file plan.yaml
-plan: erp
-hosts: { here: { local: true } }
-machines:
-  db:
-    source: { host: here, images: [/tmp/none.raw] }
-    target: { host: here, dir: /tmp/none }
-    assess: [ host: {} ]
 --- make
 mkdir st && echo '{"format": "drover state", "version": 7}' > st/drover.json
 --- run status plan.yaml --state st
@@ -104,14 +65,6 @@ mkdir st && echo '{"format": "drover state", "version": 7}' > st/drover.json
 drover: cannot use state 'st': it has format 7, this drover knows 1
   a newer drover made it: use that one
 === a damaged description of the state is refused
---- file plan.yaml
-plan: erp
-hosts: { here: { local: true } }
-machines:
-  db:
-    source: { host: here, images: [/tmp/none.raw] }
-    target: { host: here, dir: /tmp/none }
-    assess: [ host: {} ]
 --- make
 mkdir st && echo '{"format": "dro' > st/drover.json
 --- run status plan.yaml --state st

@@ -1,3 +1,12 @@
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [/srv/one.raw] }
+    target: { host: here, dir: /srv/new }
+    assess: [ host ]
+
 === a verb that is mistyped is answered with the one that was meant
 --- run preveiw plan.yaml
 --- status 100
@@ -42,14 +51,6 @@ drover: no machine of plan 'small' matches 'erp-bd'
   did you mean --machine erp-db?
 
 === finalizing what does not serve yet is refused before anybody is asked
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess: [ host ]
 --- sh
 drover run plan.yaml >/dev/null
 drover finalize plan.yaml -y
@@ -105,14 +106,6 @@ drover: cannot read 'nowhere.yaml': No such file or directory
   a plan is a YAML file that begins with plan: NAME
 
 === a plan without cutover steps is not asked about
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess: [ host ]
 --- run cutover plan.yaml
 --- status 100
 --- stderr
@@ -120,14 +113,6 @@ drover: cannot cut over one: the plan has no cutover steps
   `drover run plan.yaml` does all that it says; the recipes p2v and v2v have a cutover
 
 === what cannot be saved is said before any host is asked
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess: [ host ]
 --- sh
 mkdir folder
 drover preview plan.yaml -o folder
@@ -156,14 +141,6 @@ drover: cannot validate 'one': assess.host is not done
   drover run plan.yaml --machine one
 
 === a host that is mistyped is answered with the one that was meant
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess: [ host ]
 --- run hosts plan.yaml --pin hre
 --- status 100
 --- stderr

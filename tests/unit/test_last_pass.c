@@ -155,6 +155,15 @@ static void assert_brought_up_to_date(struct rig *r)
 	cv_do_at(r, "target", "validate.disks", "apply");
 }
 
+/* It is the copy as it was after its first pass: that is in the way, and mended. */
+static void assert_put_back_is_noticed(struct rig *r)
+{
+	assert_blockers(r, "pass.whole: the last pass would send what came since pass 1 of disk 'root' "
+			"again while nobody is served: its map '%s' was put back from then\n", r->map);
+	assert_not_proven(r);
+	assert_brought_up_to_date(r);
+}
+
 /* By a backup of the target's files: its map is whole, and fits. */
 static void a_whole_copy_that_was_put_back_is_noticed(void **state)
 {
@@ -167,10 +176,7 @@ static void a_whole_copy_that_was_put_back_is_noticed(void **state)
 	cv_do_both(r, "call.sync");
 	NONE(r);
 	swap_in(r);
-	assert_blockers(r, "pass.whole: the last pass would send what came since pass 1 of disk 'root' "
-			"again while nobody is served: its map '%s' was put back from then\n", r->map);
-	assert_not_proven(r);
-	assert_brought_up_to_date(r);
+	assert_put_back_is_noticed(r);
 	assert_mended_by_sync(r);
 }
 
@@ -188,10 +194,7 @@ static void one_from_before_a_mend_is_noticed(void **state)
 	cv_do_at(r, "target", "validate.disks", "apply");
 	NONE(r);
 	swap_in(r);
-	assert_blockers(r, "pass.whole: the last pass would send what came since pass 1 of disk 'root' "
-			"again while nobody is served: its map '%s' was put back from then\n", r->map);
-	assert_not_proven(r);
-	assert_brought_up_to_date(r);
+	assert_put_back_is_noticed(r);
 }
 
 /* It was copied once before, and that was rolled back: it has the pass, and the number of its
