@@ -333,7 +333,7 @@ static void give_back_room(struct ctx *c, const char *place)
 	AUTO_ERR e = { 0 };
 	uint64_t freed;
 
-	if (backup_sweep(place, &freed, &e) < 0)
+	if (backup_sweep(place, NULL, &freed, &e) < 0)
 		ctx_log(c, "the room of the backup is not given back yet: %s", e.what);
 }
 

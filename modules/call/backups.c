@@ -220,17 +220,13 @@ static json_t *too_many(const struct ctx *c, const char *place, struct err *e)
 static int prune(struct ctx *c, const char *place)
 {
 	AUTO_ERR e = { 0 };
-	json_t *gone = too_many(c, place, &e), *one;
+	json_t *gone = too_many(c, place, &e);
 	uint64_t freed = 0;
-	size_t i;
 
 	if (!gone)
 		return ctx_fail_err(c, &e);
 	ctx_volatile(c, "removed", gone);
-	json_array_foreach(gone, i, one)
-		if (backup_remove(jstr(one, "path", ""), &e) < 0)
-			return ctx_fail_err(c, &e);
-	if (backup_sweep(place, &freed, &e) < 0)
+	if (backup_sweep(place, gone, &freed, &e) < 0)
 		return ctx_fail_err(c, &e);
 	ctx_volatile(c, "freed", json_integer((json_int_t)freed));
 	return 0;

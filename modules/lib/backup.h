@@ -64,8 +64,9 @@ int backup_each(const char *place, int (*each)(void *arg, const struct backup_at
 
 /* Remove one: first out of sight, then away. Its chunks stay until a sweep. */
 int backup_remove(const char *dir, struct err *e);
-/* Give back the room of chunks that no backup names. -1 with e; ERR_HELD when backups
- * are being made or read there, ERR_STEP when one of them is damaged. */
-int backup_sweep(const char *place, uint64_t *freed, struct err *e);
+/* Remove the backups of this list ({path}; NULL: none), and give back the room of chunks that
+ * no backup names. -1 with e; ERR_HELD when backups are being made or read there: then nothing
+ * is removed; ERR_STEP when one that stays is damaged. */
+int backup_sweep(const char *place, const json_t *gone, uint64_t *freed, struct err *e);
 
 #endif

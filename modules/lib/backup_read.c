@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define INDEX_MAX (1u << 20)
+#define ANOTHER "use another backup of this machine: drover backups list PLAN"
 
 /* ---- a disk ---------------------------------------------------------------- */
 
@@ -135,7 +136,7 @@ static int damaged(const char *path, struct err *e)
 {
 	err_set(e, ERR_STEP, "backup '%s' is damaged: it has not the digest that index.json says",
 		path);
-	return err_hint(e, "use another backup of this machine: drover backups list PLAN");
+	return err_hint(e, ANOTHER);
 }
 
 /* The map must be whole, and be what index.json says. */
@@ -163,6 +164,8 @@ struct disk *backup_open(struct chunkstore *store, const char *dir, const char *
 	r->d = (struct disk){ .ops = &ops, .sector = 512, .path = mem_strdup(path) };
 	r->store = store;
 	r->m = map_open(path, false, e);
+	if (!r->m)
+		err_hint(e, ANOTHER);
 	if (r->m && map_id(r->m)->chunk > STREAM_CHUNK_MAX)
 		damaged(path, e);
 	else if (r->m && check_root(r, dir, disk, e) == 0) {
@@ -189,9 +192,7 @@ json_t *backup_index(const char *dir, struct err *e)
 		err_sys(e, "cannot read backup '%s'", dir);
 		return NULL;
 	}
-	j = json_parse(text, n, e);
-	if (!j)
-		return NULL;
+	j = json_parse(text, n, NULL);
 	ok = json_is_object(json_object_get(j, "disks"));
 	json_object_foreach(json_object_get(j, "disks"), name, disk)
 		ok = ok && text_name_ok(name) && jint(disk, "size", 0) > 0;
@@ -199,6 +200,7 @@ json_t *backup_index(const char *dir, struct err *e)
 		return j;
 	json_decref(j);
 	err_set(e, ERR_STEP, "backup '%s' is damaged: its index.json is not one", dir);
+	err_hint(e, ANOTHER);
 	return NULL;
 }
 

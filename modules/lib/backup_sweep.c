@@ -101,14 +101,25 @@ static int mark_backup(void *arg, const struct backup_at *b)
 			"backups prune PLAN --keep COUNT");
 }
 
-int backup_sweep(const char *place, uint64_t *freed, struct err *e)
+static int remove_all(const json_t *gone, struct err *e)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(gone, i, one)
+		if (backup_remove(jstr(one, "path", ""), e) < 0)
+			return -1;
+	return 0;
+}
+
+int backup_sweep(const char *place, const json_t *gone, uint64_t *freed, struct err *e)
 {
 	AUTO_CHUNKS *store = chunkstore_open(place, CHUNKS_SWEEP, e);
 	AUTO_FREE char *machines = mem_printf("%s/machines", place);
 	struct marking k = { store, e };
 
 	*freed = 0;
-	if (!store || backup_each(place, mark_backup, &k, e) < 0 ||
+	if (!store || remove_all(gone, e) < 0 || backup_each(place, mark_backup, &k, e) < 0 ||
 	    chunkstore_sweep(store, freed, e) < 0)
 		return -1;
 	if (rmdir(machines) == 0)

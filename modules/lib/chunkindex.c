@@ -157,15 +157,25 @@ static const struct chunk_entry *find_in(const struct chunk_file *f, const uint8
 	return NULL;
 }
 
+static bool is_there(const struct chunk_index *x, const struct chunk_entry *en)
+{
+	return !x->there || x->there(x->arg, en);
+}
+
 const struct chunk_entry *chunk_index_find(const struct chunk_index *x,
 					   const uint8_t digest[SHA256_LEN])
 {
-	const struct chunk_entry *en = NULL;
+	const struct chunk_entry *any = NULL;
 
 	/* The newest are the likeliest. */
-	for (size_t i = x->count; i-- > 0 && !en;)
-		en = find_in(&x->files[i], digest);
-	return en;
+	for (size_t i = x->count; i-- > 0;) {
+		const struct chunk_entry *en = find_in(&x->files[i], digest);
+
+		if (en && is_there(x, en))
+			return en;
+		any = any ? any : en;
+	}
+	return any;
 }
 
 /* ---- writing ---------------------------------------------------------------- */
@@ -247,9 +257,8 @@ static ssize_t smallest(const struct merge *m)
 
 static int merge(struct merge *m, struct err *e)
 {
-	uint8_t last[SHA256_LEN] = { 0 };
+	const struct chunk_entry *next = NULL;	/* to be added, unless a better one comes */
 	struct growing g;
-	bool any = false;
 	ssize_t k;
 
 	if (grow_begin(m->x, &g, e) < 0)
@@ -259,13 +268,16 @@ static int merge(struct merge *m, struct err *e)
 		size_t file = m->which[k], i = m->at[k]++;
 		const struct chunk_entry *en = &m->x->files[file].v[i];
 
-		if ((any && memcmp(last, en->digest, SHA256_LEN) == 0) ||
-		    check_of(en) != en->check || (m->keep && !m->keep(m->arg, file, i)))
+		if (check_of(en) != en->check || (m->keep && !m->keep(m->arg, file, i)))
 			continue;
-		grow_add(&g, en);
-		memcpy(last, en->digest, SHA256_LEN);
-		any = true;
+		if (next && by_digest(next, en) != 0)
+			grow_add(&g, next);
+		else if (next && is_there(m->x, next))
+			continue;
+		next = en;
 	}
+	if (next)
+		grow_add(&g, next);
 	free(m->at);
 	return grow_end(m->x, &g, e);
 }

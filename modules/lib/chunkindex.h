@@ -44,13 +44,17 @@ struct chunk_index {
 	int dir;		/* <store>/index; owned */
 	struct chunk_file *files;
 	size_t count, cap;
+	/* Is the chunk where this says? NULL: each is. Whoever opened the index may set it. */
+	bool (*there)(void *arg, const struct chunk_entry *en);
+	void *arg;
 };
 
 /* All files in the directory `dir`, which becomes the index's own, in error too. */
 int chunk_index_open(struct chunk_index *x, int dir, struct err *e);
 void chunk_index_close(struct chunk_index *x);	/* zeroed: harmless */
 
-/* NULL: the store does not have it. Valid until the index changes. */
+/* NULL: the store does not have it. Of several one that is there, else any. Valid until the
+ * index changes. */
 const struct chunk_entry *chunk_index_find(const struct chunk_index *x,
 					   const uint8_t digest[SHA256_LEN]);
 

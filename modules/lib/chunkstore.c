@@ -92,6 +92,18 @@ static int open_sub(const char *place, const char *sub, struct err *e)
 	return fd < 0 ? err_sys(e, "cannot open the backups at '%s'", place) : fd;
 }
 
+/* A pack may have been lost, or cut short: what was in it is stored again. */
+static bool pack_holds(void *store, const struct chunk_entry *en)
+{
+	const struct chunkstore *s = store;
+	pack_name name;
+	struct stat st;
+
+	chunkstore_pack_name(en->pack, name);
+	return fstatat(s->packs, name, &st, 0) == 0 && en->offset <= (uint64_t)st.st_size &&
+		en->length <= (uint64_t)st.st_size - en->offset;
+}
+
 static int open_all(struct chunkstore *s, enum chunkstore_mode mode, struct err *e)
 {
 	int index;
@@ -104,7 +116,11 @@ static int open_all(struct chunkstore *s, enum chunkstore_mode mode, struct err 
 	if (s->packs < 0)
 		return -1;
 	index = open_sub(s->place, "index", e);
-	return index < 0 ? -1 : chunk_index_open(&s->index, index, e);
+	if (index < 0 || chunk_index_open(&s->index, index, e) < 0)
+		return -1;
+	s->index.there = pack_holds;
+	s->index.arg = s;
+	return 0;
 }
 
 struct chunkstore *chunkstore_open(const char *place, enum chunkstore_mode mode, struct err *e)
@@ -161,10 +177,12 @@ void chunkstore_leave_no_trace(struct chunkstore *s)
 
 bool chunkstore_has(struct chunkstore *s, const uint8_t digest[SHA256_LEN])
 {
+	const struct chunk_entry *en;
 	bool has;
 
 	pthread_rwlock_rdlock(&s->looking);
-	has = chunk_index_find(&s->index, digest) != NULL;
+	en = chunk_index_find(&s->index, digest);
+	has = en && pack_holds(s, en);
 	pthread_rwlock_unlock(&s->looking);
 	return has;
 }

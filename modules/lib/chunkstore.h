@@ -33,6 +33,7 @@ void chunkstore_close(struct chunkstore *s);	/* NULL is harmless */
 void chunkstore_close_ptr(struct chunkstore **s);
 #define AUTO_CHUNKS __attribute__((cleanup(chunkstore_close_ptr))) struct chunkstore
 
+/* False, too, when the pack that it was in is gone or too short. */
 bool chunkstore_has(struct chunkstore *s, const uint8_t digest[SHA256_LEN]);
 
 /* What is to be kept: n bytes, as one zstd frame or as they are, of `plain` bytes. */

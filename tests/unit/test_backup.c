@@ -11,9 +11,14 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <unistd.h>
+
+#define LOOP_HINT "a link there leads to itself: take it away; the same command then goes on where " \
+	"it stopped"
 
 /* ---- backups ------------------------------------------------------------------------------- */
 
@@ -232,6 +237,73 @@ static void pruning_keeps_the_newest_and_gives_back_room(void **s)
 	ok_and_free(verified(r, place, jstr(left, "path", "")));
 }
 
+/* Somebody reads there: a restore that is cut off now goes on later. */
+static void pruning_while_a_backup_is_read_takes_nothing_away(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *lock = mem_printf("%s/lock", place);
+	AUTO_FREE char *text = mem_printf("cannot tidy the backups at '%s': they are being written or "
+					  "read", place);
+	AUTO_JSON *older = NULL;
+	int reads;
+
+	back_up(r, "20260101T000000Z-a");
+	back_up(r, "20260102T000000Z-b");
+	older = listed(r, place, 0);
+	reads = open(lock, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(reads, LOCK_SH), 0);
+	cv_assert_error(backups(r, "apply", json_pack("{s:s,s:s,s:i}", "do", "prune", "place", place,
+						      "keep", 1)),
+			text, "once that is over: drover backups prune PLAN --keep COUNT");
+	ok_and_free(verified(r, place, jstr(older, "path", "")));
+	close(reads);
+	ok_and_free(backups(r, "apply", json_pack("{s:s,s:s,s:i}", "do", "prune", "place", place,
+						  "keep", 1)));
+	assert_int_equal(access(jstr(older, "path", ""), F_OK), -1);
+}
+
+/* What a backup needs and the place has lost is stored again, also for those before it. */
+static void a_backup_after_a_pack_was_lost_is_whole(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *rm = mem_printf("rm %s/packs/*.pack", place);
+	AUTO_JSON *first = NULL, *second = NULL, *lost = NULL;
+
+	back_up(r, "20260101T000000Z-a");
+	first = listed(r, place, 0);
+	cv_run_ok((const char *[]){ "sh", "-c", rm, NULL });
+	lost = verified(r, place, jstr(first, "path", ""));
+	assert_false(jbool(lost, "ok", true));
+	back_up(r, "20260102T000000Z-b");
+	second = listed(r, place, 1);
+	ok_and_free(verified(r, place, jstr(second, "path", "")));
+	ok_and_free(verified(r, place, jstr(first, "path", "")));
+	restores(r, place, second);
+}
+
+static void a_backup_without_its_index_or_a_map_is_told(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_JSON *one = NULL;
+
+	back_up(r, "20260101T000000Z-a");
+	one = listed(r, place, 0);
+	AUTO_FREE char *map = mem_printf("%s/root.map", jstr(one, "path", ""));
+	AUTO_FREE char *index = mem_printf("%s/index.json", jstr(one, "path", ""));
+	AUTO_FREE char *gone = mem_printf("cannot open map '%s': No such file or directory", map);
+	AUTO_FREE char *text = mem_printf("backup '%s' is damaged: its index.json is not one",
+					  jstr(one, "path", ""));
+	assert_int_equal(unlink(map), 0);
+	cv_assert_error(verified(r, place, jstr(one, "path", "")), gone,
+			"use another backup of this machine: drover backups list PLAN");
+	assert_int_equal(truncate(index, 20), 0);
+	cv_assert_error(verified(r, place, jstr(one, "path", "")), text,
+			"use another backup of this machine: drover backups list PLAN");
+}
+
 /* A directory that cannot be listed holds, for all anybody knows, what all chunks are for. */
 static void what_cannot_be_listed_keeps_its_chunks(void **s)
 {
@@ -247,9 +319,9 @@ static void what_cannot_be_listed_keeps_its_chunks(void **s)
 	assert_int_equal(rename(erp, away), 0);
 	assert_int_equal(symlink("erp", erp), 0);
 	cv_assert_error(backups(r, "probe", json_pack("{s:s,s:s}", "do", "list", "place", place)),
-			why, "");
+			why, LOOP_HINT);
 	cv_assert_error(backups(r, "apply", json_pack("{s:s,s:s}", "do", "prune", "place", place)),
-			why, "");
+			why, LOOP_HINT);
 	assert_int_equal(unlink(erp), 0);
 	assert_int_equal(rename(away, erp), 0);
 	ok_and_free(verified(r, place, jstr(one, "path", "")));
@@ -285,6 +357,9 @@ int main(void)
 		RAW(a_restore_that_was_killed_before_its_file_had_a_size_goes_on),
 		RAW(a_second_backup_costs_what_differs),
 		RAW(pruning_keeps_the_newest_and_gives_back_room),
+		RAW(pruning_while_a_backup_is_read_takes_nothing_away),
+		RAW(a_backup_after_a_pack_was_lost_is_whole),
+		RAW(a_backup_without_its_index_or_a_map_is_told),
 		RAW(what_cannot_be_listed_keeps_its_chunks),
 		RAW(half_a_backup_is_not_seen_and_is_gone_on_with),
 	};

@@ -8,10 +8,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 static void a_chunk_is_kept_once(void **state)
 {
@@ -82,6 +84,54 @@ static void a_flipped_entry_is_as_none_and_its_chunk_is_stored_again(void **stat
 	assert_true(chunkrig_is_whole(r->s, 1, NULL));
 }
 
+/* The one pack there is: gone, or cut to a length. */
+static void harm_pack(struct chunkrig *r, off_t to)
+{
+	AUTO_FREE char *packs = mem_printf("%s/packs", r->place), *path = NULL;
+	DIR *dir = opendir(packs);
+	const struct dirent *d;
+
+	while ((d = readdir(dir)) && d->d_name[0] == '.')
+		;
+	assert_non_null(d);
+	path = mem_printf("%s/%s", packs, d->d_name);
+	closedir(dir);
+	assert_int_equal(to < 0 ? unlink(path) : truncate(path, to), 0);
+}
+
+/* An older index still names where it was, whichever is read first, and so do merged ones. */
+static void check_stored_again(struct chunkrig *r, off_t to)
+{
+	chunkrig_put(r->s, 1);
+	chunkrig_put(r->s, 2);
+	assert_int_equal(chunkstore_seal(r->s, NULL), 0);
+	chunkrig_reopen(r, CHUNKS_ADD);
+	harm_pack(r, to);
+	assert_false(chunkrig_is_whole(r->s, 2, NULL));
+	assert_int_equal(chunkrig_put(r->s, 2), CHUNKRIG_LEN);
+	for (unsigned n = 10; n < 30; n++) {	/* so that index files are merged */
+		assert_int_equal(chunkstore_seal(r->s, NULL), 0);
+		assert_true(chunkrig_is_whole(r->s, 2, NULL));
+		chunkrig_put(r->s, n);
+	}
+	chunkrig_reopen(r, CHUNKS_SWEEP);
+	assert_true(chunkrig_is_whole(r->s, 2, NULL));
+	assert_true(chunkrig_mark(r->s, 2));
+	assert_int_equal(chunkstore_sweep(r->s, &(uint64_t){ 0 }, NULL), 0);
+	chunkrig_reopen(r, CHUNKS_READ);
+	assert_true(chunkrig_is_whole(r->s, 2, NULL));
+}
+
+static void a_chunk_whose_pack_is_gone_is_stored_again(void **state)
+{
+	check_stored_again(*state, -1);
+}
+
+static void a_chunk_behind_the_end_of_its_pack_is_stored_again(void **state)
+{
+	check_stored_again(*state, 8 + CHUNKRIG_LEN + 100);
+}
+
 static void a_place_without_backups_has_none(void **state)
 {
 	AUTO_ERR e = { 0 };
@@ -145,6 +195,8 @@ int main(void)
 		T(index_files_are_merged_and_every_chunk_is_found),
 		T(a_flipped_byte_of_data_is_found),
 		T(a_flipped_entry_is_as_none_and_its_chunk_is_stored_again),
+		T(a_chunk_whose_pack_is_gone_is_stored_again),
+		T(a_chunk_behind_the_end_of_its_pack_is_stored_again),
 		T(a_place_without_backups_has_none),
 		T(threads_put_while_another_seals),
 	};
