@@ -153,6 +153,27 @@ END
 mv kept.raw shrinks.raw
 expect 0 "$DROVER" run plan.yaml >/dev/null
 cmp shrinks.raw "$srv/out/erp/root.base.raw" || fail "the copies differ"
+
+# It grows between two passes: the copy stays what it is, and what the hint says leads on.
+cp "$srv/out/erp/root.base.raw" as-it-was
+echo more >>shrinks.raw
+truncate -s 120M shrinks.raw
+bad 1 "a source that grew between two passes" "$DROVER" sync plan.yaml <<'END'
+bad  sync  plan.yaml  run ID  1 machine, 2 hosts
+NOW  erp      convert.disks         FAILED: host 'b': cannot go on with disk 'root': it has 125829120 bytes now, the copy was begun with 100675584
+                   drover rollback plan.yaml --to convert, then drover run plan.yaml
+                   the step stands at plan.yaml:9:16
+
+machine  convert  serves   took
+erp      FAILED   source  TOOK
+
+sync: a step FAILED, see above, TIME
+Next: drover sync plan.yaml
+END
+cmp as-it-was "$srv/out/erp/root.base.raw" || fail "the copy of a source that grew was written to"
+expect 0 "$DROVER" rollback plan.yaml --to convert -y >/dev/null
+expect 0 "$DROVER" run plan.yaml >/dev/null
+cmp shrinks.raw "$srv/out/erp/root.base.raw" || fail "the copies differ"
 expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
 gate_end
 must "nothing is at the target" nothing_in "$srv/out"

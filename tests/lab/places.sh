@@ -79,7 +79,7 @@ rm -rf .drover
 
 # ---- what is not ours ---------------------------------------------------------------------
 
-truncate -s 100M "$lv" && echo somebody >"$lv.tag"
+yes 'of somebody' | head -c 100M >"$lv" && echo somebody >"$lv.tag"
 echo precious | dd of="$lv" conv=notrunc status=none
 bad 1 "a volume that drover did not make" "$DROVER" preview plan.yaml <<'END'
 places  run preview  plan.yaml  2 hosts asked, 0 changed

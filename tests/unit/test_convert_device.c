@@ -120,6 +120,32 @@ static void a_device_is_filled_and_given_back_blank(void **s)
 	assert_string_equal(jstr(dirty, "error.text", ""), text);
 }
 
+/* A device full of something else, which the plan gives up: where the source has zeros or
+ * holes nothing of that stays, nor behind the source's end. */
+static void a_device_that_held_other_data_keeps_none_of_it(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *file = mem_printf("%s/device", r->dir), *n = mem_printf("%u", SIZE);
+	char *loop = r->loop = geteuid() ? NULL : cv_loop(file, SIZE + MIB, "512");
+	AUTO_FREE char *old = mem_alloc(SIZE + MIB), *rest = mem_alloc(MIB);
+	const char *cmp[] = { "cmp", "-n", n, r->src, loop, NULL };
+	AUTO_FD fd = -1;
+
+	if (!loop)
+		skip();
+	memset(old, 'x', SIZE + MIB);
+	cv_put(loop, 0, old, SIZE + MIB);
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:s}}", "root", "path", loop));
+	json_object_set_new(r->more, "replace", json_true());
+	cv_do_both(r, "convert.disks");
+	cv_do_at(r, "target", "validate.disks", "apply");
+	cv_run_ok(cmp);
+	fd = open(loop, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(io_pread_full(fd, rest, MIB, SIZE), 0);
+	for (size_t i = 0; i < MIB; i++)
+		assert_int_equal(rest[i], 0);
+}
+
 /* As after a reboot in which devices change their names. */
 static void a_device_that_got_the_name_of_another_is_left_alone(void **s)
 {
@@ -219,6 +245,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RAW(a_device_is_filled_and_given_back_blank),
+		RAW(a_device_that_held_other_data_keeps_none_of_it),
 		RAW(a_device_that_got_the_name_of_another_is_left_alone),
 		RAW(a_source_that_got_the_name_of_another_is_not_read),
 		RAW(a_device_that_is_too_small_is_refused),
