@@ -160,6 +160,7 @@ export COLUMNS=500
 yes | head -c 1M >root.raw
 drover run plan.yaml >said || cat said
 drover sync plan.yaml -v | grep -c ' pass 2: '
+: >kept
 drover sync plan.yaml --keep >kept 2>&1 & keep=$!
 for ((i = 0; i < 600; i++)); do grep -q 'next pass' kept && break; read -rt 0.2 <> <(:) || :; done
 kill -INT $keep; wait $keep
