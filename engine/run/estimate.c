@@ -50,7 +50,9 @@ uint64_t estimate_amount(const json_t *result)
 	int64_t send = bytes_of(result, "send"), read = bytes_of(result, "read");
 	int64_t write = bytes_of(result, "write");
 
-	return (uint64_t)(send > 0 ? send : read > write ? read : write);
+	if (send > 0 || jint(json_object_get(result, "cost"), "ms", 0) > 0)
+		return (uint64_t)send;
+	return (uint64_t)(read > write ? read : write);
 }
 
 /* ---- what was measured ------------------------------------------------------------ */
@@ -94,32 +96,48 @@ static int by_size(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-static uint64_t scaled(const json_t *sample, uint64_t bytes)
+/* What a step's time depends on. */
+struct amount {
+	uint64_t bytes;
+	bool known;		/* 0 bytes are none, not of unknown number */
+};
+
+static uint64_t scaled(const json_t *sample, struct amount a)
 {
 	uint64_t then = (uint64_t)json_integer_value(json_array_get(sample, 0));
 	uint64_t ms = (uint64_t)json_integer_value(json_array_get(sample, 1));
 
-	return then && bytes ? (uint64_t)((double)ms * (double)bytes / (double)then) : ms;
+	return then && a.known ? (uint64_t)((double)ms * (double)a.bytes / (double)then) : ms;
 }
 
-/* How much there will be to read back, where no probe can tell it before it is copied: what
- * this preview's convert brings. */
-static uint64_t to_read_back(const struct run *r, uint32_t node)
+/* Who reads back what steps of this phase, before it, bring. */
+static const struct { const char *name; int phase; } readers[] = {
+	{ "validate.disks", PHASE_CONVERT },
+	{ "cutover.proof", PHASE_CUTOVER },
+};
+
+/* How much there will be to read back, where no probe can tell it before it is copied: what is
+ * brought in this preview. */
+static struct amount to_read_back(const struct run *r, uint32_t node)
 {
 	const struct graph *g = r->graph;
-	uint64_t sum = 0;
+	const char *name = g->nodes[node].step->module->name;
+	struct amount sum = { 0 };
+	size_t k = 0;
 
-	if (strcmp(g->nodes[node].step->module->name, "validate.disks"))
-		return 0;
-	for (uint32_t i = g->first[g->nodes[node].machine]; i < node; i++)
-		if (g->nodes[i].step->phase == PHASE_CONVERT)
-			sum += r->known[i].amount;
+	while (k < ARRAY_LEN(readers) && strcmp(readers[k].name, name))
+		k++;
+	for (uint32_t i = g->first[g->nodes[node].machine]; k < ARRAY_LEN(readers) && i < node; i++)
+		if ((int)g->nodes[i].step->phase == readers[k].phase) {
+			sum.bytes += r->known[i].amount;
+			sum.known = sum.known || r->known[i].foretold || sum.bytes;
+		}
 	return sum;
 }
 
-static struct estimate assume(const struct module *m, uint64_t bytes)
+static struct estimate assume(const struct module *m, struct amount a)
 {
-	struct estimate e = { .ms = bytes ? bytes * 1000 / ASSUMED_RATE :
+	struct estimate e = { .ms = a.known ? a.bytes * 1000 / ASSUMED_RATE :
 		m->flags & MOD_LONG ? ASSUMED_LONG_MS : ASSUMED_SHORT_MS };
 
 	e.ms90 = 2 * e.ms;
@@ -132,6 +150,7 @@ struct estimate estimate_step(const struct run *r, uint32_t node, const json_t *
 	AUTO_FREE char *kind = kind_of(s);
 	const json_t *samples = samples_of(r, kind);
 	uint64_t v[SAMPLES], bytes = estimate_amount(result);
+	struct amount a = bytes ? (struct amount){ bytes, true } : to_read_back(r, node);
 	struct estimate e = { 0 };
 	size_t n = json_array_size(samples);
 	const char *state = jstr(result, "state", "");
@@ -144,10 +163,10 @@ struct estimate estimate_step(const struct run *r, uint32_t node, const json_t *
 		return e;
 	}
 	if (n == 0)
-		return assume(s->module, bytes ? bytes : to_read_back(r, node));
+		return assume(s->module, a);
 	n = n > SAMPLES ? SAMPLES : n;
 	for (size_t i = 0; i < n; i++)
-		v[i] = scaled(json_array_get(samples, i), bytes);
+		v[i] = scaled(json_array_get(samples, i), a);
 	qsort(v, n, sizeof(*v), by_size);
 	e.samples = (uint32_t)n;
 	e.ms = v[n / 2];

@@ -61,6 +61,7 @@ static void show_cost(struct run *r, struct mach *m, uint32_t node, const json_t
 	json_t *o;
 
 	k->amount = estimate_amount(result);
+	k->foretold = jint(cost, "ms", 0) > 0;
 	k->estimate = estimate_step(r, node, result);
 	k->estimated = true;
 	if (r->mute || (!cost && !k->estimate.ms))

@@ -90,6 +90,7 @@ struct known {
 	uint64_t facts_gen, world_gen;	/* of the machine, when it was asked */
 	struct estimate estimate;	/* of a preview */
 	uint64_t amount;		/* bytes that its time depends on; of a preview */
+	bool foretold;			/* its probe told its time: amount is what it will bring */
 	bool estimated;
 };
 

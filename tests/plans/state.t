@@ -190,3 +190,25 @@ drover preview plan.yaml --json | grep '"t":"cost"' | grep -o '"\(phase\|ms\|sam
 "phase":"validate"
 "ms":20
 "samples":0
+
+=== of a source that nothing wrote to between passes the last one brings nothing, and nothing is to be read back
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: { root: "${plan_dir}/root.raw" } }
+    target: { host: here, dir: "${plan_dir}/out", format: raw }
+    convert: [ disks: {} ]
+    validate: [ disks: {} ]
+    cutover: [ quiesce: { mode: shutdown }, pass: {}, proof: {} ]
+--- sh
+yes | head -c 2M >root.raw
+drover run plan.yaml >/dev/null
+drover sync plan.yaml >/dev/null
+drover cutover plan.yaml --preview --json | grep '"t":"cost"' | grep -o '"\(step\|read\|send\|samples\)":[^,}]*'
+--- stdout
+"step":"pass"
+"read":2097152
+"send":0
+"samples":0
