@@ -5,8 +5,8 @@
  *
  *   ssh.c        host_ops, the state machine     ssh_chan.c    exec channels, sudo
  *   ssh_net.c    names, addresses, proxies       bootstrap.c   the agent into memory
- *   ssh_auth.c   configuration, keys             knownhosts.c  host keys
- *   sshconfig.c  ~/.ssh/config, for its words
+ *   ssh_target.c where to, and as whom           sshconfig.c   ~/.ssh/config, for its words
+ *   ssh_auth.c   the host's key, and ours        knownhosts.c  keys of hosts
  *   ssh_stream.c streams of two-ended steps      limit.c       handshakes at once
  */
 #ifndef DROVER_SSH_H
@@ -39,6 +39,7 @@ enum ssh_state {
 struct net;
 struct chan;
 struct limit_slot;
+struct known_result;
 
 /* Where to and as whom, from the plan and ~/.ssh/config. */
 struct ssh_target {
@@ -111,10 +112,18 @@ struct limit_slot *limit_acquire(struct loop *loop, const char *target,
 				 void (*go)(void *arg), void *arg);
 void limit_release(struct limit_slot *slot);	/* also one that still waits; NULL ok */
 
-/* ---- ssh_auth.c ------------------------------------------------------------------ */
+/* ---- ssh_target.c ---------------------------------------------------------------- */
 
 int ssh_target_read(struct sshost *s, struct err *e);	/* fills s->to, session options */
 void ssh_target_clear(struct ssh_target *t);
+/* Look for the host in its files of known keys: for this key, or with NULL for what types
+ * they list; the answer is added to *r. */
+void ssh_target_scan(const struct ssh_target *t, struct known_result *r, const char *type,
+		     const char *key);
+char *ssh_home(void);	/* of whom we run as; the caller frees it */
+
+/* ---- ssh_auth.c ------------------------------------------------------------------ */
+
 /* The host key against our own pass over the files. -1 with e; what --pin needs is
  * in host->hello.hostkey then. */
 int ssh_check_host_key(struct sshost *s, struct err *e);
