@@ -5,7 +5,8 @@
  *     schema.c    walks a tree by the table in keys.c
  *     vars.c      ${name}
  *     hosts.c     hosts and secrets
- *     steps.c     one step: verb, parameters, control keys
+ *     steps.c     one step: verb, control keys
+ *     step_args.c its parameters
  *     chain.c     lists of steps laid over each other
  *     seed.c      a copy that is filled from a backup
  *     spec.c      a machine as modules see it
@@ -127,6 +128,13 @@ const struct plan_step *step_compile(struct loader *l, struct step_src *s);
 const struct plan_step *step_enter(struct loader *l, const struct plan_step *like);
 /* "facts.guest.os.id == debian" in three; the caller frees path and value. */
 bool step_split_when(const char *when, char **path, char *op, char **value);
+
+/* ---- step_args.c ---- */
+/* The row of a key that every step may have, beside its module's parameters; NULL. */
+const struct param *step_control(const char *name);
+/* The parameters of s as m types them, with m's defaults, into args. False: an error was told. */
+bool step_type_args(struct loader *l, const struct step_src *s, const struct module *m,
+		    json_t *args);
 
 /* ---- chain.c ---- */
 /* The lists of `lists` (a recipe, defaults or a machine) over `base` (or NULL). A

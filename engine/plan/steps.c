@@ -1,33 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * steps - one step: its verb, the keys that place it, its module's parameters. */
+ * steps - one step: its verb, the keys that place it, what it is known by.
+ */
 #include "engine/plan/private.h"
-#include "engine/plan/types.h"
 
 #include "engine/base/io.h"
 #include "engine/base/text.h"
 
 #include <fcntl.h>
 #include <string.h>
-
-/* Keys that every step may have, beside its module's parameters. */
-static const struct param controls[] = {
-	{ .name = "id", .type = P_STR, .summary = "its name; default the verb" },
-	{ .name = "before", .type = P_STR, .summary = "stands before the step of this id" },
-	{ .name = "after", .type = P_STR, .summary = "stands after the step of this id" },
-	{ .name = "needs", .type = P_LIST, .summary = "ids of steps that must be done" },
-	{ .name = "when", .type = P_STR, .summary = "facts.NAME.FIELD == VALUE" },
-	{ .name = "at", .type = P_STR, .summary = "source, target, fence or a host" },
-	{ .name = "skip", .type = P_BOOL, .summary = "true: leave it out" },
-	{ .name = NULL }
-};
-
-static const struct param *row_named(const struct param *rows, const char *name)
-{
-	for (; rows && rows->name; rows++)
-		if (strcmp(rows->name, name) == 0)
-			return rows;
-	return NULL;
-}
 
 /* ---- reading --------------------------------------------------------------------- */
 
@@ -78,7 +58,7 @@ static const char *control(struct loader *l, const struct yaml_node *args,
 		return NULL;
 	/* "off" is a step of ours, and fine as an id. */
 	bool odd = yaml_is_scalar(n) && n->plain && yaml_is_odd(n->text);
-	const struct param *row = row_named(controls, name);
+	const struct param *row = step_control(name);
 	if ((!odd || row->type != P_STR) && !schema_param(l, row, n, SCOPE_PLAN, NULL))
 		return NULL;
 	return vars_text(l, n, SCOPE_PLAN, &open);
@@ -138,172 +118,6 @@ struct step_src *step_read(struct loader *l, enum phase phase, struct yaml_node 
 }
 
 /* ---- compiling -------------------------------------------------------------------- */
-
-static void unknown_param(struct loader *l, const struct module *m,
-			  const struct yaml_node *key)
-{
-	const char *names[64];
-	size_t count = 0;
-	AUTO_STR all = { 0 };
-
-	for (const struct param *r = m->params; r && r->name && count < 48; r++)
-		names[count++] = r->name;
-	for (const struct param *r = controls; r->name; r++)
-		names[count++] = r->name;
-	struct err *e = load_error(l, key, "%s has no parameter '%s'", m->name, key->text);
-	const char *near = text_near(key->text, names, count);
-	if (near) {
-		hint_near(e, near);
-		return;
-	}
-	for (size_t i = 0; i < count; i++)
-		str_addf(&all, "%s%s", i ? ", " : "", names[i]);
-	err_hint(e, "it takes %s", all.s);
-}
-
-static bool check_hook_file(struct loader *l, const struct yaml_node *at,
-			    const char *file)
-{
-	AUTO_FREE char *path = *file == '/' ? mem_strdup(file) :
-		mem_printf("%s/%s", l->plan->dir, file);
-	AUTO_FREE char *ready = mem_printf("lua/%s", file);
-	AUTO_ERR e = { 0 };
-
-	for (const struct drover_datum *d = drover_data; d->name; d++)
-		if (strcmp(d->name, file) == 0 || strcmp(d->name, ready) == 0)
-			return true;
-	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, 1 << 20, NULL);
-	if (!text) {
-		err_hint(load_error(l, at, "cannot read '%s': %m", file),
-			 "the path starts at the plan's folder");
-		return false;
-	}
-	if (l->options && l->options->check_hook &&
-	    l->options->check_hook(path, &e) < 0) {
-		size_t n = strlen(path);	/* as the plan names it, not in full */
-		bool named = strncmp(e.what, path, n) == 0;
-		struct err *told = load_error(l, at, "the check is not Lua: %s%s",
-					      named ? file : "", e.what + (named ? n : 0));
-		if (e.hint)
-			err_hint(told, "%s", e.hint);
-		return false;
-	}
-	return true;
-}
-
-/* A ready-made check: lua/NAME.lua. */
-static bool check_ready_made(struct loader *l, const struct yaml_node *at,
-			     const char *name)
-{
-	struct names known = { 0 };
-	bool found = false;
-
-	for (const struct drover_datum *d = drover_data; d->name; d++) {
-		size_t n = strlen(d->name);
-		if (strncmp(d->name, "lua/", 4) != 0 || n < 9)
-			continue;
-		char *ready = arena_strndup(l->arena, d->name + 4, n - 8);
-		*names_slot(&known, ready) = l;
-		found |= strcmp(ready, name) == 0 || strcmp(d->name, name) == 0 ||
-			 strcmp(d->name + 4, name) == 0;
-	}
-	if (!found) {
-		struct err *e = load_error(l, at, "no ready-made check is called '%s'", name);
-		const char *near = names_near(&known, name);
-		if (near)
-			hint_near(e, near);
-		else
-			err_hint(e, "`drover modules any.check` lists them; one of yours is a "
-				    "file: { file: checks/NAME.lua }");
-	}
-	names_free(&known);
-	return found;
-}
-
-/* A check is a file or a ready-made one. */
-static bool check_has_body(struct loader *l, const struct step_src *s,
-			   const struct module *m)
-{
-	bool file = yaml_get(s->args, "file"), use = yaml_get(s->args, "use");
-
-	if (m->place != IN_ENGINE || !row_named(m->params, "use") || file != use)
-		return true;
-	err_hint(load_error(l, s->node, file ? "a check has `file` or `use`, not both" :
-			    "the check says nothing to run"),
-		 "file: NAME.lua is yours, use: NAME a ready-made one");
-	return false;
-}
-
-/* What a parameter means beyond its type. */
-static bool check_param(struct loader *l, const struct module *m, const struct param *row,
-			const struct yaml_node *n, const json_t *v)
-{
-	const char *text = json_string_value(v);
-
-	if (!text || vars_has_refs(text))
-		return true;
-	if (row->type == P_PLACE) {
-		AUTO_FREE char *host = mem_strndup(text, strcspn(text, ":"));
-		return host_use(l, n, host) >= 0;
-	}
-	if (m->place == IN_ENGINE && strcmp(row->name, "file") == 0)
-		return check_hook_file(l, n, text);
-	if (m->place == IN_ENGINE && strcmp(row->name, "use") == 0)
-		return check_ready_made(l, n, text);
-	return true;
-}
-
-static json_t *default_value(const struct param *row)
-{
-	const char *hint;
-	AUTO_FREE char *why = NULL;
-
-	if (!row->dflt)
-		return NULL;
-	if (types_is_scalar(row->type))
-		return types_value(row, row->dflt, &why, &hint);
-	return json_loads(row->dflt, JSON_DECODE_ANY, NULL);
-}
-
-static bool type_args(struct loader *l, const struct step_src *s, const struct module *m,
-		      json_t *args)
-{
-	const struct yaml_node *map = s->args;
-	bool ok = true;
-
-	for (uint32_t i = 0; map && i < map->count; i++) {
-		const struct yaml_node *key = map->pairs[i].key;
-		const struct param *row;
-		json_t *v = NULL;
-		if (!yaml_is_scalar(key) || row_named(controls, key->text))
-			continue;
-		row = row_named(m->params, key->text);
-		if (!row) {
-			unknown_param(l, m, key);
-			ok = false;
-			continue;
-		}
-		ok &= schema_param(l, row, map->pairs[i].value,
-				   SCOPE_MACHINE | SCOPE_RUN, &v);
-		if (!v)
-			continue;
-		ok &= check_param(l, m, row, map->pairs[i].value, v);
-		jset(args, row->name, v);
-	}
-	for (const struct param *row = m->params; row && row->name; row++) {
-		if (yaml_get(map, row->name))
-			continue;
-		json_t *v = default_value(row);
-		if (v) {
-			jset(args, row->name, v);
-		} else if (row->required) {
-			err_hint(load_error(l, s->node, "%s needs '%s'", m->name, row->name),
-				 "%s: %s", row->name, row->summary ? row->summary : "");
-			ok = false;
-		}
-	}
-	return ok;
-}
 
 static bool type_at(struct loader *l, const struct step_src *s, struct plan_step *step)
 {
@@ -374,7 +188,7 @@ static bool type_needs(struct loader *l, const struct step_src *s, struct plan_s
 	if (!n)
 		return true;
 	if (n->kind != YAML_LIST)
-		return schema_param(l, row_named(controls, "needs"), n, SCOPE_PLAN, NULL);
+		return schema_param(l, step_control("needs"), n, SCOPE_PLAN, NULL);
 	const char **needs = arena_alloc(l->arena, (n->count + 1) * sizeof(*needs));
 	for (uint32_t i = 0; i < n->count; i++) {
 		const struct yaml_node *v = n->items[i];
@@ -459,8 +273,7 @@ const struct plan_step *step_compile(struct loader *l, struct step_src *s)
 		.args = json_object(), .place = yaml_place(s->node),
 		.from_recipe = s->recipe,
 	});
-	bool ok = type_args(l, s, m, step->args);
-	ok &= check_has_body(l, s, m);
+	bool ok = step_type_args(l, s, m, step->args);
 	ok &= type_at(l, s, step);
 	ok &= type_when(l, s, step);
 	ok &= type_needs(l, s, step);
