@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * hook/api - the table `drover` that a check sees: what is known, calls to hosts,
- * and what it has to say. Every call is one question to the engine and one answer.
+ * hook/api - the table `drover` that a check sees: what is known, and calls to hosts.
+ * Every call is one question to the engine and one answer.
  */
-#include "engine/hook/api.h"
+#include "engine/hook/api_priv.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/hook/http.h"
@@ -12,33 +12,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct check *check_of(lua_State *L)
+struct check *api_check(lua_State *L)
 {
 	return vm_of(L)->arg;
 }
 
 /* ---- talking to the engine ----------------------------------------------- */
 
-static void send_event(lua_State *L, json_t *o)
+void api_send(lua_State *L, json_t *o)
 {
 	AUTO_JSON *owned = o;
 
-	if (frame_write_fd(check_of(L)->fd, FRAME_EVENT, 1, owned, NULL) < 0)
+	if (frame_write_fd(api_check(L)->fd, FRAME_EVENT, 1, owned, NULL) < 0)
 		vm_raise(L, END_GONE, NULL);
 }
 
-/* While the file is loaded only functions are defined: one that asks or says
- * something there is a plain check, run from top to bottom when its turn comes. */
-static void must_run(lua_State *L)
+void api_must_run(lua_State *L)
 {
-	if (check_of(L)->loading)
+	if (api_check(L)->loading)
 		vm_raise(L, END_ASKS, NULL);
 }
 
 /* One call on a host: {ok, result} or {ok: false, error}. New. */
 static json_t *ask(lua_State *L, const char *call, const char *at, json_t *args)
 {
-	struct check *ck = check_of(L);
+	struct check *ck = api_check(L);
 	json_t *o = json_object();
 	struct frame f = {0};
 	json_t *answer;
@@ -48,7 +46,7 @@ static json_t *ask(lua_State *L, const char *call, const char *at, json_t *args)
 	jset_str(o, "call", call);
 	jset_str(o, "at", at);
 	jset(o, "args", args);
-	send_event(L, o);
+	api_send(L, o);
 	if (frame_read_fd(ck->fd, &f, NULL) <= 0 || f.type != FRAME_ACK ||
 	    jint(f.body, "id", 0) != ck->last_id) {
 		frame_clear(&f);
@@ -61,8 +59,7 @@ static json_t *ask(lua_State *L, const char *call, const char *at, json_t *args)
 
 /* ---- arguments ----------------------------------------------------------- */
 
-/* The options table at index i: {at=, timeout=}; only the keys named. */
-static void check_options(lua_State *L, int i, const char *const *keys)
+void api_options(lua_State *L, int i, const char *const *keys)
 {
 	if (lua_isnoneornil(L, i))
 		return;
@@ -79,7 +76,7 @@ static void check_options(lua_State *L, int i, const char *const *keys)
 	}
 }
 
-static const char *option_string(lua_State *L, int i, const char *key, const char *dflt)
+const char *api_option(lua_State *L, int i, const char *key, const char *dflt)
 {
 	const char *s;
 
@@ -100,7 +97,7 @@ static const char *option_string(lua_State *L, int i, const char *key, const cha
 /* No call outlives its check. */
 static lua_Number time_left(lua_State *L)
 {
-	uint64_t now = clock_real.mono_ms(clock_real.arg), end = check_of(L)->deadline;
+	uint64_t now = clock_real.mono_ms(clock_real.arg), end = api_check(L)->deadline;
 
 	return end > now ? (lua_Number)(end - now) : 1;
 }
@@ -124,7 +121,7 @@ static lua_Integer option_seconds(lua_State *L, int i, const char *key, lua_Numb
 
 static const char *where(lua_State *L, int i)
 {
-	return option_string(L, i, "at", jstr(check_of(L)->job, "role", "source"));
+	return api_option(L, i, "at", jstr(api_check(L)->job, "role", "source"));
 }
 
 /* Push what the call answered: its result, or nil and why. */
@@ -152,8 +149,8 @@ static int api_read(lua_State *L)
 	json_t *args, *answer;
 	const char *text;
 
-	must_run(L);
-	check_options(L, 2, at_only);
+	api_must_run(L);
+	api_options(L, 2, at_only);
 	args = json_object();
 	jset_str(args, "path", path);
 	answer = ask(L, "read", where(L, 2), args);
@@ -176,8 +173,8 @@ static int path_call(lua_State *L, const char *call)
 	const char *path = luaL_checkstring(L, 1);
 	json_t *args;
 
-	must_run(L);
-	check_options(L, 2, at_only);
+	api_must_run(L);
+	api_options(L, 2, at_only);
 	args = json_object();
 	jset_str(args, "path", path);
 	return push_answer(L, ask(L, call, where(L, 2), args));
@@ -203,8 +200,8 @@ static int api_connect(lua_State *L)
 	lua_Integer port = luaL_checkinteger(L, 2), ms;
 	json_t *args;
 
-	must_run(L);
-	check_options(L, 3, keys);
+	api_must_run(L);
+	api_options(L, 3, keys);
 	ms = option_seconds(L, 3, "timeout", 5);
 	args = json_object();
 	jset_str(args, "host", host);
@@ -234,10 +231,10 @@ static int api_http(lua_State *L)
 	json_t *args, *answer;
 	lua_Integer ms;
 
-	must_run(L);
-	check_options(L, 2, keys);
+	api_must_run(L);
+	api_options(L, 2, keys);
 	ms = option_seconds(L, 2, "timeout", 10);
-	name = option_string(L, 2, "host", NULL);
+	name = api_option(L, 2, "host", NULL);
 	if (strcmp(where(L, 2), "here") == 0)
 		return fetch(L, url, name, ms);
 	args = http_request(url, name, &why);
@@ -280,12 +277,12 @@ static int api_run(lua_State *L)
 	lua_Integer ms;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
-	must_run(L);
+	api_must_run(L);
 	at = where(L, 1);
 	ms = option_seconds(L, 1, "timeout", 60);
 	if (luaL_len(L, 1) < 1)
 		return luaL_error(L, "drover.run wants a program: drover.run{\"program\", \"argument\"}");
-	if (check_of(L)->reading_only) {
+	if (api_check(L)->reading_only) {
 		char *text = run_text(L, 1, at);
 		struct vm *v = vm_of(L);
 
@@ -293,7 +290,7 @@ static int api_run(lua_State *L)
 		v->text = text;
 		return lua_error(L);
 	}
-	input = option_string(L, 1, "input", NULL);
+	input = api_option(L, 1, "input", NULL);
 	argv = json_array();
 	for (lua_Integer k = 1; k <= luaL_len(L, 1); k++) {
 		lua_geti(L, 1, k);
@@ -308,127 +305,7 @@ static int api_run(lua_State *L)
 	return push_answer(L, ask(L, "exec", at, args));
 }
 
-/* ---- saying -------------------------------------------------------------- */
-
-static int api_ok(lua_State *L)
-{
-	struct check *ck = check_of(L);
-	const char *text = luaL_optstring(L, 1, "ok");
-
-	must_run(L);
-	free(ck->message);
-	ck->message = mem_strdup(text);
-	return 0;
-}
-
-static int api_fail(lua_State *L)
-{
-	const char *text = luaL_optstring(L, 1, "failed");
-
-	must_run(L);
-	return vm_raise(L, END_FAIL, text);
-}
-
-static void add_finding(lua_State *L, const char *severity, const char *code,
-			const char *text, const char *remedy)
-{
-	json_t *f = json_object();
-
-	jset_str(f, "severity", severity);
-	jset_str(f, "code", code);
-	jset(f, "text", jtext(text, strlen(text)));
-	jset_str(f, "remedy", remedy);
-	jadd(check_of(L)->findings, f);
-}
-
-static int api_warn(lua_State *L)
-{
-	const char *text = luaL_checkstring(L, 1);
-	const char *step = jstr(check_of(L)->job, "step", "check");
-	const char *id = strrchr(step, '.');
-
-	must_run(L);
-	lua_pushfstring(L, "check.%s", id ? id + 1 : step);
-	add_finding(L, "warning", lua_tostring(L, -1), text, NULL);
-	return 0;
-}
-
-/* drover.finding{severity=, code=, text=, remedy=} */
-static int api_finding(lua_State *L)
-{
-	static const char *const keys[] = { "severity", "code", "text", "remedy", NULL };
-	static const char *const words[] = { "blocker", "warning", "info", "unknown", NULL };
-	const char *severity, *code, *text;
-
-	luaL_checktype(L, 1, LUA_TTABLE);
-	must_run(L);
-	check_options(L, 1, keys);
-	severity = option_string(L, 1, "severity", "warning");
-	code = option_string(L, 1, "code", "check");
-	text = option_string(L, 1, "text", NULL);
-	if (!text)
-		return luaL_error(L, "drover.finding wants a text");
-	for (const char *const *w = words; strcmp(*w, severity) != 0; w++)
-		if (!w[1])
-			return luaL_error(L, "severity '%s' is none of blocker, warning, info, "
-					  "unknown", severity);
-	add_finding(L, severity, code, text, option_string(L, 1, "remedy", NULL));
-	return 0;
-}
-
-static int api_log(lua_State *L)
-{
-	json_t *o;
-	size_t n;
-	const char *text = luaL_tolstring(L, 1, &n);
-
-	must_run(L);
-	o = json_object();
-	jset_str(o, "e", "log");
-	jset(o, "text", jtext(text, n > 4096 ? 4096 : n));
-	send_event(L, o);
-	return 0;
-}
-
-/* drover.change("+", "what will be made"): lines of a preview, in probe; of a "?" the
- * third argument says how many changes it may become at most */
-static int api_change(lua_State *L)
-{
-	const char *mark = luaL_checkstring(L, 1), *text = luaL_checkstring(L, 2);
-	json_t *o;
-
-	must_run(L);
-	if (strlen(mark) != 1 || !strchr("+~-=?.", *mark))
-		return luaL_error(L, "mark '%s' is none of + ~ - = ? .", mark);
-	o = json_object();
-	jset_str(o, "mark", mark);
-	jset(o, "text", jtext(text, strlen(text)));
-	if (*mark == '?' && !lua_isnoneornil(L, 3)) {
-		lua_Integer max = luaL_checkinteger(L, 3);
-
-		if (max < 0)
-			return luaL_error(L, "a bound of %d changes makes no sense", (int)max);
-		jset(o, "bound", json_pack("{s:s, s:I}", "what", "changes", "max",
-					   (json_int_t)max));
-	}
-	jadd(check_of(L)->changes, o);
-	return 0;
-}
-
-/* drover.fact("name", {stable}, {volatile}) */
-static int api_fact(lua_State *L)
-{
-	const char *name = luaL_checkstring(L, 1);
-	json_t *o = json_object();
-
-	must_run(L);
-	luaL_checktype(L, 2, LUA_TTABLE);
-	jset(o, "stable", vm_to_json(L, 2));
-	if (!lua_isnoneornil(L, 3))
-		jset(o, "volatile", vm_to_json(L, 3));
-	jset(check_of(L)->facts, name, o);
-	return 0;
-}
+/* ---- the table -------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
 	{ "read", api_read }, { "stat", api_stat }, { "list", api_list },
@@ -445,7 +322,7 @@ static int unknown_field(lua_State *L)
 
 int api_open(lua_State *L)
 {
-	const json_t *job = check_of(L)->job;
+	const json_t *job = api_check(L)->job;
 	static const char *const known[] = { "with", "facts", "machine", "role", "step", NULL };
 
 	luaL_newlib(L, functions);
@@ -455,7 +332,7 @@ int api_open(lua_State *L)
 		vm_push_json(L, jget(job, *k) ? jget(job, *k) : empty);
 		lua_setfield(L, -2, *k);
 	}
-	lua_pushboolean(L, check_of(L)->reading_only);
+	lua_pushboolean(L, api_check(L)->reading_only);
 	lua_setfield(L, -2, "preview");
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, unknown_field);
