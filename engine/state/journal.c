@@ -1,277 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * journal - append, check, cut, trim. See the header for the format.
+ * journal - append, sync, cut, trim. See the header for the format.
  */
 #include "engine/state/journal.h"
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "engine/state/journal_image.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
-
-#define HEADER_LEN 64
-#define RECORD_LEN 40
-#define HEADER_MAGIC "drover\nj"
-#define SEAL_LEN 24
-#define RECORD_MAGIC 0x0a636572u	/* "rec\n" */
-#define SEAL_MAGIC 0x0a646e65u		/* "end\n" */
-#define VERSION 1
-#define FILE_MAX (2ull << 30)		/* more was never written in one piece */
 
 const struct journal_io journal_io_real = { pwrite, fdatasync };
-
-/* The whole file in memory, and how far it is good. */
-struct image {
-	uint8_t *p;		/* owned */
-	size_t len;
-	uint64_t base;		/* from the header */
-	uint64_t last;		/* last good record */
-	uint64_t chain;		/* its checksum */
-	size_t end;		/* offset after it */
-	size_t torn;		/* bytes there that are no seal */
-};
-
-static void image_free(struct image *m)
-{
-	free(m->p);
-}
-
-#define AUTO_IMAGE __attribute__((cleanup(image_free))) struct image
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, 8);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, 8);
-	return le64toh(v);
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, 4);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, 4);
-	return le32toh(v);
-}
-
-/* ---- header and records ---------------------------------------------------- */
-
-static uint64_t header_make(uint8_t h[HEADER_LEN], const char *lineage, uint64_t base)
-{
-	uint64_t sum;
-
-	memset(h, 0, HEADER_LEN);
-	memcpy(h, HEADER_MAGIC, 8);
-	put32(h + 8, VERSION);
-	put32(h + 12, HEADER_LEN);
-	io_unhex(lineage, h + 16, 16);
-	put64(h + 32, base);
-	sum = XXH3_64bits(h, HEADER_LEN - 8);
-	put64(h + HEADER_LEN - 8, sum);
-	return sum;
-}
-
-static int damaged(struct err *e, const char *path, const char *why)
-{
-	err_set(e, ERR_SYSTEM, "cannot read journal '%s': %s", path, why);
-	return err_hint(e, "what git holds is whole and readable (git -C DIR log --all); "
-			"to go on from there put the journal aside: mv %s %s.damaged",
-			path, path);
-}
-
-static int header_check(struct image *m, const char *path, const char *lineage,
-			struct err *e)
-{
-	char hex[LINEAGE_HEX];
-
-	if (m->len < HEADER_LEN)
-		return damaged(e, path, "it is cut off in its header");
-	if (memcmp(m->p, HEADER_MAGIC, 8) != 0)
-		return damaged(e, path, "it does not begin as a journal does");
-	m->chain = XXH3_64bits(m->p, HEADER_LEN - 8);
-	if (m->chain != get64(m->p + HEADER_LEN - 8))
-		return damaged(e, path, "its header is damaged");
-	if (get32(m->p + 8) > VERSION) {
-		err_set(e, ERR_SYSTEM, "cannot read journal '%s': it has format %u, "
-			"this drover knows %d", path, get32(m->p + 8), VERSION);
-		return err_hint(e, "a newer drover wrote it: use that one");
-	}
-	io_hex(m->p + 16, 16, hex);
-	if (strcmp(hex, lineage) != 0) {
-		err_set(e, ERR_SYSTEM, "cannot use journal '%s': it belongs to state %s, "
-			"this is %s", path, hex, lineage);
-		return err_hint(e, "it was copied here from another state directory: "
-				"put it aside, mv %s %s.foreign", path, path);
-	}
-	m->base = m->last = get64(m->p + 32);
-	m->end = HEADER_LEN;
-	return 0;
-}
-
-static uint64_t record_sum(const uint8_t *head, const void *payload, size_t len)
-{
-	return XXH3_64bits_withSeed(payload, len, XXH3_64bits(head, RECORD_LEN - 8));
-}
-
-/* A record that is whole in itself begins at `at`. */
-static bool record_whole(const struct image *m, size_t at)
-{
-	const uint8_t *h = m->p + at;
-	size_t room = m->len - at;
-	uint32_t len;
-
-	if (room < RECORD_LEN || get32(h) != RECORD_MAGIC)
-		return false;
-	len = get32(h + 4);
-	return len <= JOURNAL_PAYLOAD_MAX && len <= room - RECORD_LEN &&
-		record_sum(h, h + RECORD_LEN, len) == get64(h + 32);
-}
-
-static void seal_make(uint8_t s[SEAL_LEN], uint64_t durable)
-{
-	put32(s, SEAL_MAGIC);
-	put32(s + 4, 0);
-	put64(s + 8, durable);
-	put64(s + 16, XXH3_64bits(s, SEAL_LEN - 8));
-}
-
-/* A seal that is whole begins at `at`: the number that it calls durable, else 0. */
-static uint64_t seal_at(const struct image *m, size_t at)
-{
-	const uint8_t *s = m->p + at;
-
-	if (m->len - at < SEAL_LEN || get32(s) != SEAL_MAGIC ||
-	    XXH3_64bits(s, SEAL_LEN - 8) != get64(s + 16))
-		return 0;
-	return get64(s + 8);
-}
-
-static void record_make(uint8_t *head, const struct journal_record *r,
-			uint64_t durable, uint64_t chain)
-{
-	put32(head, RECORD_MAGIC);
-	put32(head + 4, (uint32_t)r->len);
-	put64(head + 8, r->seq);
-	put64(head + 16, durable);
-	put64(head + 24, chain);
-	put64(head + 32, record_sum(head, r->payload, r->len));
-}
-
-/* ---- reading --------------------------------------------------------------- */
-
-static int record_damaged(struct err *e, const char *path, const struct image *m,
-			  uint64_t later)
-{
-	AUTO_FREE char *why = mem_printf("record %llu at offset %zu is damaged, and record "
-		"%llu behind it is whole", (unsigned long long)m->last + 1, m->end,
-		(unsigned long long)later);
-
-	return damaged(e, path, why);
-}
-
-/* The last batch was durable, says the seal behind it; and is not what it was. */
-static int seal_check(const struct image *m, const char *path, struct err *e)
-{
-	for (size_t at = m->end; at < m->len; at++) {
-		AUTO_FREE char *why = NULL;
-
-		if (seal_at(m, at) <= m->last)
-			continue;
-		why = mem_printf("record %llu at offset %zu is damaged, and was once whole up "
-				 "to record %llu", (unsigned long long)m->last + 1, m->end,
-				 (unsigned long long)seal_at(m, at));
-		return damaged(e, path, why);
-	}
-	return 0;
-}
-
-/* After the last good record comes something else: a torn tail, or damage? */
-static int tail_check(const struct image *m, const char *path, struct err *e)
-{
-	for (size_t at = m->end; at + RECORD_LEN <= m->len; at++) {
-		const uint8_t *p = memchr(m->p + at, RECORD_MAGIC & 0xff, m->len - at);
-
-		if (!p)
-			break;
-		at = (size_t)(p - m->p);
-		if (record_whole(m, at) && (get64(p + 16) > m->last || at == m->end))
-			return record_damaged(e, path, m, get64(p + 8));
-	}
-	return seal_check(m, path, e);
-}
-
-static int image_check(struct image *m, const char *path, const char *lineage,
-		       struct err *e)
-{
-	if (header_check(m, path, lineage, e) < 0)
-		return -1;
-	while (record_whole(m, m->end)) {
-		const uint8_t *h = m->p + m->end;
-
-		if (get64(h + 24) != m->chain || get64(h + 8) <= m->last)
-			break;
-		m->last = get64(h + 8);
-		m->chain = get64(h + 32);
-		m->end += RECORD_LEN + get32(h + 4);
-	}
-	m->torn = m->len - m->end;
-	if (m->torn >= SEAL_LEN && seal_at(m, m->end) == m->last)
-		m->torn -= SEAL_LEN;
-	return m->torn == 0 ? 0 : tail_check(m, path, e);
-}
-
-static int image_load(struct image *m, int fd, const char *path, struct err *e)
-{
-	struct stat st;
-	ssize_t n = 0;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, "cannot read journal '%s'", path);
-	if ((uint64_t)st.st_size > FILE_MAX)
-		return damaged(e, path, "it is larger than any journal");
-	m->p = mem_alloc((size_t)st.st_size + 1);
-	while (m->len < (size_t)st.st_size) {
-		n = pread(fd, m->p + m->len, (size_t)st.st_size - m->len, (off_t)m->len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;		/* cut by its writer meanwhile: what is there */
-		m->len += (size_t)n;
-	}
-	return n < 0 ? err_sys(e, "cannot read journal '%s'", path) : 0;
-}
-
-static int image_each(const struct image *m, uint64_t after, journal_fn *fn, void *arg,
-		      struct err *e)
-{
-	for (size_t at = HEADER_LEN; at < m->end;) {
-		const uint8_t *h = m->p + at;
-		struct journal_record r = { get64(h + 8), (const char *)h + RECORD_LEN,
-			get32(h + 4) };
-
-		if (r.seq > after && fn(arg, &r, e) < 0)
-			return -1;
-		at += RECORD_LEN + r.len;
-	}
-	return 0;
-}
 
 int journal_read(const char *path, const char *lineage, journal_fn *fn, void *arg,
 		 uint64_t *last, struct err *e)
@@ -283,7 +24,7 @@ int journal_read(const char *path, const char *lineage, journal_fn *fn, void *ar
 		*last = 0;
 	if (fd < 0)
 		return errno == ENOENT ? 0 : err_sys(e, "cannot read journal '%s'", path);
-	if (image_load(&m, fd, path, e) < 0 || image_check(&m, path, lineage, e) < 0)
+	if (image_load(&m, fd, path, lineage, e) < 0)
 		return -1;
 	if (last)
 		*last = m.last;
@@ -297,7 +38,7 @@ static int journal_create(const char *path, const char *lineage, uint64_t base,
 {
 	uint8_t h[HEADER_LEN];
 
-	header_make(h, lineage, base);
+	image_header(h, lineage, base);
 	if (io_write_file(AT_FDCWD, path, h, sizeof(h), 0600) < 0)
 		return err_sys(e, "cannot make journal '%s'", path);
 	return 0;
@@ -308,7 +49,7 @@ static void seal(const struct journal *j)
 {
 	uint8_t s[SEAL_LEN];
 
-	seal_make(s, j->durable);
+	image_seal(s, j->durable);
 	if (j->durable > 0)
 		(void)j->io->pwrite(j->fd, s, sizeof(s), (off_t)j->end);
 }
@@ -328,7 +69,7 @@ int journal_open(struct journal *j, const char *path, const char *lineage,
 	}
 	if (j->fd < 0)
 		return err_sys(e, "cannot open journal '%s'", path);
-	if (image_load(&m, j->fd, path, e) < 0 || image_check(&m, path, lineage, e) < 0)
+	if (image_load(&m, j->fd, path, lineage, e) < 0)
 		return -1;
 	j->cut = m.torn;
 	if (j->cut > 0 && ftruncate(j->fd, (off_t)m.end) < 0)
@@ -380,8 +121,7 @@ static void batch_make(const struct journal *j, const struct journal_record *v, 
 	for (size_t i = 0; i < n; i++) {
 		uint8_t head[RECORD_LEN];
 
-		record_make(head, &v[i], j->durable, *chain);
-		*chain = get64(head + 32);
+		*chain = image_record(head, &v[i], j->durable, *chain);
 		str_addn(out, head, sizeof(head));
 		str_addn(out, v[i].payload, v[i].len);
 	}
@@ -446,11 +186,10 @@ int journal_trim(struct journal *j, uint64_t upto, struct err *e)
 
 	if (j->broken || upto <= j->base)
 		return 0;
-	if (image_load(&m, j->fd, j->path, e) < 0 ||
-	    image_check(&m, j->path, j->lineage, e) < 0)
+	if (image_load(&m, j->fd, j->path, j->lineage, e) < 0)
 		return -1;
 	next.base = next.last = upto;
-	next.chain = header_make(h, j->lineage, upto);
+	next.chain = image_header(h, j->lineage, upto);
 	str_addn(&out, h, sizeof(h));
 	if (image_each(&m, upto, trim_copy, &t, e) < 0)
 		return -1;
