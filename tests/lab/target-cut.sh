@@ -138,6 +138,8 @@ for v in one two; do
 	head -c $((data * MIB)) /dev/urandom >$v.raw
 	truncate -s 96M $v.raw
 done
+# zeros, too, overwrite what is known
+dd if=/dev/zero of=two.raw bs=1M seek=8 count=4 conv=notrunc status=none
 mkdir on_c on_m
 
 as=device where="path: $LAB/copy, format: raw"

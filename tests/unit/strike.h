@@ -27,6 +27,8 @@ struct strike {
 	dev_t dev, rdev;
 	ino_t ino;
 	uint64_t bad, bad_end;
+	bool cached;	/* they can, but not through the page cache */
+	ino_t unsynced;	/* a file of which a sync ends in EIO; 0: none */
 };
 
 #ifdef STRIKE_HERE
@@ -66,6 +68,7 @@ static bool is_bad(int fd, size_t n, off_t at)
 
 	return strike && strike->bad_end && (uint64_t)at < strike->bad_end &&
 		(uint64_t)at + n > strike->bad && fstat(fd, &st) == 0 &&
+		!(strike->cached && fcntl(fd, F_GETFL) & O_DIRECT) &&
 		(S_ISBLK(st.st_mode) ? st.st_rdev == strike->rdev :
 		 st.st_dev == strike->dev && st.st_ino == strike->ino);
 }
@@ -121,6 +124,12 @@ int fsync(int fd)
 
 int fdatasync(int fd)
 {
+	struct stat st;
+
+	if (strike && strike->unsynced && fstat(fd, &st) == 0 && st.st_ino == strike->unsynced) {
+		errno = EIO;
+		return -1;
+	}
 	return (int)CHANGE(SYS_fdatasync, fd);
 }
 

@@ -2,7 +2,7 @@
  * test_convert_faults - the receiving end of a copy, and its undo, killed before each single
  * change they make to a file or a directory, or refused it: whenever it was, the same call
  * goes on to an equal copy, and undo leaves nothing at all. And maps that are not what they
- * were, and sectors of 4096 bytes.
+ * were, storage that does not keep what it was given, and sectors of 4096 bytes.
  */
 #define STRIKE_HERE
 #include "engine/base/io.h"
@@ -307,6 +307,66 @@ static void a_map_of_an_earlier_pass_is_found_out_by_the_proof(void **s)
 		fail_msg("%s", jstr(out, "error.text", ""));
 }
 
+/* ---- storage that lies beneath the base ------------------------------------------------ */
+
+static ino_t inode(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ino;
+}
+
+/* What was written before it may be lost, with nobody to tell so later: here it is. */
+static void a_sync_that_fails_ends_the_copy_and_nothing_of_it_counts(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *before = NULL;
+	size_t n = 0;
+
+	assert_true(copies(r, -1));
+	before = io_read_file(AT_FDCWD, r->base, SIZE, &n);
+	assert_non_null(before);
+	scribble(r, 5);
+	strike->unsynced = inode(r->base);
+	assert_false(copies(r, -1));
+	strike->unsynced = 0;
+	if (!strstr(said, "cannot sync '") || !strstr(said, ": Input/output error"))
+		fail_msg("%s", said);
+	{
+		AUTO_FD fd = open(r->base, O_WRONLY | O_CLOEXEC);
+
+		assert_int_equal(io_pwrite_full(fd, before, n, 0), 0);
+	}
+	assert_true(copies(r, -1));
+	assert_equal(r);
+}
+
+/* What lies in it may be other than what the storage has. */
+static void a_proof_reads_past_the_page_cache(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *in = NULL, *out = NULL;
+	struct stat st;
+	AUTO_FD fd = -1;
+
+	assert_true(copies(r, -1));
+	fd = open(r->base, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		skip();		/* this file system has no such thing */
+	assert_int_equal(fstat(fd, &st), 0);
+	strike->dev = st.st_dev;
+	strike->ino = st.st_ino;
+	strike->bad_end = SIZE;
+	strike->cached = true;
+	in = input(r, "target");
+	out = modtest_call("validate.disks", "apply", in, NULL);
+	strike->cached = false;
+	strike->bad_end = 0;
+	if (!jbool(out, "ok", false))
+		fail_msg("%s", jstr(out, "error.text", ""));
+}
+
 /* ---- 4096-byte sectors ---------------------------------------------------------------- */
 
 static bool run(const char *const *argv, char **out)
@@ -382,6 +442,8 @@ int main(void)
 		T(a_map_cut_short_anywhere_is_mended_or_told),
 		T(a_map_with_a_flipped_byte_anywhere_is_mended_or_told),
 		T(a_map_of_an_earlier_pass_is_found_out_by_the_proof),
+		T(a_sync_that_fails_ends_the_copy_and_nothing_of_it_counts),
+		T(a_proof_reads_past_the_page_cache),
 		T(a_disk_of_4096_byte_sectors_is_copied_to_another),
 	};
 
