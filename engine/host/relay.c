@@ -1,55 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * relay - bytes between the two ends of a two-ended step.
+ * relay - the two ends of a two-ended step are joined: on one machine, directly, or through
+ * the engine.
  */
-#include "engine/host/relay.h"
+#include "engine/host/relay_impl.h"
 
-#include "engine/base/io.h"
 #include "engine/base/mem.h"
 #include "engine/host/direct.h"
 #include "engine/host/link.h"
 #include "engine/host/shut.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define BUFFER (128u << 10)	/* in hand for each way; a transport has no more than
-				   STREAM_CREDIT beside it */
-#define AT_ONCE (1u << 20)	/* moved each way before others get their turn */
-
-/* One end of the pipe, and the way that starts at it. */
-struct end {
-	struct relay *relay;
-	struct relay_party party;
-	const struct relay_pipe *pipe;	/* the transport's, once it is open, and ... */
-	void *pipe_arg;			/* ... its argument */
-	bool joined, broken;
-	bool open;		/* its pipe carries bytes */
-	/* a descriptor of ours, where the party took the other half */
-	int fd;
-	struct loop_fd *handle;
-	/* the way from this end to the other */
-	char *buf;		/* BUFFER bytes once it is open */
-	size_t at, len;		/* what of it waits */
-	bool read_done;		/* end of file, or nobody would want it */
-	bool write_done;	/* finished towards this end, or it is gone */
-};
-
-struct relay {
-	struct loop *loop;
-	struct end ends[2];
-	struct loop_timer *again;	/* more to move on the next turn */
-	bool started;
-	uint64_t bytes;
-	enum stream_way way;		/* that is wanted */
-	struct direct *direct;		/* tried, or taken */
-	bool meeting;			/* it is being tried */
-	struct shut *shut;		/* pairs that cannot meet; NULL: nobody notes them */
-	void (*told)(void *arg, bool direct, const char *how);	/* NULL: nobody asks */
-	void *told_arg;
-};
 
 struct relay *relay_new(struct loop *loop)
 {
@@ -80,19 +42,6 @@ static const char *name_of(const struct relay *r, int end)
 	return link_host_name(r->ends[end].party.link);
 }
 
-static void end_close(struct end *e)
-{
-	bool was_open = e->open;
-
-	e->open = false;
-	loop_fd_del(e->handle);
-	e->handle = NULL;
-	if (e->fd >= 0)
-		mem_close_fd(&e->fd);
-	else if (was_open)
-		e->pipe->close(e->pipe_arg);
-}
-
 void relay_free(struct relay *r)
 {
 	if (!r)
@@ -100,7 +49,7 @@ void relay_free(struct relay *r)
 	loop_timer_del(r->again);
 	direct_free(r->direct);
 	for (int i = 0; i < 2; i++) {
-		end_close(&r->ends[i]);
+		relay_end_close(&r->ends[i]);
 		free(r->ends[i].buf);
 	}
 	free(r);
@@ -111,157 +60,7 @@ uint64_t relay_bytes(const struct relay *r)
 	return r->bytes;
 }
 
-/* ---- an end that is a descriptor of ours ------------------------------------------- */
-
-static ssize_t fd_result(ssize_t n)
-{
-	if (n >= 0)
-		return n;
-	return errno == EAGAIN || errno == EINTR ? 0 : -1;
-}
-
-static ssize_t end_read(struct end *e, void *buf, size_t n)
-{
-	ssize_t got;
-
-	if (e->fd < 0)
-		return e->pipe->read(e->pipe_arg, buf, n);
-	got = recv(e->fd, buf, n, MSG_DONTWAIT);
-	return got == 0 ? -1 : fd_result(got);
-}
-
-static ssize_t end_write(struct end *e, const void *p, size_t n)
-{
-	if (e->fd < 0)
-		return e->pipe->write(e->pipe_arg, p, n);
-	return fd_result(send(e->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL));
-}
-
-static void end_finish(struct end *e)
-{
-	if (e->write_done)
-		return;
-	e->write_done = true;
-	if (e->fd >= 0)
-		shutdown(e->fd, SHUT_WR);
-	else if (e->open)
-		e->pipe->finish(e->pipe_arg);
-}
-
-/* ---- moving ------------------------------------------------------------------------ */
-
-/* Bytes from one end to the other until either has no more to say. True when the
- * allowance is used up and there may be more. */
-static bool move(struct end *from, struct end *to)
-{
-	size_t moved = 0;
-
-	while (moved < AT_ONCE) {
-		ssize_t n;
-
-		if (from->len == from->at) {
-			from->at = from->len = 0;
-			if (from->read_done)
-				break;
-			n = end_read(from, from->buf, BUFFER);
-			if (n == 0)
-				return false;
-			if (n < 0) {
-				from->read_done = true;
-				break;
-			}
-			from->len = (size_t)n;
-		}
-		n = to->write_done ? -1 : end_write(to, from->buf + from->at,
-						    from->len - from->at);
-		if (n < 0) {
-			/* the reader is gone: let the writer know by its pipe */
-			from->at = from->len = 0;
-			from->read_done = to->write_done = true;
-			return false;
-		}
-		if (n == 0)
-			return false;
-		from->at += (size_t)n;
-		moved += (size_t)n;
-		from->relay->bytes += (size_t)n;
-	}
-	if (from->read_done)
-		end_finish(to);
-	return moved >= AT_ONCE;
-}
-
-static void on_fd(void *arg, short revents);
-
-/* What is waited for at a descriptor: nothing at all must not spin on a hang-up. */
-static void watch(struct end *e, const struct end *other)
-{
-	short events = 0;
-
-	if (e->fd < 0)
-		return;
-	if (!e->read_done && e->len == e->at)
-		events |= POLLIN;
-	if (other->len > other->at && !e->write_done)
-		events |= POLLOUT;
-	if (!events) {
-		loop_fd_del(e->handle);
-		e->handle = NULL;
-	} else if (e->handle) {
-		loop_fd_events(e->handle, events);
-	} else {
-		e->handle = loop_fd_add(e->relay->loop, e->fd, events, on_fd, e);
-	}
-}
-
-static void on_again(void *arg);
-
-static void pump(struct relay *r)
-{
-	struct end *a = &r->ends[0], *b = &r->ends[1];
-	bool more;
-
-	if (!a->open || !b->open)
-		return;
-	more = move(a, b);
-	more |= move(b, a);
-	/* a reader that is gone leaves its writer without hope: both ways end */
-	if (a->read_done && b->read_done && a->at == a->len && b->at == b->len) {
-		end_finish(a);
-		end_finish(b);
-		end_close(a);
-		end_close(b);
-		return;
-	}
-	watch(a, b);
-	watch(b, a);
-	if (more && !r->again)
-		r->again = loop_timer_add(r->loop, 0, on_again, r);
-}
-
-static void on_again(void *arg)
-{
-	struct relay *r = arg;
-
-	r->again = NULL;
-	pump(r);
-}
-
-static void on_fd(void *arg, short revents)
-{
-	struct end *e = arg;
-
-	(void)revents;
-	pump(e->relay);
-}
-
 /* ---- joining --------------------------------------------------------------------------- */
-
-static void end_open(struct end *e)
-{
-	e->buf = e->buf ? e->buf : mem_alloc(BUFFER);
-	e->open = true;
-}
 
 /* Give one half of a new socketpair away, keep the other. */
 static void give_half(struct end *e)
@@ -273,7 +72,7 @@ static void give_half(struct end *e)
 		return;
 	}
 	e->fd = pair[0];
-	end_open(e);
+	relay_end_open(e);
 	e->party.give(e->party.arg, e->party.id, pair[1]);
 }
 
@@ -292,7 +91,7 @@ static void open_ends(struct relay *r)
 {
 	open_end(r, 0);
 	open_end(r, 1);
-	pump(r);
+	relay_pump(r);
 }
 
 static void tell(struct relay *r, bool direct, const char *how)
@@ -392,8 +191,8 @@ static void start(struct relay *r)
 /* The other end is gone for good: this one sees the end of its stream. */
 static void end_alone(struct end *e)
 {
-	end_finish(e);
-	end_close(e);
+	relay_end_finish(e);
+	relay_end_close(e);
 }
 
 void relay_join(struct relay *r, int end, const struct relay_party *p)
@@ -414,17 +213,17 @@ void relay_opened(struct relay *r, int end, const struct relay_pipe *pipe, void 
 
 	e->pipe = pipe;
 	e->pipe_arg = arg;
-	end_open(e);
+	relay_end_open(e);
 	if (r->ends[!(end & 1)].broken)
 		end_alone(e);
 	else
-		pump(r);
+		relay_pump(r);
 }
 
 void relay_ready(struct relay *r, int end)
 {
 	(void)end;
-	pump(r);
+	relay_pump(r);
 }
 
 void relay_heard(struct relay *r, int end, const json_t *body)
@@ -444,7 +243,7 @@ void relay_broken(struct relay *r, int end)
 		direct_cancel(r->direct);
 		r->direct = NULL;
 	}
-	end_close(e);
+	relay_end_close(e);
 	if (waits) {
 		r->started = true;
 		open_end(r, !(end & 1));
