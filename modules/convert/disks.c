@@ -8,6 +8,7 @@
 #include "modules/lib/checkpoint.h"
 #include "modules/lib/copy.h"
 #include "modules/lib/grow.h"
+#include "modules/lib/insist.h"
 #include "modules/lib/snapshot.h"
 #include "modules/lib/space.h"
 #include "modules/lib/testcopy.h"
@@ -293,86 +294,6 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	return 0;
 }
 
-/* What the plan insists on, and what of the source says whether it can be. */
-struct insists {
-	enum { ON_BITMAP, ON_TRACE, ON_SNAPSHOT } on;
-	struct checkpoint_view *domain;
-	struct snapshot_view *volumes;
-};
-
-/* Why that cannot follow this disk; NULL: it can. */
-static const char *why_not(const struct insists *i, const char *name, const json_t *spec)
-{
-	AUTO_FREE char *path = i->on == ON_TRACE ? disk_find(name, spec, NULL) : NULL;
-	const char *why = NULL;
-
-	if (i->on == ON_BITMAP)
-		return checkpoint_of(i->domain, name, spec, &why) == CHECKPOINT_NONE ? why : NULL;
-	if (i->on == ON_SNAPSHOT)
-		return snapshot_of(i->volumes, name, &why) == SNAPSHOT_NONE ? why : NULL;
-	return path ? track_why_not(path) : NULL;
-}
-
-#define AUTO_HINT "say changes: auto, and such a disk is compared whole"
-
-/* Does the plan insist on a way? */
-static bool insists_on(const struct ctx *c, struct insists *i)
-{
-	static const char *const ways[] = { "bitmap", "trace", "snapshot" };
-	const char *how = jstr(ctx_args(c), "changes", "auto");
-
-	for (unsigned n = 0; n < ARRAY_LEN(ways); n++) {
-		i->on = n;
-		if (strcmp(how, ways[n]) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* What the plan insists on following and cannot be followed: NULL, or the text. Owned. */
-static char *unfollowed(struct ctx *c)
-{
-	static const char *const texts[] = { "cannot follow disk '%s' by a dirty bitmap: %s",
-		"cannot trace the writes of disk '%s': %s",
-		"cannot follow disk '%s' by snapshots: %s" };
-	struct insists i = { 0 };
-	bool any = insists_on(c, &i);
-	AUTO_VIEW *domain = any && i.on == ON_BITMAP ? checkpoint_view(c) : NULL;
-	AUTO_SNAPSHOTS *volumes = any && i.on == ON_SNAPSHOT ? snapshot_view(c) : NULL;
-	const char *name;
-	json_t *spec;
-
-	i.domain = domain;
-	i.volumes = volumes;
-	json_object_foreach(jget(ctx_machine(c), "source.disks"), name, spec) {
-		const char *why = any && copy_wants(c, name, spec) ? why_not(&i, name, spec) : NULL;
-
-		if (why)
-			return mem_printf(texts[i.on], name, why);
-	}
-	return NULL;
-}
-
-/* No failure of a probe: a rollback asks too. */
-static void say_unfollowed(struct ctx *c)
-{
-	AUTO_FREE char *text = unfollowed(c);
-
-	if (text)
-		ctx_finding(c, "blocker", "convert.changes", AUTO_HINT, "%s", text);
-}
-
-/* Before anything is copied. */
-static int must_follow(struct ctx *c)
-{
-	AUTO_FREE char *text = unfollowed(c);
-
-	if (!text)
-		return 0;
-	ctx_hint(c, AUTO_HINT);
-	return ctx_fail(c, "%s", text);
-}
-
 /* What an attempt that was killed measured is told by who comes after it. */
 static void tell_measured(struct ctx *c, json_t *warm)
 {
@@ -408,7 +329,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	*state = STATE_DONE;	/* the target says how far it is */
 	if (copy_probe_source(c) < 0)
 		return -1;
-	say_unfollowed(c);
+	insist_tell(c);
 	copy_probe_changes(c, changes_of(c));
 	judge_downtime(c);
 	return 0;
@@ -424,7 +345,7 @@ static int apply(struct ctx *c)
 		return copy_receive(c, &h);
 	if (h.changes == CHANGES_DIGEST && copy_unfollow(c) < 0)
 		return -1;
-	return must_follow(c) < 0 ? -1 : copy_send(c, &h);
+	return insist_heed(c) < 0 ? -1 : copy_send(c, &h);
 }
 
 /* A base that changes under a test copy corrupts it, silently. */
