@@ -252,6 +252,7 @@ void night_harm_base(struct night *n)
 	night_tell(n, "the target: bytes at %llu, %llu", (unsigned long long)at,
 		   (unsigned long long)len);
 	fill(n, p, len, 1);
+	night_forget_proven(n);		/* it was right then */
 	if (raw)
 		cv_put(base_file(n), at, p, len);
 	else

@@ -34,6 +34,7 @@ enum mishap {
 	KILL_SOURCE, KILL_TARGET, KILL_BOTH, STOP,
 	KILL_SERVER,		/* what reads or writes an image for one of them */
 	SCRIBBLE,		/* the source is written to */
+	UNHEARD,		/* it ends well, and only what was kept is heard of it */
 	STRIKE_KILL, STRIKE_EIO, STRIKE_ENOSPC,	/* a change to a file, see strike.h */
 	MISHAPS
 };
@@ -46,6 +47,8 @@ struct night_other {
 	uint64_t size;
 	uint8_t *now;		/* its bytes */
 	uint8_t *sent, *tried;	/* as in night */
+	bool out;		/* the plan has it no more: */
+	json_t *spec, *row;	/* what it said of source and target; owned */
 };
 
 struct night {
@@ -64,6 +67,7 @@ struct night {
 	uint8_t *saved;		/* the backup's; NULL: there is none */
 	uint64_t bad, bad_end;	/* of the source, what could not be read once; end 0: all could */
 	unsigned odd;
+	uint32_t chunk;		/* of the copy, or of the first try at one; 0: none */
 	char *tracker;		/* its name, or NULL */
 	char *map_was, *base_was;	/* copies of these files, or NULL */
 	/* the command under way */
@@ -98,6 +102,10 @@ void night_harm_base(struct night *n);
 void night_keep_files(struct night *n);
 void night_put_back(struct night *n);
 
+/* ---- the plan, by its owner's hand */
+void night_replan(struct night *n);
+void night_chunk_back(struct night *n);	/* as the copy has it */
+
 /* ---- the other disk: each does nothing where there is none */
 void night_other_make(struct night *n);
 void night_other_free(struct night *n);
@@ -129,12 +137,16 @@ const struct night_row *night_row(const char *module);
 /* How it ended goes into the night; where it ended badly, that it said why and what to do. */
 void night_note_end(struct night *n, const json_t *source, const json_t *target);
 void night_assert_said(struct night *n);
-/* Does this fact tell the digest of these bytes of a disk? */
-void night_assert_root(struct night *n, const char *fact, const char *disk, const uint8_t *p,
-		       uint64_t size);
+/* Does this fact tell the digest of these bytes of a disk, in chunks of that size? */
+struct night_bytes { const uint8_t *p; uint64_t size; uint32_t chunk; };
+void night_assert_root(struct night *n, const char *fact, const char *disk,
+		       const struct night_bytes *b);
+uint32_t night_planned_chunk(const struct night *n);
 /* A device that is this file, until it is ended. Owned; NULL is harmless. */
 char *night_loop(const char *file, unsigned sector);
 void night_end_loop(char **dev);
+/* What a proof kept counts no more. */
+void night_forget_proven(struct night *n);
 /* Bytes: a copy, the caller's; one instead of *to; the source as it can be read instead. */
 uint8_t *night_copy(const uint8_t *p, uint64_t size);
 void night_take(uint8_t **to, const uint8_t *p /* NULL: none */, uint64_t size);
@@ -147,6 +159,8 @@ bool night_try(struct night *n, const char *module, const char *op, enum mishap 
  * say in between. */
 void night_risk(struct night *n, const char *module, enum mishap m);
 void night_must(struct night *n, const char *module);
+/* What a proof that nobody heard of read is not read again. */
+void night_assert_read(struct night *n, const char *module);
 /* What is there is asked; nothing changes. */
 void night_probe(struct night *n);
 /* The target's copy goes, and leaves no trace. */

@@ -85,6 +85,8 @@ void night_other_free(struct night *n)
 	free(o->src);
 	free(o->place);
 	free(o->base);
+	json_decref(o->row);
+	json_decref(o->spec);
 }
 
 /* ---- what is true of it -------------------------------------------------------------------- */
@@ -113,12 +115,13 @@ static void assert_holds(struct night *n, const uint8_t *what, const char *fact)
 
 	if (memcmp(is, what, n->other.size) != 0)
 		night_broken(n, "the other disk's target is not what was sent");
-	night_assert_root(n, fact, "other", what, n->other.size);
+	night_assert_root(n, fact, "other",
+			  &(struct night_bytes){ what, n->other.size, n->chunk });
 }
 
 void night_other_tried(struct night *n)
 {
-	if (n->other.src)
+	if (n->other.src && !n->other.out)
 		night_take(&n->other.tried, n->other.now, n->other.size);
 }
 
@@ -135,7 +138,7 @@ static void assert_sent_once(struct night *n, const char *fact)
 
 void night_other_passed(struct night *n, const char *fact)
 {
-	if (!n->other.src)
+	if (!n->other.src || n->other.out)
 		return;
 	assert_holds(n, n->other.now, fact);
 	assert_sent_once(n, fact);
@@ -148,7 +151,7 @@ void night_other_proven(struct night *n, const char *fact)
 	struct night_other *o = &n->other;
 	AUTO_FREE uint8_t *is = NULL;
 
-	if (!o->src || !o->sent)
+	if (!o->src || !o->sent || o->out)
 		return;
 	is = copy_of_it(n);
 	if (memcmp(is, o->sent, o->size) != 0)

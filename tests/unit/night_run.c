@@ -88,14 +88,18 @@ static void assert_bytes(struct night *n, const uint8_t *is, const uint8_t *a, c
 
 /* ---- what a good end means ---------------------------------------------------------------------- */
 
-void night_assert_root(struct night *n, const char *fact, const char *disk, const uint8_t *p,
-		       uint64_t size)
+uint32_t night_planned_chunk(const struct night *n)
+{
+	return (uint32_t)jint(n->r->args, "chunk", 0);
+}
+
+void night_assert_root(struct night *n, const char *fact, const char *disk,
+		       const struct night_bytes *b)
 {
 	AUTO_FREE char *key = mem_printf("%s.%s.digest", fact, disk);
-	uint32_t chunk = (uint32_t)jint(n->r->args, "chunk", 0);
 	char hex[SHA256_HEX];
 
-	tree_of(p, size, chunk, hex);
+	tree_of(b->p, b->size, b->chunk, hex);
 	if (strcmp(hex, jstr(n->r->facts, key, "")) != 0)
 		night_broken(n, "fact %s has digest %.12s, disk %s %.12s", fact,
 			     jstr(n->r->facts, key, "none"), disk, hex);
@@ -103,7 +107,18 @@ void night_assert_root(struct night *n, const char *fact, const char *disk, cons
 
 static void assert_root(struct night *n, const char *fact, const uint8_t *p)
 {
-	night_assert_root(n, fact, "root", p, n->size);
+	night_assert_root(n, fact, "root", &(struct night_bytes){ p, n->size, n->chunk });
+}
+
+/* What was begun with another size than the plan's goes on with that, or not at all. */
+static void note_chunk(struct night *n, const char *fact)
+{
+	AUTO_FREE char *key = mem_printf("%s.root.chunk", fact);
+	uint32_t chunk = (uint32_t)jint(n->r->facts, key, n->chunk);
+
+	if (chunk != n->chunk && chunk != night_planned_chunk(n))
+		night_broken(n, "it was copied in chunks of %u", chunk);
+	n->chunk = chunk;
 }
 
 static void pass_ended(struct night *n, const char *fact)
@@ -113,6 +128,7 @@ static void pass_ended(struct night *n, const char *fact)
 	if (n->odd & ODD_SIZE)
 		night_broken(n, "it ended well with another size");
 	n->odd &= ODD_TARGET;
+	note_chunk(n, fact);
 	night_other_passed(n, fact);
 	night_see(n, &n->sent);
 	if (!n->odd) {
@@ -173,6 +189,7 @@ static void forget(struct night *n)
 	night_take(&n->then, NULL, 0);
 	night_take(&n->was, NULL, 0);
 	n->odd = 0;
+	n->chunk = 0;
 }
 
 static void assert_no_trace(struct night *n)
@@ -206,11 +223,20 @@ void night_probe(struct night *n)
 	    jint(n->r->facts, "disks.root.pass", 0) == (int64_t)pass)
 		return;
 	if (n->sent)
-		tree_of(n->sent, n->size, (uint32_t)jint(n->r->args, "chunk", 0), sent);
+		tree_of(n->sent, n->size, n->chunk, sent);
 	if (n->tried)
-		tree_of(n->tried, n->size, (uint32_t)jint(n->r->args, "chunk", 0), tried);
+		tree_of(n->tried, n->size, n->chunk ? n->chunk : night_planned_chunk(n), tried);
 	if (strcmp(root, sent) != 0 && strcmp(root, tried) != 0 && !n->was)
 		night_broken(n, "its digest is neither pass's");
+}
+
+void night_assert_read(struct night *n, const char *module)
+{
+	AUTO_JSON *out = cv_at(n->r, "target", module, "probe");
+
+	if (!jbool(out, "ok", false) || jint(out, "cost.read", 0) != 0)
+		night_broken(n, "%lld bytes are read back again",
+			     (long long)jint(out, "cost.read", 0));
 }
 
 /* Both ends of an undo, each as often as it takes. */
@@ -256,6 +282,8 @@ static void do_what_it_says(struct night *n, const char *module)
 		json_object_del(jget(n->r->more, "disks.root"), "size");
 	} else if (strstr(n->hint, "`bad_sectors: zero`")) {
 		jset_str(n->r->args, "bad_sectors", "zero");
+	} else if (strstr(n->hint, "set chunk back") && n->chunk && night_dice(n, 2)) {
+		night_chunk_back(n);
 	} else if (strstr(n->hint, "replace: true")) {
 		json_object_set_new(n->r->more, "replace", json_true());
 	} else if (strstr(n->hint, "rollback")) {
@@ -273,7 +301,8 @@ static bool stands_in_the_way(const struct night *n)
 {
 	int64_t size = jint(n->r->more, "disks.root.size", 0);
 
-	return (size > 0 && (uint64_t)size < n->size) || night_reads_badly(n);
+	return (size > 0 && (uint64_t)size < n->size) || night_reads_badly(n) ||
+		(n->chunk && n->chunk != night_planned_chunk(n));
 }
 
 /* True when it ended well, else it had a reason. */
@@ -346,9 +375,11 @@ void night_backup(struct night *n)
 	if (strcmp(jstr(there, "state", ""), "done") && !night_try(n, "backup.image", "apply", NOTHING))
 		night_broken(n, "a backup does not go on");
 	night_see(n, &n->saved);
-	assert_root(n, "backup.disks", n->saved);
-	if (n->other.src)
-		night_assert_root(n, "backup.disks", "other", n->other.now, n->other.size);
+	night_assert_root(n, "backup.disks", "root",
+			  &(struct night_bytes){ n->saved, n->size, night_planned_chunk(n) });
+	if (n->other.src && !n->other.out)
+		night_assert_root(n, "backup.disks", "other", &(struct night_bytes){
+				  n->other.now, n->other.size, night_planned_chunk(n) });
 	AUTO_JSON *out = cv_at(n->r, "source", "backup.image", "probe");
 	cv_take_facts(n->r, out);
 	end_step(n, kept);

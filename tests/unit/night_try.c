@@ -129,7 +129,7 @@ static void between(void *arg, int fd[2], const pid_t pid[2])
 
 static const char *const mishap_names[MISHAPS] = { "", "through another's hands", "cut off",
 	"a flipped bit", "its source killed", "its target killed", "both killed", "stopped", "a server of its killed",
-	"the source written to", "killed at a change", "EIO at a change", "ENOSPC at a change" };
+	"the source written to", "unheard", "killed at a change", "EIO at a change", "ENOSPC at a change" };
 
 static const struct night_row rows[] = {
 	{ "convert.disks", "disks", true, true },
@@ -207,19 +207,35 @@ static void note_tracker(struct night *n, const json_t *events)
 	}
 }
 
+static bool between_them(enum mishap m)
+{
+	return m != NOTHING && m != UNHEARD && !strikes(m);
+}
+
+/* Who asked was killed meanwhile. */
+static bool heard(struct night *n)
+{
+	if (*n->said || n->mishap != UNHEARD)
+		return !*n->said;
+	n->came = true;
+	strcpy(n->kind, "broken");
+	strcpy(n->said, "it ended well, and nobody heard");
+	return false;
+}
+
 static bool call_both(struct night *n, const char *module, const char *op)
 {
 	struct modtest_end end[2] = { { .module = module, .in = cv_input(n->r, "source"), .op = op },
 				      { .module = module, .in = cv_input(n->r, "target"), .op = op } };
 	bool ok;
 
-	if (n->mishap == NOTHING || strikes(n->mishap))
-		modtest_both(end);
-	else
+	if (between_them(n->mishap))
 		modtest_both_through(end, between, n);
+	else
+		modtest_both(end);
 	disarm(n);
 	night_note_end(n, end[0].out, end[1].out);
-	ok = !*n->said;
+	ok = heard(n);
 	note_tracker(n, end[0].events);
 	for (int i = 0; i < 2; i++) {
 		modtest_keep(end[i].in, end[i].events);
@@ -232,15 +248,31 @@ static bool call_both(struct night *n, const char *module, const char *op)
 	return ok;
 }
 
+/* What was kept goes with a result that is recorded. */
+void night_forget_proven(struct night *n)
+{
+	const char *name;
+	json_t *one;
+	void *next;
+
+	json_object_foreach_safe(n->r->kept, next, name, one)
+		if (strncmp(name, "proven.", 7) == 0)
+			json_object_del(n->r->kept, name);
+}
+
 static bool call_target(struct night *n, const char *module, const char *op)
 {
-	AUTO_JSON *out = cv_at(n->r, "target", module, op);
+	AUTO_JSON *in = cv_input(n->r, "target"), *events = NULL;
+	AUTO_JSON *out = modtest_call(module, op, in, &events);
 
 	disarm(n);
 	night_note_end(n, NULL, out);
-	if (!*n->said)
-		cv_take_facts(n->r, out);
-	return !*n->said;
+	modtest_keep(in, events);	/* the rig's own */
+	if (!heard(n))
+		return false;
+	cv_take_facts(n->r, out);
+	night_forget_proven(n);
+	return true;
 }
 
 /* A message is one: no crash, and it says what to do, unless it was cut off. */
@@ -268,6 +300,7 @@ bool night_try(struct night *n, const char *module, const char *op, enum mishap 
 	night_tell(n, "%s %s%s%s", module, op, m ? ", " : "", mishap_names[m]);
 	n->commands++;
 	if (row->pass) {
+		n->chunk = n->chunk ? n->chunk : night_planned_chunk(n);
 		night_see(n, &n->tried);
 		night_other_tried(n);
 		night_take(&n->was, NULL, 0);

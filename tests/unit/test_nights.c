@@ -60,8 +60,12 @@ static void last_proof(struct night *n)
 
 static void unlucky_proof(struct night *n)
 {
+	static const enum mishap some[] = { STRIKE_KILL, STRIKE_EIO, UNHEARD, UNHEARD };
+
 	if (n->sent)
-		night_risk(n, "validate.disks", night_dice(n, 2) ? STRIKE_KILL : STRIKE_EIO);
+		night_risk(n, "validate.disks", some[night_dice(n, 4)]);
+	if (n->sent && !n->odd && n->mishap == UNHEARD && n->came)
+		night_assert_read(n, "validate.disks");
 }
 
 static void other_size(struct night *n)
@@ -88,6 +92,7 @@ static const struct act {
 	{ 3, night_keep_files },
 	{ 3, night_put_back },
 	{ 3, night_end_tracker },
+	{ 6, night_replan },
 	{ 2, night_overrun },
 	{ 4, night_medium },
 	{ 2, night_undo },
