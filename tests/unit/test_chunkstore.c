@@ -13,7 +13,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* The system's call, but of a medium that fails while this is so. */
+static bool medium_fails;
+
+int fdatasync(int fd)
+{
+	if (!medium_fails)
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
 
 static void a_chunk_is_kept_once(void **state)
 {
@@ -41,6 +53,29 @@ static void what_was_not_sealed_is_not_there(void **state)
 	assert_true(chunkrig_is_whole(r->s, 1, NULL));
 	assert_false(chunkrig_is_whole(r->s, 2, &e));
 	assert_non_null(strstr(e.what, "a chunk is missing"));
+}
+
+/* What a power cut may take must not be named by an index that it leaves. */
+static void chunks_of_which_a_sync_failed_are_in_no_index(void **state)
+{
+	struct chunkrig *r = *state;
+	AUTO_ERR e = { 0 };
+	int rc;
+
+	chunkrig_put(r->s, 1);
+	assert_int_equal(chunkstore_seal(r->s, NULL), 0);
+	chunkrig_put(r->s, 2);
+	medium_fails = true;
+	rc = chunkstore_seal(r->s, &e);
+	medium_fails = false;
+	assert_int_equal(rc, -1);
+	assert_int_equal(e.sys, EIO);
+	chunkrig_reopen(r, CHUNKS_ADD);
+	assert_true(chunkrig_is_whole(r->s, 1, NULL));
+	assert_false(chunkrig_is_whole(r->s, 2, NULL));
+	assert_int_equal(chunkrig_put(r->s, 2), CHUNKRIG_LEN);
+	assert_int_equal(chunkstore_seal(r->s, NULL), 0);
+	assert_true(chunkrig_is_whole(r->s, 2, NULL));
 }
 
 static void index_files_are_merged_and_every_chunk_is_found(void **state)
@@ -192,6 +227,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_chunk_is_kept_once),
 		T(what_was_not_sealed_is_not_there),
+		T(chunks_of_which_a_sync_failed_are_in_no_index),
 		T(index_files_are_merged_and_every_chunk_is_found),
 		T(a_flipped_byte_of_data_is_found),
 		T(a_flipped_entry_is_as_none_and_its_chunk_is_stored_again),

@@ -4,6 +4,7 @@
  */
 #include "engine/base/io.h"
 #include "engine/base/mem.h"
+#include "modules/lib/track.h"
 #include "tests/unit/modtest.h"
 #include "tests/unit/part.h"
 #include "tests/unit/trackrig.h"
@@ -13,9 +14,12 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,6 +56,45 @@ static void a_file_overwritten_between_passes_is_found_and_nothing_else_is_read(
 	tk_last_pass(r);
 	assert_string_equal(r->by, "trace");
 	assert_true(r->read < SIZE / 2);
+}
+
+/* What a file system discards is other data at the device: zeros, here. */
+static void what_is_discarded_between_passes_is_read(void **s)
+{
+	struct rig *r = *s;
+	struct fstrim_range all = { .len = UINT64_MAX };
+	AUTO_FD fd = -1;
+
+	if (!tk_can_run)
+		skip();
+	tk_copy(r, "convert.disks");
+	assert_int_equal(truncate(r->file, 0), 0);
+	fd = open(r->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(syncfs(fd), 0);
+	if (ioctl(fd, FITRIM, &all) < 0)
+		skip();		/* the file beneath the device can have no holes */
+	tk_last_pass(r);
+	assert_string_equal(r->by, "trace");
+}
+
+/* Who writes to the device itself, a database for one, has it in that one's cache. */
+static void what_the_cache_of_a_device_holds_is_there_before_a_last_pass(void **s)
+{
+	struct rig *r = *s;
+	char page[4096], got[4096];
+	AUTO_FD fd = -1, beneath = -1;
+
+	if (!tk_can_run)
+		skip();
+	fd = open(r->loop, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		skip();		/* this kernel writes to none that is mounted */
+	memset(page, 'x', sizeof(page));
+	assert_int_equal(io_pwrite_full(fd, page, sizeof(page), SIZE - sizeof(page)), 0);
+	assert_int_equal(track_settle(r->loop, NULL), 0);
+	beneath = open(r->img, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(io_pread_full(beneath, got, sizeof(got), SIZE - sizeof(got)), 0);
+	assert_memory_equal(page, got, sizeof(page));
 }
 
 /* The plan was changed: nobody tells the tracker any more which copy the target has. */
@@ -209,6 +252,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_file_overwritten_between_passes_is_found_and_nothing_else_is_read),
+		T(what_is_discarded_between_passes_is_read),
+		T(what_the_cache_of_a_device_holds_is_there_before_a_last_pass),
 		T(passes_by_digests_end_what_was_followed),
 		T(what_writers_write_during_passes_is_all_there),
 		T(lost_events_mean_that_all_is_read_and_it_is_said),
