@@ -40,6 +40,8 @@ MODULE(fake_image, "backup.image", ON_TARGET, MOD_REVERSIBLE | MOD_TOGETHER,
        .apply = never, .undo = never);
 MODULE(fake_disks, "convert.disks", ON_BOTH, MOD_REVERSIBLE | MOD_LONG, .apply = never,
        .undo = never, .mend = never);
+MODULE(fake_more, "convert.more", ON_BOTH, MOD_REVERSIBLE | MOD_LONG, .apply = never,
+       .undo = never);
 MODULE(fake_guest, "reconfigure.guest", ON_TARGET, MOD_REVERSIBLE, .apply = never,
        .undo = never, .wants = wants_machine);
 MODULE(fake_boot, "validate.boot", ON_TARGET, MOD_REVERSIBLE | MOD_LONG, .apply = never,

@@ -62,7 +62,8 @@ void migration_tree(struct migration *g, char now[41], const char *phase,
 /* The machine's tree now, path -> text; caller frees. */
 json_t *migration_files(struct migration *g);
 
-extern const struct module fake_look, fake_image, fake_disks, fake_guest, fake_boot,
+/* Its modules, and one more that copies disks, for other plans. */
+extern const struct module fake_look, fake_image, fake_disks, fake_more, fake_guest, fake_boot,
 	fake_quiesce, fake_pass, fake_off, fake_start_target;
 
 #endif

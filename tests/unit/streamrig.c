@@ -313,3 +313,28 @@ void sr_assert_arrived(struct rig *r)
 	assert_memory_equal(r->ram.p, r->pot.p, SIZE);
 	assert_memory_equal(r->st.root, r->pot.root, SHA256_LEN);
 }
+
+void sr_assert_read_error_told(struct rig *r)
+{
+	r->ram.bad = 33 * CHUNK + 17;
+	sr_run(r);
+	assert_int_equal(r->send_rc, -1);
+	assert_string_equal(r->send_err.what,
+			    "cannot read 'ram' at byte 2162688, length 65536: Input/output error");
+	assert_int_equal(r->recv_rc, -1);
+	assert_string_equal(r->recv_err.what, "the other end stopped: cannot read 'ram' at byte "
+			    "2162688, length 65536: Input/output error");
+}
+
+void sr_assert_full_target_told(struct rig *r)
+{
+	r->pot.fail_at = 42;
+	sr_run(r);
+	assert_int_equal(r->recv_rc, -1);
+	assert_string_equal(r->recv_err.what, "cannot write 'pot': No space left on device");
+	assert_int_equal(r->recv_err.sys, ENOSPC);
+	assert_int_equal(r->send_rc, -1);
+	assert_string_equal(r->send_err.what, "the other end stopped: cannot write 'pot': "
+			    "No space left on device");
+	assert_false(r->pot.known[42]);
+}

@@ -55,6 +55,10 @@ int sr_tear_down(void **state);
 /* One pass, and goodbye: both results are in the rig. */
 void sr_run(struct rig *r);
 void sr_assert_arrived(struct rig *r);
+/* One pass over a disk that cannot be read at a place, and one into a pot that is full: both
+ * ends end, and say where or why; what was not written is not entered. */
+void sr_assert_read_error_told(struct rig *r);
+void sr_assert_full_target_told(struct rig *r);
 /* What takes a pass into the rig's pot. */
 struct stream_receiver sr_receiver(struct rig *r);
 /* Of a sink that leaves nothing to be done. */

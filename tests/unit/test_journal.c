@@ -183,6 +183,24 @@ static void cut_at_any_length_it_opens_or_says_why(void **state)
 	assert_int_equal(opened, n - 64 + 1);
 }
 
+/* With a bit of any byte of [from, to) of these turned it is neither read nor opened. */
+static void assert_each_flip_seen(struct fix *f, uint8_t *all, size_t n, size_t from, size_t to)
+{
+	for (size_t at = from; at < to; at++) {
+		AUTO_ERR e = { 0 }, why = { 0 };
+		struct journal j;
+
+		all[at] ^= 0x04;
+		store(f, all, n);
+		if (read_text(f, &e))
+			fail_msg("the flipped byte %zu was not seen", at);
+		assert_non_null(e.hint);
+		assert_int_equal(journal_open(&j, f->path, LINEAGE, 0, add_number, NULL, &why), -1);
+		journal_close(&j);
+		all[at] ^= 0x04;
+	}
+}
+
 static void damage_before_what_was_durable_is_an_error(void **state)
 {
 	struct fix *f = *state;
@@ -199,16 +217,7 @@ static void damage_before_what_was_durable_is_an_error(void **state)
 	write_ok(&j, 4, 4);
 	journal_close(&j);
 	all = load(f, &n);
-	for (size_t at = 0; at < last_batch; at++) {
-		AUTO_ERR e = { 0 };
-
-		all[at] ^= 0x04;
-		store(f, all, n);
-		if (read_text(f, &e))
-			fail_msg("the flipped byte %zu was not seen", at);
-		assert_non_null(e.hint);
-		all[at] ^= 0x04;
-	}
+	assert_each_flip_seen(f, all, n, 0, last_batch);
 	all[64 + 42 + 41] ^= 1;		/* in the payload of record 2 */
 	store(f, all, n);
 	assert_null(read_text(f, &first));
@@ -233,18 +242,7 @@ static void damage_in_the_last_record_is_an_error_too(void **state)
 	write_ok(&j, 2, 3);
 	journal_close(&j);
 	all = load(f, &n);
-	for (size_t at = last; at < j.end; at++) {
-		AUTO_ERR e = { 0 };
-
-		all[at] ^= 0x04;
-		store(f, all, n);
-		if (read_text(f, &e))
-			fail_msg("the flipped byte %zu was not seen", at);
-		assert_int_equal(journal_open(&j, f->path, LINEAGE, 0, add_number, NULL, &first), -1);
-		journal_close(&j);
-		err_clear(&first);
-		all[at] ^= 0x04;
-	}
+	assert_each_flip_seen(f, all, n, last, j.end);
 	all[n - 24 - 1] ^= 1;		/* in the payload of record 3, before the seal */
 	store(f, all, n);
 	assert_null(read_text(f, &first));

@@ -196,30 +196,13 @@ static void what_a_stream_wants_is_learnt_from_what_it_takes(void **state)
 
 /* ---- a run ------------------------------------------------------------------------ */
 
-static int never(struct ctx *c)
-{
-	(void)c;
-	return -1;
-}
-
-static int never_probe(struct ctx *c, enum probe_state *s)
-{
-	(void)c;
-	(void)s;
-	return -1;
-}
-
-static const struct module more = { .name = "convert.more", .summary = "pretend",
-	.place = ON_BOTH, .flags = MOD_REVERSIBLE | MOD_LONG, .probe = never_probe,
-	.apply = never, .undo = never };
-
 /* The paces that sending ends were told while two disks moved at once; the source of the
  * second has more to do than the whole first. */
 static struct fake *two_streams_of(const struct fake_rule *rules, const char *limits)
 {
 	static const struct fake_step steps[] = {
 		{ "one", PHASE_CONVERT, "disks", &fake_disks, NULL, NULL, NULL },
-		{ "two", PHASE_CONVERT, "more", &more, NULL, NULL, NULL },
+		{ "two", PHASE_CONVERT, "more", &fake_more, NULL, NULL, NULL },
 		{ NULL, PHASE_ASSESS, NULL, NULL, NULL, NULL, NULL },
 	};
 	AUTO_FREE char *text = mem_printf("plan: erp\nlimits: { bandwidth: %s }\n"

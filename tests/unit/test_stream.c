@@ -180,31 +180,12 @@ static void a_flipped_byte_never_reaches_the_disk(void **s)
 
 static void a_read_error_names_the_place_at_both_ends(void **s)
 {
-	struct rig *r = *s;
-
-	r->ram.bad = 33 * CHUNK + 17;
-	sr_run(r);
-	assert_int_equal(r->send_rc, -1);
-	assert_string_equal(r->send_err.what,
-			    "cannot read 'ram' at byte 2162688, length 65536: Input/output error");
-	assert_int_equal(r->recv_rc, -1);
-	assert_string_equal(r->recv_err.what, "the other end stopped: cannot read 'ram' at byte "
-			    "2162688, length 65536: Input/output error");
+	sr_assert_read_error_told(*s);
 }
 
 static void a_full_target_is_told_at_both_ends_and_not_entered(void **s)
 {
-	struct rig *r = *s;
-
-	r->pot.fail_at = 42;
-	sr_run(r);
-	assert_int_equal(r->recv_rc, -1);
-	assert_string_equal(r->recv_err.what, "cannot write 'pot': No space left on device");
-	assert_int_equal(r->recv_err.sys, ENOSPC);
-	assert_int_equal(r->send_rc, -1);
-	assert_string_equal(r->send_err.what, "the other end stopped: cannot write 'pot': "
-			    "No space left on device");
-	assert_false(r->pot.known[42]);
+	sr_assert_full_target_told(*s);
 }
 
 static void nothing_is_entered_when_the_sync_failed(void **s)

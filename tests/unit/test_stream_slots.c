@@ -78,28 +78,12 @@ static void a_second_pass_shares_only_what_changed(void **s)
 
 static void a_read_error_ends_both(void **s)
 {
-	struct rig *r = *s;
-
-	r->ram.bad = 33 * CHUNK + 17;
-	sr_run(r);
-	assert_int_equal(r->send_rc, -1);
-	assert_string_equal(r->send_err.what,
-			    "cannot read 'ram' at byte 2162688, length 65536: Input/output error");
-	assert_int_equal(r->recv_rc, -1);
+	sr_assert_read_error_told(*s);
 }
 
 static void a_full_target_ends_both(void **s)
 {
-	struct rig *r = *s;
-
-	r->pot.fail_at = 42;
-	sr_run(r);
-	assert_int_equal(r->recv_rc, -1);
-	assert_string_equal(r->recv_err.what, "cannot write 'pot': No space left on device");
-	assert_int_equal(r->send_rc, -1);
-	assert_string_equal(r->send_err.what, "the other end stopped: cannot write 'pot': "
-			    "No space left on device");
-	assert_false(r->pot.known[42]);
+	sr_assert_full_target_told(*s);
 }
 
 /* ---- whose a slot is ------------------------------------------------------------ */
