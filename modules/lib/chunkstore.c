@@ -255,6 +255,17 @@ int chunkstore_append(struct chunkstore *s, const uint8_t digest[SHA256_LEN],
 	return rc;
 }
 
+void chunkstore_abandon(struct chunkstore *s)
+{
+	pack_name name;
+
+	chunkstore_pack_name(s->pack_id, name);
+	if (s->pack >= 0)
+		unlinkat(s->packs, name, 0);
+	mem_close_fd(&s->pack);
+	s->pendings = 0;
+}
+
 int chunkstore_put(struct chunkstore *s, const uint8_t digest[SHA256_LEN],
 		   const struct chunk_bytes *b, uint64_t *added, struct err *e)
 {

@@ -39,6 +39,9 @@ void *chunkstore_raw(struct chunkstore *s, const struct chunk_entry *en, struct 
 /* Unpack what was read and compare the digest. */
 int chunkstore_unpack(const struct chunkstore *s, const struct chunk_entry *en,
 		      const void *raw, void *buf, uint32_t len, struct err *e);
+/* What was appended and not sealed, in a pack that was begun since it was opened, goes with
+ * that pack. */
+void chunkstore_abandon(struct chunkstore *s);
 /* Write it whether it is there or not. */
 int chunkstore_append(struct chunkstore *s, const uint8_t digest[SHA256_LEN],
 		      const struct chunk_bytes *b, struct err *e);

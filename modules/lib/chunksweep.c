@@ -2,8 +2,11 @@
  * chunksweep - give back the room of chunks that no backup names any more.
  *
  * In this order, so that a kill at any point leaves every wanted chunk in place:
- * the wanted rest of thin packs is written anew and sealed; one index of what is
- * wanted takes the place of all; packs that it does not name go.
+ * packs of which nothing is wanted go; the wanted rest of thin packs is written anew and
+ * sealed; one index of what is wanted takes the place of all; packs that it does not name go.
+ *
+ * Where there is no room to write anything anew, nothing is: of thin packs what the new index
+ * does not name is given back where it lies, as holes.
  */
 #include "modules/lib/chunkstore_impl.h"
 
@@ -22,6 +25,7 @@ struct pack {
 	uint64_t size;		/* of the file */
 	uint64_t wanted;	/* bytes of chunks that were marked */
 	bool thin;		/* less than half of it is wanted */
+	bool holes;		/* it is, and there is no room to write that anew */
 };
 
 struct sweep {
@@ -132,6 +136,21 @@ static int move_one(struct sweep *w, const struct chunk_entry *en, struct err *e
 	return chunkstore_append(w->s, en->digest, &b, e);
 }
 
+static bool is_full(const struct err *e)
+{
+	return e->sys == ENOSPC || e->sys == EDQUOT;
+}
+
+/* What was moved so far is not, and nothing else will be. */
+static void move_none(struct sweep *w)
+{
+	chunkstore_abandon(w->s);
+	for (size_t i = 0; i < w->count; i++) {
+		w->packs[i].holes = w->packs[i].thin && w->packs[i].wanted > 0;
+		w->packs[i].thin = w->packs[i].wanted == 0;
+	}
+}
+
 /* A pack in which a wanted chunk cannot be read stays as it is. */
 static int move_thin(struct sweep *w, struct err *e)
 {
@@ -149,8 +168,97 @@ static int move_thin(struct sweep *w, struct err *e)
 			}
 			p->thin = false;
 		}
+	return chunkstore_seal(w->s, e);
+}
+
+static int move_what_fits(struct sweep *w, struct err *e)
+{
+	if (move_thin(w, e) == 0)
+		return 0;
+	if (!is_full(e))
+		return -1;
+	err_clear(e);
+	move_none(w);
 	return 0;
 }
+
+/* ---- holes ------------------------------------------------------------------------ */
+
+/* What the index has of a pack. */
+struct named { const struct chunk_entry **v; size_t n, cap; };
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct chunk_entry *p = *(const struct chunk_entry *const *)a;
+	const struct chunk_entry *q = *(const struct chunk_entry *const *)b;
+
+	return p->offset < q->offset ? -1 : p->offset > q->offset;
+}
+
+static void name_chunks(const struct sweep *w, uint64_t id, struct named *x)
+{
+	for (size_t f = 0; f < w->s->index.count; f++)
+		for (size_t i = 0; i < w->s->index.files[f].count; i++) {
+			const struct chunk_entry *en = &w->s->index.files[f].v[i];
+
+			if (en->pack != id)
+				continue;
+			x->v = mem_grow(x->v, x->n, &x->cap, sizeof(const struct chunk_entry *));
+			x->v[x->n++] = en;
+		}
+	if (x->n > 0)
+		qsort(x->v, x->n, sizeof(const struct chunk_entry *), by_offset);
+}
+
+/* A file system that has no holes keeps all. */
+static void punch(int fd, uint64_t at, uint64_t end)
+{
+	if (at < end && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+				  (off_t)(end - at)) < 0)
+		errno = 0;
+}
+
+static uint64_t held(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+/* Give back what lies between its chunks; the bytes. */
+static uint64_t punch_pack(struct sweep *w, const struct pack *p)
+{
+	struct named x = { 0 };
+	uint64_t at = PACK_HEAD, before, after;
+	pack_name name;
+
+	chunkstore_pack_name(p->id, name);
+	AUTO_FD fd = openat(w->s->packs, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	before = held(fd);
+	name_chunks(w, p->id, &x);
+	for (size_t i = 0; fd >= 0 && i < x.n; i++) {
+		uint64_t end = x.v[i]->offset + x.v[i]->length;
+
+		punch(fd, at, x.v[i]->offset);
+		at = end > at ? end : at;
+	}
+	if (fd >= 0)
+		punch(fd, at, p->size);
+	after = held(fd);
+	free(x.v);
+	return before > after ? before - after : 0;
+}
+
+static uint64_t punch_packs(struct sweep *w)
+{
+	uint64_t freed = 0;
+
+	for (size_t i = 0; i < w->count; i++)
+		freed += w->packs[i].holes ? punch_pack(w, &w->packs[i]) : 0;
+	return freed;
+}
+
+/* ---- all of it -------------------------------------------------------------------- */
 
 /* Of what was there before: what is wanted and does not lie in a thin pack. Of a chunk
  * that was moved both entries are seen, and one is kept. */
@@ -172,13 +280,15 @@ static void count_bytes(struct sweep *w, uint64_t *bytes)
 		*bytes += w->packs[i].size;
 }
 
-static int drop_packs(struct sweep *w, struct err *e)
+/* Those without a wanted chunk, or all that are thin. */
+static int drop_packs(struct sweep *w, bool all, struct err *e)
 {
 	for (size_t i = 0; i < w->count; i++) {
 		pack_name name;
 
 		chunkstore_pack_name(w->packs[i].id, name);
-		if (w->packs[i].thin && unlinkat(w->s->packs, name, 0) < 0 && errno != ENOENT)
+		if (w->packs[i].thin && (all || w->packs[i].wanted == 0) &&
+		    unlinkat(w->s->packs, name, 0) < 0 && errno != ENOENT)
 			return err_sys(e, "cannot remove '%s/packs/%s'", w->s->place, name);
 	}
 	return 0;
@@ -203,11 +313,11 @@ static int sweep(struct sweep *w, uint64_t *freed, struct err *e)
 		return -1;
 	count_bytes(w, &before);
 	weigh(w);
-	if (move_thin(w, e) < 0 || chunkstore_seal(w->s, e) < 0 ||
+	if (drop_packs(w, false, e) < 0 || move_what_fits(w, e) < 0 ||
 	    chunk_index_rewrite(&w->s->index, keep, w, e) < 0 ||
-	    drop_packs(w, e) < 0 || left_over(w, &after, e) < 0)
+	    drop_packs(w, true, e) < 0 || left_over(w, &after, e) < 0)
 		return -1;
-	*freed = before > after ? before - after : 0;
+	*freed = (before > after ? before - after : 0) + punch_packs(w);
 	return 0;
 }
 

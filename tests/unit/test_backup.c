@@ -304,6 +304,62 @@ static void a_backup_without_its_index_or_a_map_is_told(void **s)
 			"use another backup of this machine: drover backups list PLAN");
 }
 
+/* Of what zstd makes nothing smaller. */
+static void fill_source(struct rig *r, size_t n)
+{
+	AUTO_FREE char *p = mem_alloc(n);
+
+	io_random(p, n);
+	cv_put(r->src, 0, p, n);
+}
+
+static json_t *pruned(struct rig *r, const char *place)
+{
+	return backups(r, "apply", json_pack("{s:s,s:s,s:i}", "do", "prune", "place", place, "keep", 1));
+}
+
+static json_t *try_back_up(struct rig *r, const char *name)
+{
+	json_object_set_new(r->kept, "name", json_pack("{s:s}", "text", name));
+	return cv_both(r, "backup.image", NULL);
+}
+
+/* To take backups away is how it gets room again: that must not take any. */
+static void a_place_that_is_full_is_pruned_and_gone_on_with(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *ballast = mem_printf("%s/ballast", place);
+	AUTO_FREE char *dd = mem_printf("of=%s", ballast);
+	AUTO_JSON *full = NULL, *prune = NULL, *again = NULL, *one = NULL, *whole = NULL;
+	const char *const fill[] = { "sh", "-c", "dd if=/dev/zero bs=4096 status=none $0 2>/dev/null; "
+		"test $? = 1", dd, NULL };
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(io_mkdirs(place, 0700), 0);
+	assert_int_equal(mount("none", place, "tmpfs", 0, "size=20m"), 0);
+	fill_source(r, 5 * MIB);
+	back_up(r, "20260101T000000Z-a");
+	fill_source(r, 5 * MIB);
+	back_up(r, "20260102T000000Z-b");
+	cv_run_ok(fill);
+	fill_source(r, 2 * MIB);
+	full = try_back_up(r, "20260103T000000Z-c");
+	prune = pruned(r, place);
+	again = try_back_up(r, "20260103T000000Z-c");
+	one = listed(r, place, 1);
+	whole = verified(r, place, jstr(one, "path", ""));
+	assert_int_equal(umount2(place, MNT_DETACH), 0);
+	assert_non_null(strstr(jstr(full, "error.text", ""), "No space left on device"));
+	assert_string_equal(jstr(full, "error.hint", ""),
+			    "free space there; the same command then goes on where it stopped");
+	ok_and_free(json_incref(prune));
+	assert_true(jint(prune, "volatile.freed", 0) >= 4 * MIB);
+	ok_and_free(json_incref(again));
+	ok_and_free(json_incref(whole));
+}
+
 /* A directory that cannot be listed holds, for all anybody knows, what all chunks are for. */
 static void what_cannot_be_listed_keeps_its_chunks(void **s)
 {
@@ -360,6 +416,7 @@ int main(void)
 		RAW(pruning_while_a_backup_is_read_takes_nothing_away),
 		RAW(a_backup_after_a_pack_was_lost_is_whole),
 		RAW(a_backup_without_its_index_or_a_map_is_told),
+		RAW(a_place_that_is_full_is_pruned_and_gone_on_with),
 		RAW(what_cannot_be_listed_keeps_its_chunks),
 		RAW(half_a_backup_is_not_seen_and_is_gone_on_with),
 	};
