@@ -156,29 +156,57 @@ static bool sends(struct fake_call *k)
 	return true;
 }
 
+/* Before an apply changes anything: true when it ended or asked, and is not gone on with. */
+static bool halts(struct fake_call *k)
+{
+	const struct fake_rule *r = k->rule;
+
+	if (r->harm && !r->role && fake_get(k->f, r->harm) > 0)
+		end_call(k, json_pack("{s:b, s:{s:s, s:s}, s:[{s:s, s:s, s:s}]}", "ok", 0,
+			"error", "kind", "damaged", "text", "byte 0 is not what was sent",
+			"findings", "severity", "blocker", "code", "disk.damaged", "text",
+			"byte 0"));
+	else if (moved(k))
+		fakecall_fail(k, "moved", "it is not as it was when it was asked");
+	else if (r->ask)
+		send_event(k, json_pack("{s:s, s:s, s:i}", "e", "ask", "question", "is it off?",
+					"ack", 7));
+	else
+		return false;
+	return true;
+}
+
+static void send_ledger(struct fake_call *k, const char *op, int ack)
+{
+	const struct fake_rule *r = k->rule;
+
+	send_event(k, json_pack("{s:s, s:s, s:s, s:s, s:i}", "e", "ledger", "op", op, "kind",
+				r->leaves ? r->leaves : "file", "name", r->ledger, "ack", ack));
+}
+
+static json_t *apply_result(struct fake_call *k)
+{
+	const struct fake_rule *r = k->rule;
+
+	if (r->by_fact && mine(k))
+		return json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts", r->fact, "stable",
+				 "pass", r->to);
+	if (r->still)
+		return json_pack("{s:b, s:{s:s, s:i}}", "ok", 1, "volatile", "still", r->still,
+				 "still_ms", 0);
+	return json_pack("{s:b, s:o*, s:o*}", "ok", 1, "after", then_probe(k), "findings",
+			 noticed(k));
+}
+
 /* Apply: keep what was, half the change, the rest of it. A boundary before each. */
 static void step_apply(struct fake_call *k)
 {
 	const struct fake_rule *r = k->rule;
 
-	if (k->stage == 0 && r->harm && !r->role && fake_get(k->f, r->harm) > 0) {
-		end_call(k, json_pack("{s:b, s:{s:s, s:s}, s:[{s:s, s:s, s:s}]}", "ok", 0,
-			"error", "kind", "damaged", "text", "byte 0 is not what was sent",
-			"findings", "severity", "blocker", "code", "disk.damaged", "text",
-			"byte 0"));
-		return;
-	}
 	switch (k->stage++) {
 	case 0:
-		if (moved(k)) {
-			fakecall_fail(k, "moved", "it is not as it was when it was asked");
+		if (halts(k))
 			return;
-		}
-		if (r->ask) {
-			send_event(k, json_pack("{s:s, s:s, s:i}", "e", "ask", "question",
-						"is it off?", "ack", 7));
-			return;
-		}
 		/* fall through */
 	case 1:
 		k->stage = 2;
@@ -191,9 +219,7 @@ static void step_apply(struct fake_call *k)
 	case 2:
 		k->stage = 3;
 		if (r->ledger) {
-			send_event(k, json_pack("{s:s, s:s, s:s, s:s, s:i}", "e", "ledger",
-				"op", "add", "kind", r->leaves ? r->leaves : "file", "name",
-				r->ledger, "ack", 2));
+			send_ledger(k, "add", 2);
 			return;
 		}
 		/* fall through */
@@ -219,20 +245,12 @@ static void step_apply(struct fake_call *k)
 		return;
 	case 5:
 		if (r->ledger && !r->leaves) {
-			send_event(k, json_pack("{s:s, s:s, s:s, s:s, s:i}", "e", "ledger",
-				"op", "del", "kind", "file", "name", r->ledger, "ack", 3));
+			send_ledger(k, "del", 3);
 			return;
 		}
 		/* fall through */
 	default:
-		end_call(k, r->by_fact && mine(k) ?
-			json_pack("{s:b, s:{s:{s:{s:i}}}}", "ok", 1, "facts", r->fact, "stable",
-				  "pass", r->to) :
-			r->still ?
-			json_pack("{s:b, s:{s:s, s:i}}", "ok", 1, "volatile", "still", r->still,
-				  "still_ms", 0) :
-			json_pack("{s:b, s:o*, s:o*}", "ok", 1, "after", then_probe(k), "findings",
-				  noticed(k)));
+		end_call(k, apply_result(k));
 	}
 }
 
