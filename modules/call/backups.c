@@ -135,12 +135,22 @@ static int one_chunk(struct reading *r, struct disk *from, uint64_t at, void *bu
 	return r->to ? r->to->ops->write(r->to, buf, n, at, e) : 0;
 }
 
+/* The others are looked at, too: each that is damaged is noted. */
+static void bad_chunk(struct err *first, struct err *e)
+{
+	if (!err_is(first))
+		err_move(first, e);
+	else
+		err_clear(e);
+}
+
 static int read_all(struct ctx *c, struct disk *from, struct reading *r, const char *what,
 		    struct err *e)
 {
 	uint32_t chunk = backup_chunk(from);
 	uint64_t chunks = tree_chunks(from->size, chunk);
 	AUTO_FREE void *buf = disk_buffer(chunk);
+	AUTO_ERR first = { 0 };
 
 	r->chunks += chunks;
 	for (uint64_t at = 0; at < from->size; at += chunk) {
@@ -150,10 +160,17 @@ static int read_all(struct ctx *c, struct disk *from, struct reading *r, const c
 			return err_set(e, ERR_STOPPED, "stopped");
 		if (left_out(r, chunks))
 			continue;
-		if (one_chunk(r, from, at, buf, n, e) < 0)
-			return -1;
+		if (one_chunk(r, from, at, buf, n, e) < 0) {
+			if (r->to || e->sys)
+				return -1;
+			bad_chunk(&first, e);
+		}
 		r->checked++;
 		ctx_progress(c, at + n, from->size, "bytes", what);
+	}
+	if (err_is(&first)) {
+		err_move(e, &first);
+		return -1;
 	}
 	return r->to ? r->to->ops->flush(r->to, e) : 0;
 }

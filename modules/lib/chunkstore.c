@@ -92,7 +92,7 @@ static int open_sub(const char *place, const char *sub, struct err *e)
 	return fd < 0 ? err_sys(e, "cannot open the backups at '%s'", place) : fd;
 }
 
-/* A pack may have been lost, or cut short: what was in it is stored again. */
+/* A pack may have been lost, cut short or damaged: what was in it is stored again. */
 static bool pack_holds(void *store, const struct chunk_entry *en)
 {
 	const struct chunkstore *s = store;
@@ -100,7 +100,7 @@ static bool pack_holds(void *store, const struct chunk_entry *en)
 	struct stat st;
 
 	chunkstore_pack_name(en->pack, name);
-	return fstatat(s->packs, name, &st, 0) == 0 && en->offset <= (uint64_t)st.st_size &&
+	return !chunkbad_is(s, en) && fstatat(s->packs, name, &st, 0) == 0 && en->offset <= (uint64_t)st.st_size &&
 		en->length <= (uint64_t)st.st_size - en->offset;
 }
 
@@ -118,6 +118,7 @@ static int open_all(struct chunkstore *s, enum chunkstore_mode mode, struct err 
 	index = open_sub(s->place, "index", e);
 	if (index < 0 || chunk_index_open(&s->index, index, e) < 0)
 		return -1;
+	chunkbad_load(s);
 	s->index.there = pack_holds;
 	s->index.arg = s;
 	return 0;
@@ -153,6 +154,7 @@ void chunkstore_close(struct chunkstore *s)
 	pthread_rwlock_destroy(&s->writing);
 	pthread_mutex_destroy(&s->putting);
 	free(s->pending);
+	free(s->bad);
 	free(s->place);
 	free(s);
 }
@@ -169,8 +171,10 @@ void chunkstore_leave_no_trace(struct chunkstore *s)
 	AUTO_FREE char *packs = mem_printf("%s/packs", s->place);
 	AUTO_FREE char *index = mem_printf("%s/index", s->place);
 
-	if (rmdir(packs) == 0 && rmdir(index) == 0)
+	if (rmdir(packs) == 0 && rmdir(index) == 0) {
+		chunkbad_forget(s);
 		unlink(lock);
+	}
 }
 
 /* ---- adding --------------------------------------------------------------------- */
@@ -384,5 +388,9 @@ int chunkstore_get(struct chunkstore *s, const uint8_t digest[SHA256_LEN], void 
 	if (!found)
 		return chunkstore_damaged(s, "a chunk is missing", e);
 	AUTO_FREE void *raw = chunkstore_raw(s, &en, e);
-	return raw ? chunkstore_unpack(s, &en, raw, buf, len, e) : -1;
+	if (raw && chunkstore_unpack(s, &en, raw, buf, len, e) == 0)
+		return 0;
+	if (raw)
+		chunkbad_note(s, &en);
+	return -1;
 }

@@ -4,6 +4,7 @@
  *   <place>/lock             held shared by who reads or adds, alone by who sweeps
  *   <place>/packs/<16 hex>.pack     8 bytes of magic, then chunks one after the other
  *   <place>/index/<16 hex>.idx      chunkindex.h: which chunk lies where
+ *   <place>/bad              where chunks lie that were found damaged (chunkbad.c)
  *
  * What is written is data first, then the index, then (the caller's) the pointer
  * that names chunks. A kill or a power cut at any point leaves bytes in packs that no
@@ -33,7 +34,8 @@ void chunkstore_close(struct chunkstore *s);	/* NULL is harmless */
 void chunkstore_close_ptr(struct chunkstore **s);
 #define AUTO_CHUNKS __attribute__((cleanup(chunkstore_close_ptr))) struct chunkstore
 
-/* False, too, when the pack that it was in is gone or too short. */
+/* False, too, when the pack that it was in is gone or too short, or the chunk was found
+ * damaged before this store was opened. */
 bool chunkstore_has(struct chunkstore *s, const uint8_t digest[SHA256_LEN]);
 
 /* What is to be kept: n bytes, as one zstd frame or as they are, of `plain` bytes. */

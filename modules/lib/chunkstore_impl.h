@@ -15,6 +15,9 @@
 
 typedef char pack_name[32];
 
+/* Where a chunk lies that was found damaged. */
+struct chunk_bad { uint64_t pack, offset; };
+
 struct chunkstore {
 	char *place;		/* for messages */
 	int packs;		/* the directory */
@@ -28,6 +31,8 @@ struct chunkstore {
 	size_t pendings, pending_cap;
 	pthread_rwlock_t looking;	/* the index */
 	struct chunk_index index;
+	struct chunk_bad *bad;	/* as it was when it was opened (chunkbad.c) */
+	size_t bads, bad_cap;
 	uint8_t **marks;	/* a bit per entry of each file; NULL: not sweeping */
 	size_t mark_files;	/* how many files that is */
 };
@@ -39,6 +44,12 @@ void *chunkstore_raw(struct chunkstore *s, const struct chunk_entry *en, struct 
 /* Unpack what was read and compare the digest. */
 int chunkstore_unpack(const struct chunkstore *s, const struct chunk_entry *en,
 		      const void *raw, void *buf, uint32_t len, struct err *e);
+/* What was found damaged here: read when it is opened; noted, best effort, for the next who
+ * opens it; forgotten with the store. */
+void chunkbad_load(struct chunkstore *s);
+bool chunkbad_is(const struct chunkstore *s, const struct chunk_entry *en);
+void chunkbad_note(const struct chunkstore *s, const struct chunk_entry *en);
+void chunkbad_forget(const struct chunkstore *s);
 /* What was appended and not sealed, in a pack that was begun since it was opened, goes with
  * that pack. */
 void chunkstore_abandon(struct chunkstore *s);

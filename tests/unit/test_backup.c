@@ -283,6 +283,46 @@ static void a_backup_after_a_pack_was_lost_is_whole(void **s)
 	restores(r, place, second);
 }
 
+/* Of what zstd makes nothing smaller. */
+static void fill_source(struct rig *r, size_t n)
+{
+	AUTO_FREE char *p = mem_alloc(n);
+
+	io_random(p, n);
+	cv_put(r->src, 0, p, n);
+}
+
+static json_t *pruned(struct rig *r, const char *place)
+{
+	return backups(r, "apply", json_pack("{s:s,s:s,s:i}", "do", "prune", "place", place, "keep", 1));
+}
+
+/* Found by `verify`, which looks at all; before that nobody knows. */
+static void what_was_found_damaged_is_stored_again(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_FREE char *flip = mem_printf("for at in 50 700000; do printf XXXXXXXX | dd of=$(ls %s/packs/*) "
+					  "bs=1 seek=$at conv=notrunc status=none; done", place);
+	AUTO_JSON *first = NULL, *second = NULL, *bad = NULL, *line = NULL;
+
+	fill_source(r, MIB);
+	back_up(r, "20260101T000000Z-a");
+	first = listed(r, place, 0);
+	cv_run_ok((const char *[]){ "sh", "-c", flip, NULL });
+	bad = verified(r, place, jstr(first, "path", ""));
+	assert_non_null(strstr(jstr(bad, "error.text", ""), "a chunk has not the digest"));
+	back_up(r, "20260102T000000Z-b");
+	second = listed(r, place, 1);
+	line = json_incref(jget(second, "disks.root"));
+	assert_in_range(jint(line, "stored", 0), 1, 8 * MIB);
+	ok_and_free(verified(r, place, jstr(second, "path", "")));
+	ok_and_free(verified(r, place, jstr(first, "path", "")));
+	ok_and_free(pruned(r, place));
+	ok_and_free(verified(r, place, jstr(second, "path", "")));
+	restores(r, place, second);
+}
+
 static void a_backup_without_its_index_or_a_map_is_told(void **s)
 {
 	struct rig *r = *s;
@@ -302,20 +342,6 @@ static void a_backup_without_its_index_or_a_map_is_told(void **s)
 	assert_int_equal(truncate(index, 20), 0);
 	cv_assert_error(verified(r, place, jstr(one, "path", "")), text,
 			"use another backup of this machine: drover backups list PLAN");
-}
-
-/* Of what zstd makes nothing smaller. */
-static void fill_source(struct rig *r, size_t n)
-{
-	AUTO_FREE char *p = mem_alloc(n);
-
-	io_random(p, n);
-	cv_put(r->src, 0, p, n);
-}
-
-static json_t *pruned(struct rig *r, const char *place)
-{
-	return backups(r, "apply", json_pack("{s:s,s:s,s:i}", "do", "prune", "place", place, "keep", 1));
 }
 
 static json_t *try_back_up(struct rig *r, const char *name)
@@ -417,6 +443,7 @@ int main(void)
 		RAW(a_backup_after_a_pack_was_lost_is_whole),
 		RAW(a_backup_without_its_index_or_a_map_is_told),
 		RAW(a_place_that_is_full_is_pruned_and_gone_on_with),
+		RAW(what_was_found_damaged_is_stored_again),
 		RAW(what_cannot_be_listed_keeps_its_chunks),
 		RAW(half_a_backup_is_not_seen_and_is_gone_on_with),
 	};
