@@ -140,6 +140,32 @@ static void a_backup_without_a_disk_of_the_plan_is_none(void **s)
 	assert_null(listed(r, place, 0));
 }
 
+/* Which ones is left to chance: none, or all, of 385 will not be it. */
+static void a_sample_reads_a_part_of_a_big_disk_and_all_of_a_small_one(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = keep_backups(r);
+	AUTO_JSON *one = NULL, *big = NULL, *small = NULL, *other = NULL;
+
+	json_object_set_new(r->args, "chunk", json_integer(64 << 10));
+	cv_do_both(r, "backup.image");
+	one = listed(r, place, 0);
+	big = backups(r, "probe", json_pack("{s:s,s:s,s:s,s:b}", "do", "verify", "place", place,
+					    "path", jstr(one, "path", ""), "sample", 1));
+	assert_true(jbool(big, "ok", false));
+	assert_int_equal(jint(big, "volatile.chunks", 0), 385);
+	assert_in_range(jint(big, "volatile.checked", 0), 1, 384);
+	cv_do_at(r, "target", "backup.image", "undo");
+	json_object_set_new(r->args, "chunk", json_integer(MIB));
+	back_up(r, "20260101T000000Z-aaaa");
+	other = listed(r, place, 0);
+	small = backups(r, "probe", json_pack("{s:s,s:s,s:s,s:b}", "do", "verify", "place", place,
+					      "path", jstr(other, "path", ""), "sample", 1));
+	assert_true(jbool(small, "ok", false));
+	assert_int_equal(jint(small, "volatile.checked", 0), 25);
+	assert_int_equal(jint(small, "volatile.chunks", 0), 25);
+}
+
 static void a_flipped_byte_of_a_backup_is_found(void **s)
 {
 	struct rig *r = *s;
@@ -434,6 +460,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RAW(a_backup_is_listed_verified_restored_and_undone),
 		RAW(a_backup_without_a_disk_of_the_plan_is_none),
+		RAW(a_sample_reads_a_part_of_a_big_disk_and_all_of_a_small_one),
 		RAW(a_flipped_byte_of_a_backup_is_found),
 		RAW(a_restore_that_was_cut_off_goes_on),
 		RAW(a_restore_that_was_killed_before_its_file_had_a_size_goes_on),
