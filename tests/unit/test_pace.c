@@ -198,11 +198,12 @@ static void what_a_stream_wants_is_learnt_from_what_it_takes(void **state)
 
 /* The paces that sending ends were told while two disks moved at once; the source of the
  * second has more to do than the whole first. */
-static struct fake *two_streams_of(const struct fake_rule *rules, const char *limits)
+static struct fake *two_streams_in(enum phase phase, const struct fake_rule *rules,
+				   const char *limits)
 {
-	static const struct fake_step steps[] = {
-		{ "one", PHASE_CONVERT, "disks", &fake_disks, NULL, NULL, NULL },
-		{ "two", PHASE_CONVERT, "more", &fake_more, NULL, NULL, NULL },
+	const struct fake_step steps[] = {
+		{ "one", phase, "disks", &fake_disks, NULL, NULL, NULL },
+		{ "two", phase, "more", &fake_more, NULL, NULL, NULL },
 		{ NULL, PHASE_ASSESS, NULL, NULL, NULL, NULL, NULL },
 	};
 	AUTO_FREE char *text = mem_printf("plan: erp\nlimits: { bandwidth: %s }\n"
@@ -212,7 +213,8 @@ static struct fake *two_streams_of(const struct fake_rule *rules, const char *li
 		"    target: { host: b, dir: /srv }\n    convert: [ disks: {} ]\n"
 		"  two:\n    source: { host: a, disks: [/dev/sdb] }\n"
 		"    target: { host: b, dir: /srv }\n    convert: [ disks: {} ]\n", limits);
-	struct run_options o = { .kind = RUN_GO, .only = -1, .until = -1 };
+	struct run_options o = { .kind = phase == PHASE_CUTOVER ? RUN_CUTOVER : RUN_GO,
+				 .only = -1, .until = -1 };
 	struct fake_plan p = { 0 };
 	struct fake *f;
 	struct run_seams seams;
@@ -231,16 +233,21 @@ static struct fake *two_streams_of(const struct fake_rule *rules, const char *li
 	return f;
 }
 
+static struct fake *two_streams_of(const struct fake_rule *rules, const char *limits)
+{
+	return two_streams_in(PHASE_CONVERT, rules, limits);
+}
+
+static const struct fake_rule two_rules[] = {
+	{ .module = "convert.disks", .role = "target", .var = "b.disk", .to = 2 },
+	{ .module = "convert.more", .role = "source", .var = "b.more", .to = 2,
+	  .ledger = "/run/more", .evidence = true, .ask = true },
+	{ .module = NULL },
+};
+
 static struct fake *two_streams(const char *limits)
 {
-	static const struct fake_rule rules[] = {
-		{ .module = "convert.disks", .role = "target", .var = "b.disk", .to = 2 },
-		{ .module = "convert.more", .role = "source", .var = "b.more", .to = 2,
-		  .ledger = "/run/more", .evidence = true, .ask = true },
-		{ .module = NULL },
-	};
-
-	return two_streams_of(rules, limits);
+	return two_streams_of(two_rules, limits);
 }
 
 static void shares_follow_when_streams_begin_and_end(void **state)
@@ -355,6 +362,21 @@ static void what_a_serving_source_is_read_by_is_shared(void **state)
 	fake_free(f);
 }
 
+/* Nobody is served by it any more: the sooner the better. */
+static void what_stands_still_is_read_as_fast_as_it_can_be(void **state)
+{
+	struct fake *f = two_streams_in(PHASE_CUTOVER, two_rules, "100MiB/s, read: 8MiB/s");
+	const struct fake_world *w = f->w;
+
+	(void)state;
+	assert_true(w->pace_count >= 2);
+	for (int i = 0; i < w->pace_count; i++) {
+		assert_int_equal(w->reads[i], 0);
+		assert_true(w->paces[i] > 0);
+	}
+	fake_free(f);
+}
+
 static void pairs_that_did_not_meet_are_tried_again_later(void **state)
 {
 	struct shut *s = shut_new();
@@ -390,6 +412,7 @@ int main(void)
 		cmocka_unit_test(a_link_between_two_hosts_has_a_rate_of_its_own),
 		cmocka_unit_test(a_rate_changes_with_the_hour),
 		cmocka_unit_test(what_a_serving_source_is_read_by_is_shared),
+		cmocka_unit_test(what_stands_still_is_read_as_fast_as_it_can_be),
 		cmocka_unit_test(pairs_that_did_not_meet_are_tried_again_later),
 		cmocka_unit_test(shares_follow_when_streams_begin_and_end),
 		cmocka_unit_test(without_a_limit_nobody_is_held_back),
