@@ -93,7 +93,7 @@ static bool is_frozen(const struct ctx *c)
 	return json_object_size(ctx_fact(c, "freeze")) > 0;
 }
 
-/* What every write leaves behind: of an image its time, of a device the sectors written
+/* What every write leaves behind: of an image its time (and which file it is), of a device the sectors written
  * since this boot. NULL: it is out of sight. Owned. */
 static char *stamp_of(const char *disk, const json_t *spec)
 {
@@ -105,8 +105,9 @@ static char *stamp_of(const char *disk, const json_t *spec)
 	if (!path || stat(path, &st) < 0)
 		return NULL;
 	if (!S_ISBLK(st.st_mode))
-		return mem_printf("%lld.%09ld %lld", (long long)st.st_mtim.tv_sec,
-				  st.st_mtim.tv_nsec, (long long)st.st_size);
+		return mem_printf("%lld.%09ld %lld %llu:%llu", (long long)st.st_mtim.tv_sec,
+				  st.st_mtim.tv_nsec, (long long)st.st_size,
+				  (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
 	file = mem_printf("/sys/dev/block/%u:%u/stat", major(st.st_rdev), minor(st.st_rdev));
 	count = io_read_file(AT_FDCWD, file, 4096, NULL);
 	boot = io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, NULL);

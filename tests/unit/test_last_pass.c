@@ -108,6 +108,28 @@ static void a_map_that_was_put_back_from_an_earlier_pass_is_noticed(void **state
 	assert_mended_by_sync(r);
 }
 
+static const char *source_state(struct rig *r)
+{
+	AUTO_JSON *out = cv_at(r, "source", "cutover.pass", "probe");
+
+	return strcmp(jstr(out, "state", ""), "done") == 0 ? "done" : "absent";
+}
+
+/* Its time and its size are those that the last pass saw. */
+static void another_file_in_the_place_of_an_image_is_read_once_more(void **state)
+{
+	struct rig *r = *state;
+	AUTO_FREE char *other = mem_printf("%s.other", r->src);
+	const char *cp[] = { "cp", "-p", r->src, other, NULL };
+
+	copy(r);
+	cv_do_both_told(r, "cutover.pass");
+	assert_string_equal(source_state(r), "done");
+	cv_run_ok(cp);
+	assert_int_equal(rename(other, r->src), 0);
+	assert_string_equal(source_state(r), "absent");
+}
+
 /* The machine's directory as it is, beside it; swap_in() puts it back. */
 static void set_aside(struct rig *r)
 {
@@ -328,6 +350,7 @@ int main(void)
 		RAW(one_from_before_a_mend_is_noticed),
 		RAW(the_same_pass_of_another_copy_is_noticed),
 		RAW(a_pass_that_was_cut_off_is_no_obstacle),
+		RAW(another_file_in_the_place_of_an_image_is_read_once_more),
 		RAW(a_map_that_is_no_map_is_noticed),
 		RAW(the_map_of_another_disk_is_noticed),
 		RAW(an_image_that_is_gone_is_noticed),
