@@ -142,6 +142,7 @@ bench: deps-bench
 bench-stream: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
 	$(Q)O=$(O) ./tests/bench/run data
+	$(Q)O=$(O) ./tests/bench/run far
 # Passes that read what was written, and the downtime of a cutover: half an hour (SIZES=4 is shorter).
 bench-cutover: deps-bench
 	$(Q)$(MAKE) --no-print-directory $(O)/drover $(O)/drover-agent
