@@ -94,20 +94,22 @@ static json_t *gather(struct cli *c, const struct places *p, int *status)
 
 static void list_one(struct cli *c, struct table *t, const json_t *backup)
 {
+	AUTO_FREE char *at = mem_printf("%s:%s", jstr(backup, "on", ""), jstr(backup, "path", ""));
 	const json_t *disk;
 	const char *name;
 
 	(void)c;
+	if (jstr(backup, "damaged", NULL))
+		table_row(t, (const char *const[]){ jstr(backup, "machine", NULL),
+			jstr(backup, "name", NULL), "DAMAGED", NULL, NULL, NULL, at });
 	json_object_foreach(json_object_get(backup, "disks"), name, disk) {
-		AUTO_FREE char *where = mem_printf("%s:%s", jstr(backup, "on", ""),
-						   jstr(backup, "path", ""));
 		AUTO_FREE char *digest = mem_strndup(jstr(disk, "digest", ""), 12);
 		char size[24], stored[24];
 
 		text_size((uint64_t)jint(disk, "size", 0), size);
 		text_size((uint64_t)jint(disk, "stored", 0), stored);
 		table_row(t, (const char *const[]){ jstr(backup, "machine", NULL),
-			jstr(backup, "name", NULL), name, size, stored, digest, where });
+			jstr(backup, "name", NULL), name, size, stored, digest, at });
 	}
 }
 
@@ -224,6 +226,9 @@ static int restore(struct cli *c, struct places *p, const json_t *all)
 	if (one && to[0] != '/') {
 		err_set(&e, ERR_USAGE, "cannot restore to '%s': not an absolute path", to);
 		err_hint(&e, "a path on '%s', where the backup lies", jstr(one, "on", ""));
+	} else if (one && jstr(one, "damaged", NULL)) {
+		err_set(&e, ERR_STEP, "%s", jstr(one, "damaged", ""));
+		err_hint(&e, "drover backups list %s shows which others there are", c->args[1]);
 	} else if (one && !json_object_get(json_object_get(one, "disks"), c->args[3])) {
 		err_set(&e, ERR_USAGE, "backup '%s' has no disk '%s'", c->args[2], c->args[3]);
 		err_hint(&e, "drover backups list %s shows its disks", c->args[1]);

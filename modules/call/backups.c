@@ -4,7 +4,8 @@
  *
  * probe lists and verifies and changes nothing; apply restores into a file that is
  * not there yet, or onto a device that is not in use, and prunes.
- * volatile: {backups: [{machine, name, path, at, disks{}}]}, or
+ * volatile: {backups: [{machine, name, path, at, disks{}}]}, of one that is damaged {machine,
+ * name, path, damaged: what is said of it}, or
  * {verified: {DISK: digest}, checked, chunks}, or {restored}, or {removed: [...], freed};
  * the probe of a prune says what would be removed.
  */
@@ -45,6 +46,7 @@ static const struct param params[] = {
 struct listing {
 	json_t *out;
 	const json_t *only;	/* these machines; NULL: all */
+	bool damaged;		/* those, too, that are no backups any more */
 };
 
 static bool names(const json_t *list, const char *name)
@@ -62,17 +64,21 @@ static int list_one(void *arg, const struct backup_at *b)
 {
 	struct listing *l = arg;
 	bool wanted = b->finished && (!l->only || names(l->only, b->machine));
-	AUTO_JSON *index = wanted ? backup_index(b->dir, NULL) : NULL;
+	AUTO_ERR e = { 0 };
+	AUTO_JSON *index = wanted ? backup_index(b->dir, &e) : NULL;
 	json_t *one;
 
-	if (!index)
+	if (!wanted || (!index && !l->damaged))
 		return 0;
 	one = json_object();
 	jset_str(one, "machine", b->machine);
 	jset_str(one, "name", b->name);
 	jset_str(one, "path", b->dir);
 	jset_str(one, "at", jstr(index, "at", NULL));
-	json_object_set(one, "disks", json_object_get(index, "disks"));
+	if (index)
+		json_object_set(one, "disks", json_object_get(index, "disks"));
+	else
+		jset_str(one, "damaged", e.what);
 	jadd(l->out, one);
 	return 0;
 }
@@ -80,7 +86,7 @@ static int list_one(void *arg, const struct backup_at *b)
 static int list(struct ctx *c, const char *place)
 {
 	AUTO_JSON *all = json_array();
-	struct listing l = { all, NULL };
+	struct listing l = { all, NULL, true };
 	AUTO_ERR e = { 0 };
 
 	if (backup_each(place, list_one, &l, &e) < 0)
@@ -215,7 +221,7 @@ static int verify(struct ctx *c, const char *place, const char *path)
 static json_t *too_many(const struct ctx *c, const char *place, struct err *e)
 {
 	AUTO_JSON *all = json_array();
-	struct listing l = { all, json_object_get(ctx_args(c), "machines") };
+	struct listing l = { all, json_object_get(ctx_args(c), "machines"), false };
 	json_t *out;
 
 	if (backup_each(place, list_one, &l, e) < 0)

@@ -353,7 +353,7 @@ static void a_backup_without_its_index_or_a_map_is_told(void **s)
 {
 	struct rig *r = *s;
 	AUTO_FREE char *place = keep_backups(r);
-	AUTO_JSON *one = NULL;
+	AUTO_JSON *one = NULL, *damaged = NULL;
 
 	back_up(r, "20260101T000000Z-a");
 	one = listed(r, place, 0);
@@ -368,6 +368,8 @@ static void a_backup_without_its_index_or_a_map_is_told(void **s)
 	assert_int_equal(truncate(index, 20), 0);
 	cv_assert_error(verified(r, place, jstr(one, "path", "")), text,
 			"use another backup of this machine: drover backups list PLAN");
+	damaged = listed(r, place, 0);
+	assert_string_equal(jstr(damaged, "damaged", ""), text);
 }
 
 static json_t *try_back_up(struct rig *r, const char *name)
