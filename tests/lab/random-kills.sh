@@ -133,6 +133,6 @@ for plan in near-cutover far-cutover; do
 done
 for seed in $SEED; do one "$seed"; done
 for plan in near-run near-cutover far-run far-cutover; do
-	[ ! -d $plan.state ] || expect 0 "$DROVER" rollback $plan.yaml --state "$LAB/$plan.state" -y >said
+	[ ! -d $plan.state ] || "$DROVER" rollback $plan.yaml --state "$LAB/$plan.state" -y >said 2>&1 || { cat said; fail "rollback of $plan"; }
 	[ -z "$(ls $plan 2>/dev/null)" ] || { ls -R $plan; fail "rollback of $plan left files"; }
 done
