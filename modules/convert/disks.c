@@ -59,6 +59,7 @@ struct seen {
 	json_t *stable;		/* disk -> {path, format, size, exists} */
 	json_t *fact;		/* disk -> what is complete */
 	size_t done, begun, all;
+	struct err *other;	/* of the first disk that was begun in other chunks than the plan's */
 	uint64_t write;		/* bytes still to write */
 };
 
@@ -232,6 +233,9 @@ static int probe_disk(struct seen *s, const char *name, const json_t *spec)
 			    d.base);
 	if (t.map && base_fits(name, &d, t.size, &e) < 0)
 		ctx_finding(s->c, "blocker", "target.size", e.hint, "%s", e.what);
+	if (t.map && !err_is(s->other))
+		copy_check_chunk(name, t.chunk, (uint32_t)jint(ctx_args(s->c), "chunk", t.chunk),
+				 s->other);
 	if (source && d.size > source)
 		grow_tell(s->c, name, seen, d.size);
 	return 0;
@@ -264,10 +268,10 @@ static void say_left(struct ctx *c, const struct layout *l)
 static int probe_target(struct ctx *c, enum probe_state *state)
 {
 	AUTO_JSON *stable = json_object(), *fact = json_object();
-	struct seen s = { .c = c, .stable = stable, .fact = fact };
+	AUTO_ERR e = { 0 }, other = { 0 };
+	struct seen s = { .c = c, .stable = stable, .fact = fact, .other = &other };
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	AUTO_LAYOUT l = { 0 };
-	AUTO_ERR e = { 0 };
 	const char *name;
 	json_t *spec;
 	int owner;
@@ -291,6 +295,8 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	*state = s.done == s.all ? STATE_DONE : s.begun ? STATE_PARTIAL : STATE_ABSENT;
 	if (*state == STATE_DONE)
 		ctx_set_fact(c, "disks", json_incref(fact), NULL);
+	else if (err_is(&other) && !jbool(ctx_machine(c), "target.replace", false))
+		ctx_finding(c, "blocker", "target.chunk", other.hint, "%s", other.what);
 	return 0;
 }
 

@@ -152,6 +152,8 @@ const char *copy_digest_recorded(const struct ctx *c, const char *disk, uint32_t
 #define COPY_OLDER_HINT "drover sync PLAN brings over again what came since"
 /* Of one that cannot be gone on with: what became of it. Owned. */
 char *copy_lost(const struct layout_disk *d);
+/* Is what the plan wants what the copy was begun with? */
+int copy_check_chunk(const char *disk, uint32_t begun, uint32_t wanted, struct err *e);
 /* Is the map that is there this disk's? */
 int copy_check_map(const struct layout_disk *d, const struct map_id *is,
 		   const struct map_id *want, struct err *e);

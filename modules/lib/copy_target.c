@@ -21,6 +21,15 @@ void copy_map_id(struct map_id *id, const json_t *machine, const json_t *run,
 	snprintf(id->disk, sizeof(id->disk), "%s", disk);
 }
 
+int copy_check_chunk(const char *disk, uint32_t begun, uint32_t wanted, struct err *e)
+{
+	if (begun == wanted)
+		return 0;
+	err_set(e, ERR_STEP, "cannot go on with disk '%s' in chunks of %u bytes: it was begun with "
+		"%u", disk, wanted, begun);
+	return err_hint(e, "set chunk back, or drover rollback PLAN --to convert");
+}
+
 int copy_check_map(const struct layout_disk *at, const struct map_id *is,
 		   const struct map_id *want, struct err *e)
 {
@@ -36,12 +45,7 @@ int copy_check_map(const struct layout_disk *at, const struct map_id *is,
 			(unsigned long long)want->size, (unsigned long long)is->size);
 		return err_hint(e, "drover rollback PLAN --to convert, then drover run PLAN");
 	}
-	if (is->chunk != want->chunk) {
-		err_set(e, ERR_STEP, "cannot go on with disk '%s' in chunks of %u bytes: it "
-			"was begun with %u", want->disk, want->chunk, is->chunk);
-		return err_hint(e, "set chunk back, or drover rollback PLAN --to convert");
-	}
-	return 0;
+	return copy_check_chunk(want->disk, is->chunk, want->chunk, e);
 }
 
 struct rereading {

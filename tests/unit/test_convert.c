@@ -311,6 +311,30 @@ static void chunks_of_an_odd_size_are_refused(void **s)
 		     "bytes: it is no multiple of 4096 that is allowed", "from 64KiB to 4MiB");
 }
 
+/* Before anything is sent: in the words of the refusal, unless nothing is left to do. */
+static void a_preview_tells_of_chunks_that_were_changed(void **s)
+{
+	struct rig *r = *s;
+	const char *text = "cannot go on with disk 'root' in chunks of 65536 bytes: it was begun with "
+			   "1048576", *hint = "set chunk back, or drover rollback PLAN --to convert";
+	AUTO_JSON *before = NULL, *over = NULL, *further = NULL;
+
+	cv_do_both(r, "convert.disks");
+	before = cv_at(r, "target", "convert.disks", "probe");
+	json_object_set_new(r->args, "chunk", json_integer(65536));
+	over = cv_at(r, "target", "convert.disks", "probe");
+	assert_int_equal(json_array_size(jget(before, "findings")), 0);
+	assert_true(json_equal(over, before));
+	json_object_set_new(r->args, "passes", json_integer(2));
+	further = cv_at(r, "target", "convert.disks", "probe");
+	assert_string_equal(jstr(further, "state", ""), "partial");
+	assert_string_equal(jstr(json_array_get(jget(further, "findings"), 0), "code", ""),
+			    "target.chunk");
+	assert_string_equal(jstr(json_array_get(jget(further, "findings"), 0), "text", ""), text);
+	assert_string_equal(jstr(json_array_get(jget(further, "findings"), 0), "remedy", ""), hint);
+	cv_assert_error(cv_both(r, "convert.disks", NULL), text, hint);
+}
+
 static void a_disk_that_is_not_in_the_plan_is_refused(void **s)
 {
 	struct rig *r = *s;
@@ -399,6 +423,7 @@ int main(void)
 		RAW(a_missing_source_is_named),
 		RAW(a_base_that_vanished_is_told),
 		RAW(chunks_of_an_odd_size_are_refused),
+		RAW(a_preview_tells_of_chunks_that_were_changed),
 		RAW(a_disk_that_is_not_in_the_plan_is_refused),
 		RAW(free_space_of_a_quiet_disk_is_not_read),
 		RAW(free_space_is_copied_when_the_plan_says_so),
