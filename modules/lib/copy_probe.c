@@ -282,11 +282,12 @@ int copy_probe_source(struct ctx *c)
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	AUTO_SNAPSHOTS *snaps = copy_may_snapshot(c) ? snapshot_view(c) : NULL;
 	AUTO_VIEW *v = checkpoint_view(c);
+	struct copy_how h = { 0 };
 	const char *name;
 	json_t *spec;
 	size_t n = 0;
 
-	if (check_names(c) < 0)
+	if (copy_args(c, &h) < 0)
 		return -1;
 	json_object_foreach((json_t *)disks, name, spec) {
 		const char *why;

@@ -305,10 +305,12 @@ static void a_base_that_vanished_is_told(void **s)
 static void chunks_of_an_odd_size_are_refused(void **s)
 {
 	struct rig *r = *s;
+	const char *text = "cannot copy in chunks of 100000 bytes: it is no multiple of 4096 that is "
+			   "allowed", *hint = "from 64KiB to 4MiB";
 
 	json_object_set_new(r->args, "chunk", json_integer(100000));
-	cv_assert_error(cv_both(r, "convert.disks", NULL), "cannot copy in chunks of 100000 "
-		     "bytes: it is no multiple of 4096 that is allowed", "from 64KiB to 4MiB");
+	cv_assert_error(cv_at(r, "source", "convert.disks", "probe"), text, hint);
+	cv_assert_error(cv_both(r, "convert.disks", NULL), text, hint);
 }
 
 /* Before anything is sent: in the words of the refusal, unless nothing is left to do. */
