@@ -92,16 +92,14 @@ static json_t *gather(struct cli *c, const struct places *p, int *status)
 	return all;
 }
 
-static void list_one(struct cli *c, struct table *t, const json_t *backup)
+static void list_one(struct table *t, const json_t *backup)
 {
-	AUTO_FREE char *at = mem_printf("%s:%s", jstr(backup, "on", ""), jstr(backup, "path", ""));
 	const json_t *disk;
 	const char *name;
 
-	(void)c;
 	if (jstr(backup, "damaged", NULL))
 		table_row(t, (const char *const[]){ jstr(backup, "machine", NULL),
-			jstr(backup, "name", NULL), "DAMAGED", NULL, NULL, NULL, at });
+			jstr(backup, "name", NULL), "DAMAGED", NULL, NULL, NULL });
 	json_object_foreach(json_object_get(backup, "disks"), name, disk) {
 		AUTO_FREE char *digest = mem_strndup(jstr(disk, "digest", ""), 12);
 		char size[24], stored[24];
@@ -109,32 +107,55 @@ static void list_one(struct cli *c, struct table *t, const json_t *backup)
 		text_size((uint64_t)jint(disk, "size", 0), size);
 		text_size((uint64_t)jint(disk, "stored", 0), stored);
 		table_row(t, (const char *const[]){ jstr(backup, "machine", NULL),
-			jstr(backup, "name", NULL), name, size, stored, digest, at });
+			jstr(backup, "name", NULL), name, size, stored, digest });
 	}
+}
+
+static bool same_place(const json_t *a, const json_t *b)
+{
+	return strcmp(jstr(a, "on", ""), jstr(b, "on", "")) == 0 &&
+		strcmp(jstr(a, "place", ""), jstr(b, "place", "")) == 0;
+}
+
+/* A place once, above the table of what is there: beside each it would not fit on a screen. */
+static void print_list(struct cli *c, const json_t *all)
+{
+	static const char *const titles[] = { "MACHINE", "BACKUP", "DISK", ">SIZE", ">ADDED",
+		"~DIGEST", NULL };
+	struct table *t = NULL;
+	const json_t *before = NULL;
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(all, i, one) {
+		if (!before || !same_place(before, one)) {
+			if (t)
+				table_print(t);
+			fprintf(c->out, "%s%s:%s\n", t ? "\n" : "", jstr(one, "on", ""),
+				jstr(one, "place", ""));
+			t = table_new(c, titles);
+		}
+		list_one(t, one);
+		before = one;
+	}
+	if (t)
+		table_print(t);
+	else
+		fprintf(c->out, "no backups yet\n");
 }
 
 static int list(struct cli *c, struct places *p, const json_t *all)
 {
-	static const char *const titles[] = { "MACHINE", "BACKUP", "DISK", ">SIZE", ">ADDED",
-		"DIGEST", "~WHERE", NULL };
-	struct table *t;
 	json_t *one;
 	size_t i;
 
 	(void)p;
-	if (c->json) {
-		json_array_foreach(all, i, one)
-			cli_json(c, "backup", json_incref(one));
+	if (!c->json) {
+		print_list(c, all);
 		return 0;
 	}
-	if (json_array_size(all) == 0) {
-		fprintf(c->out, "no backups yet\n");
-		return 0;
-	}
-	t = table_new(c, titles);
 	json_array_foreach(all, i, one)
-		list_one(c, t, one);
-	table_print(t);
+		cli_json(c, "backup", json_incref(one));
 	return 0;
 }
 

@@ -404,6 +404,33 @@ Next: drover rollback plan.yaml --state .drover --to cutover, and the source ser
 Next: drover preview plan.yaml
 Next: drover cutover plan.yaml
 
+=== a list of backups fits on a terminal of 80 columns, a table for each place
+--- sh
+cat >plan.yaml <<END
+plan: small
+hosts: { backup-store: { local: true } }
+defaults: { target: { host: backup-store, dir: $PWD/new } }
+machines:
+  fileserver-london-2:
+    source: { host: backup-store, images: { data-1: $PWD/one.raw } }
+    backup: [ image: { to: "backup-store:$PWD/backups/of/the/shop" } ]
+  mail:
+    source: { host: backup-store, images: { root: $PWD/two.raw } }
+    backup: [ image: { to: "backup-store:$PWD/backups/of/the/office" } ]
+END
+yes | head -c 3M | tee one.raw >two.raw
+drover run plan.yaml -y >log || cat log
+script -qec 'stty cols 80; drover backups list plan.yaml' /dev/null | tr -d '\r' |
+	sed "s:$PWD:HERE:; s/20......T......Z-......../20261122T033310Z-e89a4a68/; s/  [0-9][0-9]* B/  214 B/"
+--- stdout
+backup-store:HERE/backups/of/the/shop
+MACHINE              BACKUP                     DISK       SIZE  ADDED  DIGEST
+fileserver-london-2  20261122T033310Z-e89a4a68  data-1  3.0 MiB  214 B  8f4ae547
+
+backup-store:HERE/backups/of/the/office
+MACHINE  BACKUP                     DISK     SIZE  ADDED  DIGEST
+mail     20261122T033310Z-e89a4a68  root  3.0 MiB  214 B  8f4ae547c554
+
 === what a verb of backups cannot heed is refused, with what can
 --- sh
 drover backups list plan.yaml --sample
