@@ -35,6 +35,7 @@
 struct freeze {
 	char *name;		/* of the watchdog's abstract socket; owned */
 	uint64_t since_ms;	/* this process's clock, when it began; 0: an earlier one did */
+	pid_t agent;		/* ours, with whom it is to end */
 };
 
 /* Say one word, take the answer. False: there is no watchdog any more. */
@@ -54,11 +55,12 @@ static bool say(const char *name, const char *word, char out[FREEZE_ANSWER])
 	return got > 0;
 }
 
-static struct freeze *handle(const char *name)
+static struct freeze *handle(const struct ctx *c, const char *name)
 {
 	struct freeze *f = mem_alloc(sizeof(*f));
 
 	f->name = mem_strdup(name);
+	f->agent = ctx_agent(c);
 	return f;
 }
 
@@ -261,7 +263,7 @@ int freeze_begin(struct ctx *c, const json_t *machine, unsigned deadline_ms,
 	close_mounts(&d);
 	freeze_mounts_free(d.mounts, d.n);
 	if (rc == 0) {
-		*f = handle(name);
+		*f = handle(c, name);
 		(*f)->since_ms = since_ms;
 	}
 	return rc;
@@ -305,33 +307,41 @@ int freeze_attach(struct ctx *c, struct freeze **f)
 		name = jstr(ctx_fact(c, "freeze"), "socket", NULL);
 	if (name && strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) == 0 &&
 	    say(name, "state", said))
-		*f = handle(name);
+		*f = handle(c, name);
 	return 0;
+}
+
+/* Does it hold as long as our agent lives? Another agent's ends with that one, which may
+ * be ending now; a sealed one (agent 0) with nobody. */
+static bool holds(const struct freeze *f, const char *word, unsigned *left_ms)
+{
+	char said[FREEZE_ANSWER];
+	int agent = -1;
+	size_t n;
+
+	*left_ms = 0;
+	return say(f->name, word, said) &&
+	       sscanf(said, "frozen %zu %u %d", &n, left_ms, &agent) == 3 && *left_ms > 0 &&
+	       (agent == 0 || agent == (int)f->agent);
 }
 
 bool freeze_held(struct freeze *f, unsigned *left_ms)
 {
-	char said[FREEZE_ANSWER];
-	unsigned left = 0;
-	size_t n;
+	unsigned left;
+	bool held = holds(f, "state", &left);
 
-	if (!say(f->name, "state", said) || sscanf(said, "frozen %zu %u", &n, &left) != 2)
-		return false;
 	if (left_ms)
 		*left_ms = left;
-	return left > 0;
+	return held;
 }
 
 static int prolong(struct ctx *c, const struct freeze *f, const char *how, unsigned ms)
 {
-	char word[64], said[FREEZE_ANSWER];
-	unsigned left = 0;
-	size_t n;
+	unsigned left;
+	char word[64];
 
 	snprintf(word, sizeof(word), "%s %u", how, ms);
-	if (say(f->name, word, said) && sscanf(said, "frozen %zu %u", &n, &left) == 2 && left)
-		return 0;
-	return it_is_over(c);
+	return holds(f, word, &left) ? 0 : it_is_over(c);
 }
 
 int freeze_extend(struct ctx *c, struct freeze *f, unsigned deadline_ms)

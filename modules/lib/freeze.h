@@ -39,7 +39,8 @@ int freeze_end(struct ctx *c, struct freeze *f);
 int freeze_attach(struct ctx *c, struct freeze **f);
 /* Milliseconds since its first file system was frozen, when freeze_begin() gave it. */
 unsigned freeze_age(const struct freeze *f);
-/* Still frozen, as the kernel says too, and for how many milliseconds more? */
+/* Still frozen, as the kernel says too, and for how many milliseconds more? One that would
+ * end with another agent than c's of freeze_attach() counts as over. */
 bool freeze_held(struct freeze *f, unsigned *left_ms);
 /* Give it deadline_ms from now. 0, -1 (told) when it is over. */
 int freeze_extend(struct ctx *c, struct freeze *f, unsigned deadline_ms);

@@ -39,8 +39,9 @@ static void tell_state(struct freeze_dog *d, int fd)
 	uint64_t until = atomic_load(&d->shared->until), t = now();
 
 	if (freeze_lasts(d))
-		snprintf(text, sizeof(text), "frozen %zu %llu", d->n,
-			 (unsigned long long)(until > t ? until - t : 0));
+		snprintf(text, sizeof(text), "frozen %zu %llu %d", d->n,
+			 (unsigned long long)(until > t ? until - t : 0),
+			 atomic_load(&d->shared->sealed) ? 0 : (int)d->agent_pid);
 	else
 		snprintf(text, sizeof(text), "error something else thawed it");
 	answer(fd, text);
@@ -129,7 +130,7 @@ static void live(struct freeze_dog *d)
 			return;
 		}
 		poll(p, sealed ? 1 : 2, until - t < LOOK_MS ? (int)(until - t) : LOOK_MS);
-		if (!(p[0].revents & POLLIN))
+		if (!(p[0].revents & POLLIN) || agent_gone(d))
 			continue;
 		fd = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0)

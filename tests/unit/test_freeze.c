@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,34 +57,86 @@ static void freeze_lists_the_deepest_first(void **state)
 	assert_string_equal(json_string_value(json_array_get(list, 1)), last);
 }
 
+/* Another agent, which waits with its step `apply` done. What that kept is known here, too. */
+static pid_t agent_that_froze(struct fz_world *w)
+{
+	char text[8192];
+	size_t len = 0;
+	int up[2];
+	ssize_t n;
+	pid_t agent;
+
+	assert_int_equal(pipe(up), 0);
+	agent = fork();
+	if (agent == 0) {	/* whose child the step is */
+		AUTO_FREE char *input = NULL;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fz_must(w, "apply");
+		input = json_canonical(w->input);
+		io_write_full(up[1], input, strlen(input));
+		close(up[1]);
+		for (;;)
+			pause();
+	}
+	close(up[1]);
+	while ((n = read(up[0], text + len, sizeof(text) - len)) > 0)
+		len += (size_t)n;
+	close(up[0]);
+	json_decref(w->input);
+	w->input = json_parse(text, len, NULL);
+	assert_non_null(w->input);
+	assert_true(fz_frozen(w->mount[0]));
+	return agent;
+}
+
 static void freeze_is_let_go_when_the_agent_is_killed(void **state)
 {
 	struct fz_world *w = *state;
-	int up[2];
-	char ok = 0;
 	pid_t agent;
 
 	if (!fz_can_run)
 		skip();
-	assert_int_equal(pipe(up), 0);
-	agent = fork();
-	if (agent == 0) {	/* whose child the step is */
-		AUTO_JSON *r = fz_call(w, "apply");
-
-		ok = jbool(r, "ok", false);
-		io_write_full(up[1], &ok, 1);
-		for (;;)
-			pause();
-	}
-	assert_int_equal(io_read_full(up[0], &ok, 1), 1);
-	assert_int_equal(ok, 1);
-	assert_true(fz_frozen(w->mount[0]));
+	agent = agent_that_froze(w);
 	kill(agent, SIGKILL);
 	waitpid(agent, NULL, 0);
 	fz_wait_for_thaw(w->mount[0]);
 	fz_wait_for_thaw(w->mount[1]);
-	close(up[0]);
-	close(up[1]);
+}
+
+/* That one is ending, and its freeze with it: who goes on begins a freeze of its own. */
+static void freeze_of_an_earlier_agent_is_not_relied_on(void **state)
+{
+	struct fz_world *w = *state;
+	pid_t agent;
+
+	if (!fz_can_run)
+		skip();
+	agent = agent_that_froze(w);
+	fz_state_is(w, "absent");
+	fz_must(w, "apply");
+	kill(agent, SIGKILL);
+	waitpid(agent, NULL, 0);
+	fz_state_is(w, "done");
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+}
+
+/* While the source is switched off nobody may be left to ask. */
+static void freeze_made_to_last_is_anybodys(void **state)
+{
+	struct fz_world *w = *state;
+	pid_t agent;
+
+	if (!fz_can_run)
+		skip();
+	agent = agent_that_froze(w);
+	fz_must(w, "hold");
+	kill(agent, SIGKILL);
+	waitpid(agent, NULL, 0);
+	fz_state_is(w, "done");
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
 }
 
 static void freeze_ends_at_its_deadline_and_says_so(void **state)
@@ -99,6 +152,7 @@ static void freeze_ends_at_its_deadline_and_says_so(void **state)
 	r = fz_call(w, "apply");
 	assert_true(jbool(r, "ok", false));
 	c = ctx_new(-1, 1, w->input, NULL);
+	c->agent = getpid();
 	freeze_attach(c, &f);
 	assert_non_null(f);
 	assert_int_equal(freeze_extend(c, f, 200), 0);	/* from now: it counts while we look */
@@ -297,6 +351,8 @@ int main(void)
 		T(freeze_holds_all_file_systems_until_undo),
 		T(freeze_lists_the_deepest_first),
 		T(freeze_is_let_go_when_the_agent_is_killed),
+		T(freeze_of_an_earlier_agent_is_not_relied_on),
+		T(freeze_made_to_last_is_anybodys),
 		T(freeze_ends_at_its_deadline_and_says_so),
 		T(freeze_takes_all_or_nothing),
 		T(freeze_can_cut_the_power),
