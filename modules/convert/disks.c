@@ -279,9 +279,10 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	if (layout_of(ctx_machine(c), &l, &e) < 0)
 		return ctx_fail_err(c, &e);
 	owner = layout_owner(&l, ctx_machine(c), ctx_run(c), &e);
-	if (owner < 0 && !jbool(ctx_machine(c), "target.replace", false))
+	if ((owner < 0 || owner == LAYOUT_OTHERS) &&
+	    !jbool(ctx_machine(c), "target.replace", false))
 		return ctx_fail_err(c, &e);
-	if (owner > 0)
+	if (owner == LAYOUT_OURS)
 		say_left(c, &l);
 	json_object_foreach((json_t *)disks, name, spec) {
 		if (copy_wants(c, name, spec) && probe_disk(&s, name, spec) < 0)

@@ -405,9 +405,13 @@ static int remove_in_folder(struct ctx *c, const char *disk, const struct layout
 			    struct err *e)
 {
 	AUTO_FREE char *tag = base_tag(c, disk);
-	AUTO_FD held = base_claim_hold(d, NULL);
-	int owner = held < 0 ? BASE_OTHERS : base_claimed(d, tag, e);
+	AUTO_FD held = base_claim_hold(d, e);
+	int owner = held < 0 ? -1 : base_claimed(d, tag, e);
 
+	if (held < 0 && (e->sys == ENOENT || e->sys == ENOTDIR)) {
+		err_clear(e);	/* gone with its directory */
+		return 0;
+	}
 	if (owner < 0 || owner == BASE_OTHERS)
 		return owner < 0 ? -1 : 0;
 	return remove_file(d, e) < 0 ? -1 : base_unclaim(d, e);

@@ -13,6 +13,8 @@
  * (may be NULL): something is at its place. */
 int base_check(struct ctx *c, const char *disk, const struct layout_disk *d, bool *there,
 	       struct err *e);
+/* Of a copy that is gone on with: is it somebody else's by now? -1 with e. */
+int base_still_ours(const struct layout_disk *d, struct err *e);
 /* Make it for `size` bytes at least, noted in the ledger and in its record before, and
  * open it for writing. disk->blank where that is known. d->base may change: LVM says
  * where a volume is. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define CLAIM_MAX 4096u
+#define TAG_HEAD "drover/"
 
 /* ---- a file in a directory that others share ---------------------------------------------- */
 
@@ -30,17 +31,38 @@ static char *claim_of(const struct layout_disk *d)
 	return mem_printf("%s.%s.drover", folder, strrchr(d->base, '/') + 1);
 }
 
+/* Without its end it was cut short. */
+static bool is_claim(const char *text)
+{
+	return strncmp(text, TAG_HEAD, strlen(TAG_HEAD)) == 0 && strchr(text, '\n');
+}
+
+static bool is_gone(const char *path)
+{
+	return access(path, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
 int base_claimed(const struct layout_disk *d, const char *tag, struct err *e)
 {
 	AUTO_FREE char *path = claim_of(d);
 	AUTO_FREE char *text = io_read_file(AT_FDCWD, path, CLAIM_MAX, NULL);
+	size_t n = text ? strcspn(text, "\n") : 0;
+	int why = errno;
 
-	if (!text && errno != ENOENT && errno != ENOTDIR)
-		return err_sys(e, "cannot read '%s'", path);
-	if (!text)
+	if (text && strlen(tag) == n && strncmp(text, tag, n) == 0)
+		return BASE_OURS;
+	if (text && is_claim(text))
+		return BASE_OTHERS;
+	if (is_gone(path) || is_gone(d->base))
 		return BASE_NOBODYS;
-	text[strcspn(text, "\n")] = '\0';
-	return strcmp(text, tag) == 0 ? BASE_OURS : BASE_OTHERS;
+	errno = why;
+	if (text)
+		err_set(e, ERR_STEP, "cannot tell whose '%s' is: '%s' is damaged", d->base, path);
+	else
+		err_sys(e, "cannot tell whose '%s' is: cannot read '%s'", d->base, path);
+	return err_hint(e, "if it is this plan's copy, put %s into a new '%s'; if it is another "
+			"plan's, drover preview of that one says what to put there; then type the "
+			"same again", tag, path);
 }
 
 int base_claim_hold(const struct layout_disk *d, struct err *e)
@@ -82,7 +104,7 @@ bool base_may_replace(struct ctx *c)
 
 char *base_tag(struct ctx *c, const char *disk)
 {
-	return mem_printf("drover/%s/%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
+	return mem_printf(TAG_HEAD "%s/%s/%s/%s", jstr(ctx_run(c), "lineage", ""),
 			  jstr(ctx_run(c), "plan", ""), ctx_machine_name(c), disk);
 }
 
@@ -138,8 +160,9 @@ int base_check(struct ctx *c, const char *disk, const struct layout_disk *d, boo
 		ours = v.ours;
 	} else if (d->kind == AT_FOLDER) {
 		owner = look_in_folder(d, tag, &exists, &ours, e);
-		if (owner < 0)
+		if (owner < 0 && !base_may_replace(c))
 			return -1;
+		err_clear(e);
 	} else {	/* what is at home is ours by the marker there */
 		exists = access(d->base, F_OK) == 0;
 	}

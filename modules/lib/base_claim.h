@@ -3,8 +3,8 @@
  *
  * Beside an image file in a directory which others share is a small one, `.<name>.drover`,
  * that says for which state, plan, machine and disk it was made. It goes with the file. Without
- * the file it says nothing. A file without one is ours if the disk's record says so: older
- * copies have none.
+ * the file it says nothing. A damaged one is an error: it may be ours. A file without one is ours
+ * if the disk's record says so: older copies have none.
  */
 #ifndef DROVER_BASE_CLAIM_H
 #define DROVER_BASE_CLAIM_H
@@ -16,7 +16,7 @@
 
 enum base_owner { BASE_NOBODYS, BASE_OURS, BASE_OTHERS };
 
-/* What the claim of d->base says; `tag` is ours. -1 with e: it cannot be read. */
+/* What the claim of d->base says; `tag` is ours. -1 with e: it cannot be told. */
 int base_claimed(const struct layout_disk *d, const char *tag, struct err *e);
 /* Until the descriptor is closed nobody else claims a file in the directory of d->base, where
  * the file system has locks. -1 with e. */
@@ -31,7 +31,5 @@ bool base_may_replace(struct ctx *c);
 char *base_tag(struct ctx *c, const char *disk);
 /* `tag` stays the caller's as long as *v is used. -1 with e. */
 int base_look_volume(const struct layout_disk *d, const char *tag, struct volume *v, struct err *e);
-/* Of a copy that is gone on with: is it somebody else's by now? -1 with e. */
-int base_still_ours(const struct layout_disk *d, struct err *e);
 
 #endif

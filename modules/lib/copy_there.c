@@ -164,6 +164,21 @@ static void say_stuck(struct ctx *c, const char *hint, const char *what)
 	ctx_finding_now(c, "blocker", "target.copy", hint, "%s", what);
 }
 
+static int check_ours(struct ctx *c, const struct layout_disk *d, struct err *e)
+{
+	AUTO_LAYOUT l = { 0 };
+	int owner;
+
+	if (layout_of(ctx_machine(c), &l, e) < 0)
+		return -1;
+	owner = layout_owner(&l, ctx_machine(c), ctx_run(c), e);
+	if ((owner < 0 || owner == LAYOUT_OTHERS) &&
+	    !jbool(ctx_machine(c), "target.replace", false))
+		return -1;
+	err_clear(e);
+	return base_still_ours(d, e);
+}
+
 bool copy_probe_there(struct ctx *c, const char *name, const struct layout_disk *d)
 {
 	AUTO_FREE char *lost = copy_lost(d), *gone = mem_printf(COPY_GONE, name, d->base);
@@ -175,6 +190,10 @@ bool copy_probe_there(struct ctx *c, const char *name, const struct layout_disk 
 	if (d->moved) {
 		ctx_finding_now(c, "blocker", "target.moved", COPY_MOVED_HINT, COPY_MOVED, name,
 				d->base);
+		return false;
+	}
+	if (check_ours(c, d, &e) < 0) {
+		say_stuck(c, e.hint, e.what);
 		return false;
 	}
 	m = open_map(c, name, d, &e);
@@ -251,14 +270,15 @@ int copy_remove(struct ctx *c)
 
 	if (layout_of(ctx_machine(c), &l, &e) < 0)
 		return ctx_fail_err(c, &e);
-	/* Never take away what is not ours. */
-	owner = layout_owner(&l, ctx_machine(c), ctx_run(c), NULL);
+	owner = layout_owner(&l, ctx_machine(c), ctx_run(c), &e);
 	if (owner < 0)
+		return ctx_fail_err(c, &e);
+	if (owner == LAYOUT_OTHERS)	/* never take away what is not ours */
 		return 0;
 	json_object_foreach((json_t *)disks, name, spec)
-		if (owner && copy_wants(c, name, spec) && remove_disk(c, name, &e) < 0)
+		if (owner == LAYOUT_OURS && copy_wants(c, name, spec) && remove_disk(c, name, &e) < 0)
 			return ctx_fail_err(c, &e);
-	left = owner ? layout_left(&l, ctx_machine(c)) : NULL;
+	left = owner == LAYOUT_OURS ? layout_left(&l, ctx_machine(c)) : NULL;
 	json_array_foreach(left, i, spec)
 		if (remove_disk(c, json_string_value(spec), &e) < 0)
 			return ctx_fail_err(c, &e);

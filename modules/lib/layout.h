@@ -81,13 +81,18 @@ bool layout_is_block(const struct layout_disk *d);
 void layout_free(struct layout *l);
 void layout_disk_free(struct layout_disk *d);
 
-/* Whose directory is it? 1: ours (same lineage, plan and machine), 0: nothing there or
- * a directory that holds nothing but what a claim that was cut off left, -1 with e:
- * somebody else's, or it cannot be told. `run` is ctx_run(). */
+enum layout_whose {
+	LAYOUT_NOBODYS,	/* nothing there, or nothing but what a claim that was cut off left */
+	LAYOUT_OURS,	/* same lineage, plan and machine */
+	LAYOUT_OTHERS,	/* another's, or without a marker: not to be written to or taken away */
+};
+
+/* Whose directory is it? LAYOUT_OTHERS with e, which says why it cannot be written to; -1 with e:
+ * it cannot be told, as of a damaged marker. `run` is ctx_run(). */
 int layout_owner(const struct layout *l, const json_t *machine,
 		 const json_t *run, struct err *e);
 /* Make the directory and the marker, if they are not there. With target.replace a
- * stranger's marker is replaced. */
+ * stranger's marker is replaced, and a damaged one. */
 int layout_claim(const struct layout *l, const json_t *machine,
 		 const json_t *run, struct err *e);
 /* Names of disks that were put in this directory, which is ours, and that the plan has no

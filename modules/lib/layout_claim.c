@@ -38,8 +38,41 @@ static int dir_empty(const char *path)
 static int stranger(const struct layout *l, struct err *e, const char *why)
 {
 	err_set(e, ERR_STEP, "cannot write to '%s': %s", l->dir, why);
-	return err_hint(e, "move it away, choose another target.dir, or say "
-			"target: { replace: true } to overwrite it");
+	err_hint(e, "move it away, choose another target.dir, or say "
+		 "target: { replace: true } to overwrite it");
+	return LAYOUT_OTHERS;
+}
+
+static json_t *marker_of(const json_t *machine, const json_t *run)
+{
+	json_t *doc = json_object();
+
+	jset_str(doc, "lineage", jstr(run, "lineage", ""));
+	jset_str(doc, "machine", jstr(machine, "name", ""));
+	jset_str(doc, "plan", jstr(run, "plan", ""));
+	return doc;
+}
+
+/* Whatever it said: it may be ours, so that an undo must not pass it by. */
+static int mend_marker(const struct layout *l, const json_t *machine, const json_t *run,
+		       struct err *e)
+{
+	AUTO_JSON *doc = marker_of(machine, run);
+	AUTO_FREE char *text = json_canonical(doc);
+
+	return err_hint(e, "if '%s' is this plan's copy, put %s into a new '%s'; if it is not, remove "
+			"that file; then type the same again", l->dir, text, l->marker);
+}
+
+static int whose_without_marker(const struct layout *l, struct err *e)
+{
+	int empty = dir_empty(l->dir);
+
+	if (empty < 0 && errno == ENOTDIR)
+		return stranger(l, e, "it is no directory");
+	if (empty < 0)
+		return err_sys(e, "cannot read '%s'", l->dir);
+	return empty ? LAYOUT_NOBODYS : stranger(l, e, "it holds files that drover did not make");
 }
 
 int layout_owner(const struct layout *l, const json_t *machine,
@@ -49,27 +82,26 @@ int layout_owner(const struct layout *l, const json_t *machine,
 	AUTO_FREE char *text = NULL;
 	AUTO_JSON *doc = NULL;
 	size_t n = 0;
-	int empty;
 
 	text = io_read_file(AT_FDCWD, l->marker, 64 << 10, &n);
-	if (!text && errno != ENOENT && errno != ENOTDIR)
-		return err_sys(e, "cannot read '%s'", l->marker);
+	if (!text && (errno == ENOENT || errno == ENOTDIR))
+		return whose_without_marker(l, e);
 	if (!text) {
-		empty = dir_empty(l->dir);
-		if (empty < 0)
-			return err_sys(e, "cannot read '%s'", l->dir);
-		return empty ? 0 : stranger(l, e, "it holds files that drover did not make");
+		err_sys(e, "cannot tell whose '%s' is: cannot read '%s'", l->dir, l->marker);
+		return mend_marker(l, machine, run, e);
 	}
 	doc = json_parse(text, n, NULL);
-	if (!doc)
-		return stranger(l, e, "its marker '.drover' cannot be read");
+	if (!jstr(doc, "machine", NULL) || !jstr(doc, "lineage", NULL)) {
+		err_set(e, ERR_STEP, "cannot tell whose '%s' is: '%s' is damaged", l->dir, l->marker);
+		return mend_marker(l, machine, run, e);
+	}
 	if (strcmp(jstr(doc, "machine", ""), jstr(machine, "name", "")) != 0)
 		return stranger(l, e, "it belongs to another machine");
 	if (strcmp(jstr(doc, "lineage", ""), jstr(run, "lineage", "")) != 0)
 		return stranger(l, e, "it was made from another state directory");
 	if (strcmp(jstr(doc, "plan", ours), ours) != 0)
 		return stranger(l, e, "another plan that has a machine of this name made it");
-	return 1;
+	return LAYOUT_OURS;
 }
 
 static bool ends_in(const char *name, const char *tail)
@@ -141,18 +173,15 @@ int layout_claim(const struct layout *l, const json_t *machine,
 	if (held < 0)
 		return -1;
 	owner = layout_owner(l, machine, run, &why);
-	if (owner == 1)
+	if (owner == LAYOUT_OURS)
 		return 0;
-	if (owner < 0 && !jbool(machine, "target.replace", false)) {
+	if (owner != LAYOUT_NOBODYS && !jbool(machine, "target.replace", false)) {
 		err_move(e, &why);
 		return -1;
 	}
-	if (owner < 0)
+	if (owner != LAYOUT_NOBODYS)
 		forget_records(l->dir);
-	doc = json_object();
-	jset_str(doc, "lineage", jstr(run, "lineage", ""));
-	jset_str(doc, "machine", jstr(machine, "name", ""));
-	jset_str(doc, "plan", jstr(run, "plan", ""));
+	doc = marker_of(machine, run);
 	text = json_pretty(doc);
 	if (io_write_file(AT_FDCWD, l->marker, text, strlen(text), 0600) < 0)
 		return err_sys(e, "cannot write '%s'", l->marker);
@@ -166,21 +195,21 @@ static bool is_half(const char *name)
 		ends_in(name, ".map" MAP_HALF) || ends_in(name, LAYOUT_READBACK ".new");
 }
 
-/* Nothing is left but the marker, and what has no name yet: that goes first. */
-static bool only_marker(const char *path)
+/* Nothing is left but the marker, and what has no name yet: that goes first. -1 with errno. */
+static int only_marker(const char *path)
 {
 	DIR *d = opendir(path);
 	struct dirent *de;
-	bool only = true;
+	int only = 1;
 
 	if (!d)
-		return false;
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
 	while ((de = readdir(d))) {
 		if (is_half(de->d_name))
 			unlinkat(dirfd(d), de->d_name, 0);
 		else if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
 			 strcmp(de->d_name, LAYOUT_MARKER) != 0)
-			only = false;
+			only = 0;
 	}
 	closedir(d);
 	return only;
@@ -199,7 +228,11 @@ static int remove_home(const char *dir)
 
 int layout_release(const struct layout *l, struct err *e)
 {
-	if (!only_marker(l->dir))
+	int only = only_marker(l->dir);
+
+	if (only < 0)
+		return err_sys(e, "cannot read '%s'", l->dir);
+	if (!only)
 		return 0;
 	if (unlink(l->marker) < 0 && errno != ENOENT)
 		return err_sys(e, "cannot remove '%s'", l->marker);
