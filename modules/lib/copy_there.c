@@ -230,25 +230,32 @@ json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t)
 	return o;
 }
 
-/* How much of a device we may have written to; 0: nothing. */
-static uint64_t written(const struct layout_disk *at)
+/* How much of a device we may have written to; 0: nothing. -1 with e: it cannot be told. */
+static int written(const struct layout_disk *at, uint64_t *bytes, struct err *e)
 {
-	AUTO_MAP *m = map_open(at->map, false, NULL);
+	bool there = at->kind == AT_DEVICE && (access(at->map, F_OK) == 0 || errno != ENOENT);
+	AUTO_MAP *m = there ? map_open(at->map, false, e) : NULL;
 	struct map_state s = { 0 };
 
+	if (there && !m)
+		return err_hint(e, "wipe '%s' by hand if the copy is on it (wipefs -a, blkdiscard), "
+				"remove '%s', then type the same again", at->base, at->map);
 	if (m)
 		map_state(m, &s);
-	return s.generation ? map_id(m)->size : 0;
+	*bytes = s.generation ? map_id(m)->size : 0;
+	return 0;
 }
 
 static int remove_disk(struct ctx *c, const char *name, struct err *e)
 {
 	AUTO_LAYOUT_DISK at = { 0 };
+	uint64_t bytes = 0;
 	int begun = layout_of_begun(ctx_machine(c), name, &at, e);
 
 	if (begun <= 0)
 		return begun;
-	if (base_remove(c, name, &at, written(&at), e) < 0 || proof_mark_drop(&at, e) < 0)
+	if (written(&at, &bytes, e) < 0 || base_remove(c, name, &at, bytes, e) < 0 ||
+	    proof_mark_drop(&at, e) < 0)
 		return -1;
 	if (unlink(at.map) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return err_sys(e, "cannot remove '%s'", at.map);

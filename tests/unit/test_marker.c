@@ -255,6 +255,29 @@ static void a_damaged_claim_is_written_anew_where_the_plan_lets_it_be_replaced(v
 	assert_int_equal(rmdir(f.folder), 0);
 }
 
+/* ---- a device ----------------------------------------------------------------------------- */
+
+/* Its map says how much of it is the copy's. */
+static void a_device_whose_map_is_damaged_is_not_said_to_be_given_back(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *file = mem_printf("%s/device", r->dir), *text = NULL, *hint = NULL;
+	char *loop = r->loop = geteuid() ? NULL : cv_loop(file, SIZE, "512");
+
+	if (!loop)
+		skip();
+	text = mem_printf("cannot use map '%s': it is damaged", r->map);
+	hint = mem_printf("wipe '%s' by hand if the copy is on it (wipefs -a, blkdiscard), remove "
+			  "'%s', then type the same again", loop, r->map);
+	json_object_set_new(r->more, "disks", json_pack("{s:{s:s}}", "root", "path", loop));
+	cv_do_both(r, "convert.disks");
+	put(r->map, "no map");
+	cv_assert_error(cv_at(r, "target", "convert.disks", "undo"), text, hint);
+	assert_int_equal(unlink(r->map), 0);
+	cv_do_at(r, "target", "convert.disks", "undo");
+	cv_assert_state(r, "target", "convert.disks", "absent");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -269,6 +292,7 @@ int main(void)
 		RAW(a_damaged_claim_of_a_file_that_is_gone_goes_too),
 		RAW(what_is_gone_with_its_directory_is_undone),
 		QCOW2(a_damaged_claim_is_written_anew_where_the_plan_lets_it_be_replaced),
+		RAW(a_device_whose_map_is_damaged_is_not_said_to_be_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
