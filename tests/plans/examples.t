@@ -36,7 +36,7 @@ cp -r "$root/examples" .
 sed -i "s|/var/tmp/drover-disks|$PWD|" examples/disks.yaml
 truncate -s 4M data.raw
 printf 'a disk without a system' | dd of=data.raw conv=notrunc status=none
-"$DROVER" run examples/disks.yaml >/dev/null
+"$DROVER" run examples/disks.yaml
 cmp data.raw new/data/data.base.raw
 "$DROVER" backups verify examples/disks.yaml
 "$DROVER" rollback examples/disks.yaml -y

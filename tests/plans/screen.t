@@ -52,7 +52,7 @@ machines:
     convert:
       - command: { argv: [touch, "${plan_dir}/done"], probe: [test, -e, "${plan_dir}/done"] }
 --- sh
-drover run plan.yaml >/dev/null
+drover run plan.yaml >said || cat said
 printf 'torn' >>.drover/journal/small*
 drover run plan.yaml | sed 's/[0-9][0-9]*m\?s$/NOW/'
 --- stdout
@@ -78,9 +78,9 @@ machines:
       - command: { argv: [touch, "${plan_dir}/done"], probe: [test, -e, "${plan_dir}/done"], undo: [rm, "${plan_dir}/done"] }
 --- sh
 exec 2>&1
-drover run plan.yaml >/dev/null
+drover run plan.yaml >said || cat said
 drover status plan.yaml --state .drover | tail -n +2
-drover rollback plan.yaml -y >/dev/null
+drover rollback plan.yaml -y >said || cat said
 drover status plan.yaml --state .drover | tail -n +2
 --- stdout
 
