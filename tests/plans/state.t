@@ -13,17 +13,20 @@ machines:
 Nothing is recorded of plan 'erp': no run of it has begun (state st).
 Every source serves as before.
 Next: drover preview plan.yaml --state st
+
 === the log of a plan that was never run says so
 --- run log plan.yaml
 --- stdout
 Nothing is recorded yet.
 Next: drover run plan.yaml
+
 === show of a machine that was never run says so
 --- run show plan.yaml --state st
 --- status 100
 --- stderr
 drover: cannot find 'db' in state 'st': nothing was recorded of it
   `drover run plan.yaml --state st` begins its history
+
 === diff wants one machine
 --- file plan.yaml
 plan: erp
@@ -42,12 +45,14 @@ machines:
 --- stderr
 drover: cannot diff 2 machines at once
   name one: drover diff plan.yaml -m db
+
 === a limit that is no number is refused
 --- run log plan.yaml -n many
 --- status 100
 --- stderr
 drover: cannot use --limit 'many': it is no number of lines from 1
   for example: drover log plan.yaml -n 20
+
 === a directory that drover did not make is refused
 --- file thesis/text
 mine
@@ -56,6 +61,7 @@ mine
 --- stderr
 drover: cannot use state 'thesis': it holds 'text' and was not made by drover
   name another directory with --state DIR, or an empty one
+
 === a state of a newer drover is refused
 --- make
 mkdir st && echo '{"format": "drover state", "version": 7}' > st/drover.json
@@ -64,6 +70,7 @@ mkdir st && echo '{"format": "drover state", "version": 7}' > st/drover.json
 --- stderr
 drover: cannot use state 'st': it has format 7, this drover knows 1
   a newer drover made it: use that one
+
 === a damaged description of the state is refused
 --- make
 mkdir st && echo '{"format": "dro' > st/drover.json
@@ -72,6 +79,7 @@ mkdir st && echo '{"format": "dro' > st/drover.json
 --- stderr
 drover: cannot use state 'st': its file 'drover.json' is damaged
   it reads {"format": "drover state", "version": 1, "lineage": ID}; ID is in git -C st show refs/drover/PLAN/meta:epoch.json
+
 === a step that an earlier one of its phase did is not done again, nor undone
 --- file plan.yaml
 plan: small
@@ -128,87 +136,3 @@ Next: drover run plan.yaml --state st --machine db
 Next: drover rollback plan.yaml --state st --machine db
 Next: drover run plan.yaml --state st -m db
 Next: drover status 'erp'\''s plan.yaml' --state 'a;b' --machine '[w;&]eb'
-=== the log says of copies what they brought, and the digests recorded
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: { root: "${plan_dir}/root.raw", data: "${plan_dir}/data.raw" } }
-    target: { host: here, dir: "${plan_dir}/out", format: raw }
-    backup: [ image: { to: "here:${plan_dir}/backup", disks: [root] } ]
-    convert: [ disks: { passes: 2, seed: none } ]
---- sh
-for d in root data; do yes $d | head -c 1M >$d.raw && truncate -s 8M $d.raw; done
-drover run plan.yaml >said || cat said
-digest() { drover show plan.yaml HEAD facts/disks.json | awk -v d="\"$1\":" '$1 == d { in_it = 1 } in_it && /"digest"/ { print substr($2, 2, 12); exit }'; }
-drover log plan.yaml | sed "s/^.*  //; s/$(digest root)/ROOT/; s/$(digest data)/DATA/" | grep copied
---- stdout
-convert disks: copied 2.0 MiB of 16.0 MiB in 2 passes, root ROOT, data DATA
-backup image: copied 1.0 MiB of 8.0 MiB, digest ROOT
-=== a sync that goes on says when the next pass comes, and tells each pass once
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: { root: "${plan_dir}/root.raw" } }
-    target: { host: here, dir: "${plan_dir}/out", format: raw }
-    convert: [ disks: {} ]
---- sh
-export COLUMNS=500
-yes | head -c 1M >root.raw
-drover run plan.yaml >said || cat said
-drover sync plan.yaml -v | grep -c ' pass 2: '
-: >kept
-drover sync plan.yaml --keep >kept 2>&1 & keep=$!
-for ((i = 0; i < 600; i++)); do grep -q 'next pass' kept && break; read -rt 0.2 <> <(:) || :; done
-kill -INT $keep; wait $keep
-sed -n '2,/next pass/p' kept | sed 's/^.*  one *//; s/ in [0-9].*s$/ in TIME/; s/\(pass 3\): .*/\1/'
---- stdout
-1
-convert.disks         done
-pass 3
-next pass in TIME
-=== without assess the time to read a copy back is assumed by what is copied
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: { root: "${plan_dir}/root.raw" } }
-    target: { host: here, dir: "${plan_dir}/out", format: raw }
-    convert: [ disks: {} ]
-    validate: [ disks: {} ]
---- sh
-yes | head -c 2M >root.raw
-drover preview plan.yaml --json | grep '"t":"cost"' | grep -o '"\(phase\|ms\|samples\)":[^,}]*'
---- stdout
-"phase":"convert"
-"ms":20
-"samples":0
-"phase":"validate"
-"ms":20
-"samples":0
-
-=== of a source that nothing wrote to between passes the last one brings nothing, and nothing is to be read back
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: { root: "${plan_dir}/root.raw" } }
-    target: { host: here, dir: "${plan_dir}/out", format: raw }
-    convert: [ disks: {} ]
-    validate: [ disks: {} ]
-    cutover: [ quiesce: { mode: shutdown }, pass: {}, proof: {} ]
---- sh
-yes | head -c 2M >root.raw
-drover run plan.yaml >/dev/null
-drover sync plan.yaml >/dev/null
-drover cutover plan.yaml --preview --json | grep '"t":"cost"' | grep -o '"\(step\|read\|send\|samples\)":[^,}]*'
---- stdout
-"step":"pass"
-"read":2097152
-"send":0
-"samples":0

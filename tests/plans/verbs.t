@@ -36,23 +36,15 @@ drover: `drover run` ends with validate
   the switch is `drover cutover plan.yaml`
 
 === a machine that is mistyped is answered with the one that was meant
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  erp-db:
-    recipe: v2v
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
---- run preview plan.yaml -m erp-bd
+--- run preview plan.yaml -m oen
 --- status 100
 --- stderr
-drover: no machine of plan 'small' matches 'erp-bd'
-  did you mean --machine erp-db?
+drover: no machine of plan 'small' matches 'oen'
+  did you mean --machine one?
 
 === finalizing what does not serve yet is refused before anybody is asked
 --- sh
-drover run plan.yaml >/dev/null
+drover run plan.yaml >said || cat said
 drover finalize plan.yaml -y
 --- status 1
 --- stderr
@@ -85,8 +77,6 @@ Every source serves as before.
 Next: drover preview plan.yaml --state st
 
 === a plan's name that is mistyped is answered with the one that was meant
---- file plan.yaml
-plan: small
 --- file there/erp.yaml
 plan: erp
 --- sh
@@ -186,140 +176,6 @@ drover: cannot use the saved preview 'x.preview': it is damaged
 drover: --machine b is not what the preview was made with
   leave it out, or make another preview
 
-=== a preview in assess runs checks with the reading calls, and says what others will do
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess:
-      - check: { id: reads, file: reads.lua }
-      - check: { id: runs, file: runs.lua }
-    validate:
-      - check: { id: later, use: port, at: target, with: { port: 22 } }
---- file reads.lua
-local s = assert(drover.stat("/nowhere/at/all"))
-drover.warn("there is no place like it")
-drover.ok(s.exists and "it is there" or "it is not there")
---- file runs.lua
-drover.run{ "reboot", "now" }
---- run preview plan.yaml
---- stdout
-small  run preview  plan.yaml  1 host asked, 0 changed
-
-warning  one      check.reads: there is no place like it
-
-one  here -> here, serves: source
-  assess       reads   = it is not there
-               runs    ? check runs.lua at source, runs reboot now at source
-  validate     later   ? check port at target
-
-1 machine:  + 0  ~ 0  - 0  ? 2
-Next: drover run plan.yaml
-
-=== a check that is broken names its file and line
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess:
-      - check: { file: broken.lua }
---- file broken.lua
-local s = drover.stat("/")
-print(s.nonsense.kind)
---- run preview plan.yaml
---- status 1
---- stdout
-small  run preview  plan.yaml  1 host asked, 0 changed
-
-one  here -> here, serves: source
-  assess       check   FAILED: broken.lua:2: attempt to index a nil value (field
-                       'nonsense')
-                       the check itself is broken, or what it asked for is not
-                       there
-                       the step stands at plan.yaml:8:9
-
-1 machine:  + 0  ~ 0  - 0  ? 0
-1 step could not be asked
-Next: drover preview plan.yaml
---- stderr
-plan.yaml:8:9: step one assess.check: broken.lua:2: attempt to index a nil value (field 'nonsense')
-    8 |       - check: { file: broken.lua }
-      |         ^
-  the check itself is broken, or what it asked for is not there
-
-=== an endless loop in a check ends at its deadline
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess:
-      - check: { file: loop.lua, timeout: 300ms }
---- file loop.lua
-while true do
-	pcall(function() while true do end end)
-end
---- run preview plan.yaml
---- status 1
---- stdout
-small  run preview  plan.yaml  1 host asked, 0 changed
-
-one  here -> here, serves: source
-  assess       check   FAILED: loop.lua:2: did not end within 300ms
-                       `timeout:` in the plan allows more
-                       the step stands at plan.yaml:8:9
-
-1 machine:  + 0  ~ 0  - 0  ? 0
-1 step could not be asked
-Next: drover preview plan.yaml
---- stderr
-plan.yaml:8:9: step one assess.check: loop.lua:2: did not end within 300ms
-    8 |       - check: { file: loop.lua, timeout: 300ms }
-      |         ^
-  `timeout:` in the plan allows more
-
-=== a memory bomb in a check meets its limit
---- file plan.yaml
-plan: small
-hosts: { here: { local: true } }
-machines:
-  one:
-    source: { host: here, images: [/srv/one.raw] }
-    target: { host: here, dir: /srv/new }
-    assess:
-      - check: { file: bomb.lua, memory: 8MiB }
---- file bomb.lua
-local t = { drover.stat("/") }
-while true do
-	t[#t + 1] = ("x"):rep(1000) .. #t
-end
---- run preview plan.yaml
---- status 1
---- stdout
-small  run preview  plan.yaml  1 host asked, 0 changed
-
-one  here -> here, serves: source
-  assess       check   FAILED: bomb.lua:3: needs more than 8.0 MiB of memory
-                       `memory:` in the plan allows more
-                       the step stands at plan.yaml:8:9
-
-1 machine:  + 0  ~ 0  - 0  ? 0
-1 step could not be asked
-Next: drover preview plan.yaml
---- stderr
-plan.yaml:8:9: step one assess.check: bomb.lua:3: needs more than 8.0 MiB of memory
-    8 |       - check: { file: bomb.lua, memory: 8MiB }
-      |         ^
-  `memory:` in the plan allows more
-
 === a cutover that would be refused is, before anybody is asked to confirm it
 --- file plan.yaml
 plan: small
@@ -340,7 +196,7 @@ drover cutover plan.yaml -m one --wait soon
 drover cutover plan.yaml -m one
 drover cutover plan.yaml
 test ! -e .drover
-drover run plan.yaml -m one >/dev/null
+drover run plan.yaml -m one >said || cat said
 drover cutover plan.yaml -m two
 drover cutover plan.yaml
 --- status 6
