@@ -12,7 +12,9 @@ mkdir -p $dir
 flock $dir examples/demo/demo >"$out" 2>&1 || status=$?
 { [ $status = 111 ] && grep -q "another demo or tour runs on this machine and has $dir" "$out" && [ -d $dir ]; } ||
 	{ cat "$out"; echo "FAIL: a second demo ended with $status"; exit 1; }
-COLUMNS=1000 examples/demo/demo >"$out" 2>&1 || { cat "$out"; exit 1; }
+status=0
+COLUMNS=1000 examples/demo/demo >"$out" 2>&1 || status=$?
+[ $status = 0 ] || { cat "$out"; echo "FAIL: the demo ended with $status"; exit 1; }
 for line in "the new server answers: 2 lines, nothing lost" "the old server serves again: 2 lines" \
 	"asked again and equal" "[KM]iB was written there and would be lost"; do
 	grep -qE "$line" "$out" || { cat "$out"; echo "FAIL: nothing says '$line'"; exit 1; }

@@ -113,4 +113,4 @@ root=$(git -C .drover show refs/heads/lab/erp/main:facts/final.json | sed -n 's/
 grep -q "drover-root-$root" snapshots || fail "the snapshot does not go on from the last pass: $root"
 expect 0 "$DROVER" rollback plan.yaml -y
 there_are 0 0
-[ -z "$(find "$LAB/hosts/b/srv" -type f)" ] || fail "rollback left files at the target"
+nothing_in "$LAB/hosts/b/srv" || fail "rollback left files at the target"

@@ -75,7 +75,7 @@ nothing_left() {
 	[ "$(checkpoints)" = 0 ] || fail "$1 left a checkpoint"
 	[ -z "$(lab_on a find /srv/images -name '*drover*')" ] || fail "$1 left a scratch file"
 	lab_on a qemu-img info -U $disk | grep -q 'name: drover' && fail "$1 left a bitmap in the image"
-	[ -z "$(find "$LAB/hosts/b/srv" -type f)" ] || fail "$1 left files at the target"
+	nothing_in "$LAB/hosts/b/srv" || fail "$1 left files at the target"
 }
 # by N WHAT: pass N of the first disk read so much, by its bitmap
 by() { said "vda: pass $1, .* the writes in its dirty bitmap were read: $2"; }
@@ -107,7 +107,7 @@ half_way() {
 	engine=$!
 	wait_for 300 eval "gate_shut || ! kill -0 $engine"
 	gate_shut || { cat first; fail "the copy does not begin"; }
-	backs_up || fail "no backup runs"
+	backs_up || { cat first; fail "no backup runs"; }
 }
 half_way
 kill -STOP $engine

@@ -47,7 +47,7 @@ cp -a .drover copy
 "$DROVER" run plan.yaml --state copy >"$LAB/b.out" 2>&1 &
 b=$!
 wait_for 90 begun 2 || { cat "$LAB/b.out"; fail "the second engine does not begin the step"; }
-[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || fail "two engines run one step at once"
+[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || { cat "$LAB"/[ab].out; fail "two engines run one step at once"; }
 touch "$srv/go"
 wait $b || { cat "$LAB/b.out"; fail "the second engine ended with $?"; }
 cat "$LAB/b.out"
@@ -88,6 +88,6 @@ wait_for 60 begun 1 || { cat "$LAB/c.out"; fail "the step does not begin"; }
 lab_on b pkill -STOP -P 1 -x sshd || fail "no session to put to sleep"
 ss -K dst 10.66.0.12 >/dev/null 2>&1
 wait_for 90 begun 2 || { cat "$LAB/c.out"; fail "the step does not begin again"; }
-[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || fail "one step is at work twice"
+[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || { cat "$LAB/c.out"; fail "one step is at work twice"; }
 touch "$srv/go"
 wait $c || { cat "$LAB/c.out"; fail "the engine that came back ended with $?"; }

@@ -7,12 +7,12 @@
 lab_enter "$0" "$@"
 cd "$LAB" || exit 1
 
-key() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "$@" 2>/dev/null || fail "openssl"; }
+key() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "$@" 2>openssl.log || { cat openssl.log; fail "no key"; }; }
 key -x509 -days 2 -subj "/CN=the lab's authority" -keyout ca.key -out ca.pem
 key -subj "/CN=shop" -keyout shop.key -out shop.csr
 echo "subjectAltName=IP:127.0.0.1" >shop.ext
-openssl x509 -req -in shop.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile shop.ext -out shop.pem 2>/dev/null ||
-	fail "openssl"
+openssl x509 -req -in shop.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile shop.ext -out shop.pem 2>openssl.log ||
+	{ cat openssl.log; fail "no certificate"; }
 openssl s_server -quiet -accept 8443 -cert shop.pem -key shop.key -www >server.log 2>&1 &
 up() { (exec 3<>/dev/tcp/127.0.0.1/8443); }
 wait_for 120 up || { cat server.log; fail "the server does not come up"; }

@@ -55,7 +55,7 @@ for way in far chain command; do
 	expect 0 "$DROVER" run plan.yaml
 	cmp "$LAB/disk.raw" "$LAB/hosts/far/srv/out/erp/root.base.raw" || fail "the copy through '$way' differs"
 	expect 0 "$DROVER" rollback plan.yaml -y
-	must "no ssh of a proxy is left after '$way'" wait_for 10 eval '! pgrep -f "[s]sh .*-W" >/dev/null'
+	must "no ssh of a proxy is left after '$way'" wait_for 10 eval '! pgrep -af "[s]sh .*-W"'
 done
 
 plan far

@@ -30,7 +30,7 @@ ended() {	# with this status
 }
 says() { grep -q "$1" "$LAB/first"; }
 is_whole() { cmp "$LAB/hosts/a/srv/disk.raw" "$copy" || fail "the copies differ"; }
-is_clean() { [ -z "$(find "$LAB/hosts/b/srv/out" -type f)" ] || fail "rollback left files"; }
+is_clean() { nothing_in "$LAB/hosts/b/srv/out" || fail "rollback left files"; }
 
 # Killed: a second run is refused meanwhile; the next one goes on.
 half_way
@@ -57,7 +57,7 @@ expect 0 "$DROVER" status plan.yaml
 # Interrupted once: the copy stops where it is.
 half_way
 kill -INT $engine
-wait_for 300 says 'stopping:' || fail "the interrupt is not seen"
+wait_for 300 says 'stopping:' || { cat "$LAB/first"; fail "the interrupt is not seen"; }
 gate_open
 ended 3
 cat "$LAB/first"

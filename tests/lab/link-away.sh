@@ -7,16 +7,8 @@
 . "$(dirname "$0")/../lib/lab.sh"
 
 if [ -z "${LAB:-}${AWAY:-}" ]; then
-	out=$(mktemp -d /var/tmp/drover-away.XXXXXX) labs=() status=0
-	trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$out"' EXIT
-	trap 'exit 130' INT TERM
-	for s in 10 60; do
-		AWAY=$s "$0" >"$out/$s" 2>&1 &
-		labs+=($!)
-	done
-	for lab in "${labs[@]}"; do wait "$lab" || status=$?; done
-	cat "$out"/*
-	exit $status
+	lab_each AWAY 10 60
+	exit
 fi
 lab_enter "$0" "$@"
 . "$(dirname "$0")/../lib/disks.sh"

@@ -34,7 +34,7 @@ for format in raw qcow2; do
 	done
 	expect 0 "$DROVER" run plan.yaml
 	expect 0 "$DROVER" rollback plan.yaml -y
-	[ -z "$(find "$LAB/hosts/b/srv/out" "$LAB/out.d" -type f)" ] || fail "rollback left files"
+	nothing_in "$LAB/hosts/b/srv/out" "$LAB/out.d" || fail "rollback left files"
 	cmp "$LAB/hosts/a/srv/disk.raw" disk.raw || fail "the source was written to"
 	rm -rf .drover
 done

@@ -51,7 +51,7 @@ plan() {
 }
 same() { head -c "$(stat -c %s disk.raw)" "$1" | cmp - disk.raw; }
 zero_from() { tail -c "+$((1 + $(stat -c %s disk.raw)))" "$1" | tr -d '\0' | head -c 1 | [ "$(wc -c)" = 0 ]; }
-empty() { [ -z "$(find "$srv/images" "$srv/other" "$srv/pool" "$srv/lvm/data" -type f)" ]; }
+empty() { nothing_in "$srv/images" "$srv/other" "$srv/pool" "$srv/lvm/data"; }
 
 # ---- a volume group ---------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ for cut in $(seq $cuts); do
 	cp --reflink=always "$LAB/store/disk.img" "$LAB/store/cut.img" || skip "XFS makes no reflink"
 	kill -KILL $engine
 	wait $engine 2>/dev/null
+	cat "$LAB/err"
 	exec 5<&-
 	rm "$LAB/pipe"
 	wait_for 60 no_agent || fail "an agent outlives its engine"
@@ -90,7 +91,7 @@ for n in $(seq $steps); do
 	[ "$(cat "$LAB/world/c$n")" = ran ] || fail "c$n ran $(wc -l <"$LAB/world/c$n") times"
 done
 tree=$(git -C "$LAB/disk/state" rev-parse "cut/erp/main^{tree}") || fail "no tree"
-git -C "$LAB/disk/state" fsck --full --strict >/dev/null 2>&1 || fail "fsck at the end"
+git -C "$LAB/disk/state" fsck --full --strict >"$LAB/fsck" 2>&1 || { cat "$LAB/fsck"; fail "fsck at the end"; }
 
 plan calm >plan.yaml
 expect 0 "$DROVER" run plan.yaml --state "$LAB/undisturbed" >/dev/null

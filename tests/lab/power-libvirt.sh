@@ -52,7 +52,7 @@ expect 0 "$DROVER" cutover plan.yaml -y
 expect 0 "$DROVER" rollback plan.yaml -y
 [ "$(state)" = running ] || fail "the source must run again"
 [ "$(autostart)" = enable ] || fail "the source must start with its host again"
-[ -z "$(find there -type f)" ] || fail "rollback left files"
+nothing_in there || fail "rollback left files"
 
 # A domain that is not known there is no proof of anything.
 sed -i 's/domain: old/domain: odl/' plan.yaml

@@ -9,20 +9,11 @@
 . "$(dirname "$0")/../lib/lab.sh"
 
 if [ -z "${LAB:-}${SEED:-}" ]; then
-	out=$(mktemp -d /var/tmp/drover-kills.XXXXXX) labs=()
-	trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$out"' EXIT
-	trap 'exit 130' INT TERM
-	for n in 1 2 3 4; do
-		SEED=$(seq -s ' ' $n 4 "${SEEDS:-60}") "$0" >"$out/$n" 2>&1 &
-		labs+=($!)
-	done
-	status=0
-	for n in 1 2 3 4; do
-		wait "${labs[n - 1]}" || status=$?
-		cat "$out/$n"
-	done
+	status=0 shares=()
+	for n in 1 2 3 4; do [ $n -gt "${SEEDS:-60}" ] || shares+=("$(seq -s ' ' $n 4 "${SEEDS:-60}")"); done
+	lab_each SEED "${shares[@]}" || status=$?
 	# a series that finds nobody proves nothing
-	cat "$out"/* | awk '/^seed/ { all++ }
+	cat "$lab_said"/* | awk '/^seed/ { all++ }
 		/^seed/ && !/nobody/ { n++; sub(/^seed [0-9]*: [a-z-]*, /, ""); who[$1]++ }
 		END { printf "%d of %d killed somebody:", n, all
 			for (k in who) printf " %s %d", k, who[k]

@@ -43,7 +43,7 @@ reads() { # reads MOST WHAT
 nothing_left() {
 	[ "$(pgrep -c drover-track)" = 0 ] || fail "$1 left a tracker"
 	[ -z "$(ours)" ] || fail "$1 left a tracefs instance"
-	[ -z "$(find images "$LAB/hosts/b/srv" -type f)" ] || fail "$1 left files"
+	nothing_in images "$LAB/hosts/b/srv" || fail "$1 left files"
 }
 
 cat >plan.yaml <<END
@@ -78,7 +78,7 @@ same "the first"
 # ---- back to before convert, and once more from the same backup ------------------------------------
 
 expect 0 "$DROVER" rollback plan.yaml --to convert -y
-[ -z "$(find images -type f)" ] || fail "rollback left files at the target"
+nothing_in images || fail "rollback left files at the target"
 lab_on a /srv/write 99
 seen=$(mib)
 expect 0 "$DROVER" run plan.yaml -v
@@ -129,4 +129,4 @@ said 'root: pass 1, .* all of it was read'
 same "a damaged backup"
 expect 0 "$DROVER" rollback plan.yaml -y
 nothing_left "the last rollback"
-[ -z "$(find backup -type f)" ] || fail "rollback left a backup"
+nothing_in backup || fail "rollback left a backup"

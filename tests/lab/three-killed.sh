@@ -68,7 +68,10 @@ for n in 1 2 3 4 5 6 7 8; do
 	ms=$((100 + RANDOM % (took / 2)))
 	read -rt "$((ms / 1000)).$(printf %03d $((ms % 1000)))" <> <(:) || :
 	kill -KILL $engine 2>/dev/null && kills=$((kills + 1))
-	wait $engine 2>/dev/null && break
+	wait $engine 2>/dev/null
+	ended=$?
+	cat said
+	[ $ended != 0 ] || break
 done
 echo "killed $kills times"
 expect 0 "$DROVER" run plan.yaml >/dev/null

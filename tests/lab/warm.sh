@@ -44,8 +44,6 @@ machines:
     cutover: [ quiesce: { mode: freeze }, pass: {}, proof: {} ]
 accept: [ { finding: guest.no-root, machine: shelf, until: 2099-01-01, reason: "only data" } ]
 END
-# the screen wraps its lines
-tells() { tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" || fail "nothing tells '$1'"; }
 trackers() { pgrep -c drover-track; }
 nothing_left() {
 	[ "$(trackers)" = 0 ] || fail "$1 left a tracker"
@@ -60,7 +58,7 @@ said "disk 'root' is in use or was not shut down"	# it has no partitions to name
 expect 1 "$DROVER" sync plan.yaml
 said "its disks were not copied yet"
 expect 0 "$DROVER" run plan.yaml -v
-tells 'root: pass 2, .* its traced writes were read'
+said 'root: pass 2, .* its traced writes were read'
 [ "$(trackers)" = 1 ] || fail "no tracker follows the disk"
 
 map=images/shelf/root.map
@@ -69,9 +67,9 @@ cp $map earlier.map
 # a further pass brings what was written, reads it back and is in the history
 book 5M
 expect 0 "$DROVER" sync plan.yaml -v
-tells 'root: pass 3, .* its traced writes were read'
-tells 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
-tells 'read back and equal'
+said 'root: pass 3, .* its traced writes were read'
+said 'The last pass of a cutover now: .* \(P50\), .* \(P90\)'
+said 'read back and equal'
 state facts/sync.json >sync.json || fail "the digest is not in git"
 grep -q '"pass": 3' sync.json || fail "git knows another pass: $(cat sync.json)"
 expect 0 "$DROVER" log plan.yaml
@@ -80,7 +78,7 @@ said 'sync: pass 3, .* changed, root [0-9a-f]{12}'
 # a map that came to harm since: no cutover begins that would read or send all in its downtime
 refused() {	# refused WHY: and what it says to type mends it
 	expect 1 "$DROVER" cutover plan.yaml -y
-	tells "cannot cutover 'shelf': blocker pass.whole: the last pass would $1"
+	said "cannot cutover 'shelf': blocker pass.whole: the last pass would $1"
 	said 'mend: drover sync plan.yaml reads it while the source serves'
 	grep -q 'cutover.quiesce' out && fail "the source was stopped for it"
 	expect 0 "$DROVER" sync plan.yaml
@@ -112,30 +110,30 @@ expect 0 "$DROVER" run plan.yaml
 # the last pass: what was written until the freeze; the cutover takes over from the passes
 on_and_on 1
 expect 4 "$DROVER" rollback plan.yaml -y
-tells '`drover cutover plan.yaml` takes over from it'
+said '`drover cutover plan.yaml` takes over from it'
 kill -STOP $keep
 expect 4 "$DROVER" cutover plan.yaml -y --wait 1s
-tells 'has not ended within 1s'
+said 'has not ended within 1s'
 kill -CONT $keep
 book 4M
 lab_on a cat /srv/data/book >book.want
 expect 0 "$DROVER" cutover plan.yaml -y -v
 wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
-tells 'waiting until the sync --keep of pid [0-9]+'
-tells 'its traced writes were read'
-tells 'cutover.pass the data goes .* cutover.quiesce running'	# its stream was open first
+said 'waiting until the sync --keep of pid [0-9]+'
+said 'its traced writes were read'
+said 'cutover.pass the data goes .* cutover.quiesce running'	# its stream was open first
 debugfs -R "dump /book $LAB/book.got" images/shelf/root.base.raw 2>/dev/null
 cmp book.want book.got || fail "the target lacks what was written before the freeze"
 
 expect 0 "$DROVER" rollback plan.yaml -y
 nothing_left rollback
-[ -z "$(find images -type f)" ] || fail "rollback left files at the target"
+nothing_in images || fail "rollback left files at the target"
 
 # cleanup ends the tracker: the next pass reads everything once, and says so
 expect 0 "$DROVER" run plan.yaml
 expect 0 "$DROVER" cleanup plan.yaml
 nothing_left cleanup
 expect 0 "$DROVER" sync plan.yaml -v
-tells 'all of it was read: nothing followed its writes since the pass before, as after a restart of its host; they are followed from now on'
+said 'all of it was read: nothing followed its writes since the pass before, as after a restart of its host; they are followed from now on'
 expect 0 "$DROVER" rollback plan.yaml -y
 nothing_left "the last rollback"

@@ -49,11 +49,8 @@ must() {
 	"$@" || { echo "FAILED $what"; bad_failed=$((bad_failed + 1)); }
 }
 
-# nothing_in DIR...: no file is left there.
-nothing_in() { [ -z "$(find "$@" -type f -o -type l -o -type s)" ] || { find "$@"; return 1; }; }
-
-# no_agent: none runs, on any host of the lab.
-no_agent() { ! pgrep -f '[d]rover-agent|[-]-serve' >/dev/null; }
+# no_agent: none runs, on any host of the lab; else they are named.
+no_agent() { ! pgrep -af '[d]rover-agent|[-]-serve'; }
 
 # What follows line N, up to END, is what bad.new.N holds.
 _bad_update() {

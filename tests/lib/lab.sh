@@ -9,6 +9,9 @@
 #                       /srv and /root of its own. Its key is pinned in $LAB/known_hosts.
 # lab_on NAME CMD...    run CMD in that host.
 # lab_ssh_key           the identity file that all hosts accept: $LAB/key
+# lab_each NAME VALUE...   runs the script for each value of its variable NAME, all at once, in labs of their own; before
+#                       lab_enter. What they said is shown, of those that failed last (of a long log the end is what is
+#                       read), and lies in $lab_said/ until the script ends. Ends with the status of one that failed.
 # lab_needs TOOL...     skips the script where one of them is not installed; before lab_enter.
 # lab_libvirtd [LINE...]   in what LAB_INSIDE names, which runs in each host as it starts: a libvirtd of its own, whose QEMUs
 #                       need nothing that a namespace does not have; the lines go in its qemu.conf. lab_on NAME virsh talks to it.
@@ -54,6 +57,28 @@ lab_enter() {
 	unset SSH_AUTH_SOCK
 	TMPDIR=$LAB
 	export TMPDIR
+}
+
+lab_each() {
+	local name=$1 value n status=0 labs=() failed=()
+	shift
+	lab_said=$(mktemp -d /var/tmp/drover-labs.XXXXXX) || exit 1
+	trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$lab_said"' EXIT
+	trap 'exit 130' INT TERM
+	for value; do
+		env "$name=$value" "$0" >"$lab_said/${#labs[@]}" 2>&1 &
+		labs+=($!)
+	done
+	for n in "${!labs[@]}"; do
+		if wait "${labs[n]}"; then
+			cat "$lab_said/$n"
+		else
+			status=$?
+			failed+=("$lab_said/$n")
+		fi
+	done
+	[ $status = 0 ] || cat "${failed[@]}"
+	return $status
 }
 
 lab_needs() {
@@ -209,7 +234,8 @@ lab_on() {
 	nsenter -t "$pid" --net --mount --pid --uts -- "$@"
 }
 
-fail() { echo "FAIL: $*"; exit 1; }
+# What goes wrong is told on stderr: a line's own output may go to /dev/null, or into a file that goes with LAB.
+fail() { echo "FAIL: $*" >&2; exit 1; }
 
 # expect STATUS CMD...: runs it with its output in $LAB/out and shown; fails on another status.
 expect() {
@@ -217,21 +243,23 @@ expect() {
 	shift
 	echo "\$ ${*##*/build/}"
 	"$@" >"$LAB/out" 2>&1 || got=$?
+	[ "$got" = "$want" ] || { cat "$LAB/out" >&2; fail "status $got instead of $want: ${*##*/build/}"; }
 	cat "$LAB/out"
-	[ "$got" = "$want" ] || fail "status $got instead of $want"
 }
 # said PATTERN: a line of $LAB/out has it, or what a narrow screen has wrapped.
 said() {
 	grep -qE -- "$1" "$LAB/out" || tr -s ' \n' ' ' <"$LAB/out" | grep -qE -- "$1" ||
-		fail "nothing says '$1'"
+		{ cat "$LAB/out" >&2; fail "nothing says '$1'"; }
 }
+# nothing_in DIR...: no file is left there; else they are named.
+nothing_in() { [ -z "$(find "$@" -type f -o -type l -o -type s)" ] || { find "$@" >&2; return 1; }; }
 
-# wait_for SECONDS CMD...: until CMD is true.
+# wait_for SECONDS CMD...: until CMD is true; what it says the last time, when that is too late, is shown.
 wait_for() {
 	local end=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || return 1
+		[ $SECONDS -lt $end ] || { "$@" >&2; return; }
 		read -rt 0.05 <> <(:) || :
 	done
 }
