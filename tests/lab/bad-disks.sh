@@ -315,7 +315,7 @@ must "nothing is at the target" test -z "$(lab_on b find /srv/small -type f)"
 fresh "a target that fills up"
 
 truncate -s 32M device
-loop=$(losetup --show -f device 2>/dev/null)
+loop=$(losetup --show -f device)
 if [ -n "$loop" ]; then
 	exec 7<"$loop"
 	losetup -d "$loop"	# gone with the last who has it open
@@ -339,6 +339,8 @@ END
 	BAD_ALSO=
 	rm -rf maps
 	fresh "a device that is too small"
+else
+	echo "no loop device: no device that is too small"
 fi
 
 for t in qemu-img qemu-nbd; do lab_on b mount --bind /dev/null "$(command -v $t)"; done

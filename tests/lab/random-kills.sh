@@ -62,16 +62,21 @@ done
 
 # ---- what must be true whoever it was ----------------------------------------------------------
 
+# fails WHY: with what was said since the seed's run began.
+fails() {
+	cat killed said 2>/dev/null
+	fail "$what: $*"
+}
 # Who is frozen refuses a second freeze.
 thaws() {
-	wait_for 60 fsfreeze -f data || fail "$what: the file system stays frozen"
+	wait_for 60 fsfreeze -f data || fails "the file system stays frozen"
 	fsfreeze -u data
 }
 # A thaw writes to the superblock.
 equal() {
 	dd if="$dev" iflag=direct bs=1M status=none >source.now
 	as_raw "$1/data/root.base.qcow2" qcow2 >target.now
-	cmp -i 4096 source.now target.now || fail "$what: the disks differ"
+	cmp -i 4096 source.now target.now || fails "the disks differ"
 }
 
 nothing_runs() { ! pgrep 'qemu-nbd|drover-freeze' && ! pgrep -f -- ' --serve '; }
@@ -99,7 +104,7 @@ one() {	# SEED
 	what="seed $1: $plan, $kind killed after $ms of ${took[$plan]} ms"
 	[ ${plan#*-} = cutover ] || rm -rf $plan $plan.state
 	dd if=/dev/urandom of=data/page bs=100K count=3 status=none
-	rm -f hit
+	rm -f hit killed
 	start
 	"$lab_lib/stalk" $kind $ms $choice $engine hit &
 	stalker=$!
@@ -110,11 +115,11 @@ one() {	# SEED
 		mv said killed
 		[ $at_once = 1 ] || thaws
 		start
-		ends || { cat killed said; fail "$what: it does not go on"; }
+		ends || fails "it does not go on"
 	fi
 	equal $plan
 	thaws
-	wait_for 60 nothing_runs || { ps -ef; fail "$what: something runs on"; }
+	wait_for 60 nothing_runs || { ps -ef; fails "something runs on"; }
 }
 
 for plan in near-cutover far-cutover; do
