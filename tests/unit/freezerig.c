@@ -16,12 +16,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define HANG_MS 120000		/* a test takes seconds */
 
 bool fz_can_run;
 
@@ -83,6 +90,112 @@ static bool can_ntfs(void)
 	return mkntfs && ntfs_3g && access("/dev/fuse", R_OK | W_OK) == 0;
 }
 
+/* ---- what is taken away, whatever became of the test ------------------------------------- */
+
+static bool holds(const char *pid, const char *dir)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%s/fd", pid);
+	DIR *fds = atoi(pid) > 0 && atoi(pid) != getpid() ? opendir(path) : NULL;
+	struct dirent *entry;
+	bool yes = false;
+
+	while (fds && !yes && (entry = readdir(fds))) {
+		char to[256] = "";
+
+		yes = readlinkat(dirfd(fds), entry->d_name, to, sizeof(to) - 1) > 0 &&
+		      !strcmp(to, dir);
+	}
+	if (fds)
+		closedir(fds);
+	return yes;
+}
+
+/* Keeper and watchdog, of which each starts the other anew. */
+static void end_holders(const struct fz_world *w)
+{
+	bool any = true;
+
+	while (any) {
+		DIR *proc = opendir("/proc");
+		struct dirent *entry;
+
+		any = false;
+		while (proc && (entry = readdir(proc)))
+			if (holds(entry->d_name, w->mount[0]) || holds(entry->d_name, w->mount[1])) {
+				kill((pid_t)atoi(entry->d_name), SIGKILL);
+				any = true;
+			}
+		if (proc)
+			closedir(proc);
+	}
+}
+
+/* The first one first: the other may lie in a file of it, and writes as it thaws. */
+static void thaw(const struct fz_world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		AUTO_FD fd = w->mount[i] ? open(w->mount[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+		if (fd >= 0)
+			ioctl(fd, FITHAW, 0);
+	}
+}
+
+static void take_away(const struct fz_world *w)
+{
+	thaw(w);	/* what is frozen would keep its device without any mount */
+	for (int i = 1; i >= 0; i--) {
+		const char *const detach[] = { "losetup", "-d", w->loop[i], NULL };
+
+		if (!w->loop[i])
+			continue;
+		umount2(w->mount[i], MNT_DETACH);
+		run(detach, NULL);
+	}
+	io_remove_tree(w->dir);
+}
+
+/* Who waits for a frozen file system gets no signal before the thaw. */
+static _Noreturn void guard(const struct fz_world *w, int test, int ms)
+{
+	struct pollfd p = { .fd = test, .events = POLLIN };
+
+	setsid();	/* what ends the test's group must not end its guard */
+	if (poll(&p, 1, ms) == 0) {
+		fprintf(stderr, "a test hung for %d ms: it is killed, and what it froze is thawed\n", ms);
+		syscall(SYS_pidfd_send_signal, test, SIGKILL, NULL, 0);
+		thaw(w);
+		poll(&p, 1, -1);
+	}
+	thaw(w);
+	end_holders(w);
+	take_away(w);
+	_exit(0);
+}
+
+static void unguard(struct fz_world *w)
+{
+	if (!w->guard)
+		return;
+	kill(w->guard, SIGKILL);
+	waitpid(w->guard, NULL, 0);
+	w->guard = 0;
+}
+
+void fz_guard(struct fz_world *w, int ms)
+{
+	AUTO_FD test = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	assert_true(test >= 0);
+	unguard(w);
+	w->guard = fork();
+	if (w->guard == 0)
+		guard(w, test, ms);
+	assert_true(w->guard > 0);
+}
+
+/* ---- set up, tear down -------------------------------------------------------------------- */
+
 static void set_up(void **state, const char *second, const char *where, bool ntfs)
 {
 	struct fz_world *w = mem_alloc(sizeof(*w));
@@ -97,6 +210,7 @@ static void set_up(void **state, const char *second, const char *where, bool ntf
 	file = mem_printf("%s/%s", w->dir, second);
 	make_disk(w, 0, first, "a", false);
 	make_disk(w, 1, file, where, ntfs);
+	fz_guard(w, HANG_MS);
 	w->input = json_pack("{s:{s:i}, s:{s:s,s:{s:s,s:s}}, s:{s:{s:[o,o]}}, s:{s:b}}",
 			     "args", "hold", 60000, "machine", "name", "m", "source", "host",
 			     "a", "kind", "block", "facts", "machine", "disks",
@@ -127,17 +241,12 @@ int fz_tear_down(void **state)
 {
 	struct fz_world *w = *state;
 
-	for (int i = 1; i >= 0; i--) {
-		const char *const detach[] = { "losetup", "-d", w->loop[i], NULL };
-
-		if (!w->loop[i])
-			continue;
-		umount2(w->mount[i], MNT_DETACH);
-		run(detach, NULL);
+	unguard(w);
+	take_away(w);
+	for (int i = 0; i < 2; i++) {
 		free(w->loop[i]);
 		free(w->mount[i]);
 	}
-	io_remove_tree(w->dir);
 	json_decref(w->input);
 	free(w);
 	return 0;
@@ -162,9 +271,7 @@ void fz_wait_for_thaw(const char *dir)
 {
 	AUTO_FREE char *path = mem_printf("%s/written", dir);
 
-	alarm(60);
 	assert_int_equal(io_write_file(AT_FDCWD, path, "x", 1, 0600), 0);
-	alarm(0);
 }
 
 /* What the ledger holds after these events: the last entry, or NULL. Borrowed. */
@@ -207,24 +314,6 @@ void fz_state_is(struct fz_world *w, const char *want)
 	assert_string_equal(jstr(r, "state", ""), want);
 }
 
-static bool holds(const char *pid, const char *dir)
-{
-	AUTO_FREE char *path = mem_printf("/proc/%s/fd", pid);
-	DIR *fds = atoi(pid) > 0 && atoi(pid) != getpid() ? opendir(path) : NULL;
-	struct dirent *entry;
-	bool yes = false;
-
-	while (fds && !yes && (entry = readdir(fds))) {
-		char to[256] = "";
-
-		yes = readlinkat(dirfd(fds), entry->d_name, to, sizeof(to) - 1) > 0 &&
-		      !strcmp(to, dir);
-	}
-	if (fds)
-		closedir(fds);
-	return yes;
-}
-
 static pid_t parent_of(pid_t pid)
 {
 	AUTO_FREE char *path = mem_printf("/proc/%d/stat", (int)pid);
@@ -238,7 +327,6 @@ static pid_t parent_of(pid_t pid)
 void fz_find_pair(const struct fz_world *w, pid_t *keeper, pid_t *dog)
 {
 	*keeper = *dog = 0;
-	alarm(60);
 	while (!*dog) {
 		pid_t found[2] = { 0, 0 };
 		DIR *proc = opendir("/proc");
@@ -255,7 +343,6 @@ void fz_find_pair(const struct fz_world *w, pid_t *keeper, pid_t *dog)
 				*dog = found[i];
 			}
 	}
-	alarm(0);
 }
 
 void fz_look(void)

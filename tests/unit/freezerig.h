@@ -15,6 +15,7 @@ struct fz_world {
 	char dir[64];		/* holds all of it; gone at the end */
 	char *loop[2];		/* /dev/loopN */
 	char *mount[2];		/* an ext4 at dir/a, and another one */
+	pid_t guard;		/* who takes it all away when the test is killed; 0: none */
 	json_t *input;		/* of the next call; what the calls kept is put in; NULL:
 				   this machine cannot have what the test wants */
 };
@@ -29,6 +30,9 @@ int fz_set_up(void **state);
 int fz_set_up_nested(void **state);
 int fz_set_up_unfrozen(void **state);
 int fz_tear_down(void **state);
+/* From now on: when this process ends before fz_tear_down(), or lives longer than `ms` and is
+ * killed for it, a process of its own thaws and takes away what the test made. Set up does it. */
+void fz_guard(struct fz_world *w, int ms);
 /* Is it frozen just now, as the kernel says? */
 bool fz_frozen(const char *dir);
 /* A write waits as long as the file system is frozen: no clock is needed. */

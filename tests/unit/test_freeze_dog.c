@@ -11,11 +11,15 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -77,10 +81,8 @@ static bool is_dead(pid_t pid)
 
 static void wait_for_death(pid_t pid)
 {
-	alarm(60);
 	while (!is_dead(pid))
 		sched_yield();
-	alarm(0);
 }
 
 static void kill_both(const struct fz_world *w)
@@ -281,6 +283,84 @@ static void without_a_trigger_there_is_no_last_means(void **state)
 	last_close(&l, "", "");
 }
 
+/* ---- when a test ends with what it froze ------------------------------------------------- */
+
+/* A test of its own; it says where its world is. */
+static _Noreturn void freeze_and_stay(int told, bool hang)
+{
+	void *state = NULL;
+	struct fz_world *w;
+	int fd;
+
+	if (fz_set_up(&state) < 0)
+		_exit(1);
+	w = state;
+	fd = open(w->mount[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ioctl(fd, FIFREEZE, 0) < 0 || io_write_full(told, w->dir, sizeof(w->dir)) < 0)
+		_exit(2);
+	close(fd);	/* a guard would have it open, too */
+	if (hang) {
+		fz_guard(w, 1);
+		fz_wait_for_thaw(w->mount[0]);
+		_exit(3);
+	}
+	for (;;)
+		pause();
+}
+
+static bool has_a_device(const char *dir)
+{
+	bool yes = false;
+	glob_t g;
+
+	if (glob("/sys/block/loop*/loop/backing_file", 0, NULL, &g) != 0)
+		return false;
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		AUTO_FREE char *file = io_read_file(AT_FDCWD, g.gl_pathv[i], 4096, NULL);
+
+		yes = yes || (file && strstr(file, dir));
+	}
+	globfree(&g);
+	return yes;
+}
+
+static void assert_nothing_stays(bool hang)
+{
+	char dir[sizeof(((struct fz_world *)0)->dir)], more;
+	int told[2], st = 0;
+	pid_t test;
+
+	if (!fz_can_run)
+		skip();
+	assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+	test = fork();
+	if (test == 0)
+		freeze_and_stay(told[1], hang);
+	close(told[1]);
+	assert_int_equal(io_read_full(told[0], dir, sizeof(dir)), sizeof(dir));
+	if (!hang)
+		kill(test, SIGKILL);
+	assert_int_equal(waitpid(test, &st, 0), test);
+	assert_true(WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL);
+	assert_int_equal(read(told[0], &more, 1), 0);	/* its guard has ended, too */
+	close(told[0]);
+	assert_int_equal(access(dir, F_OK), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_false(has_a_device(dir));
+}
+
+static void a_test_that_hangs_leaves_nothing_frozen(void **state)
+{
+	(void)state;
+	assert_nothing_stays(true);
+}
+
+static void a_test_that_is_killed_leaves_nothing_frozen(void **state)
+{
+	(void)state;
+	assert_nothing_stays(false);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, fz_set_up, fz_tear_down)
 
 int main(void)
@@ -295,6 +375,8 @@ int main(void)
 		cmocka_unit_test(what_does_not_thaw_is_let_go_by_the_kernel_once),
 		cmocka_unit_test(what_was_thawed_already_needs_no_last_means),
 		cmocka_unit_test(without_a_trigger_there_is_no_last_means),
+		cmocka_unit_test(a_test_that_hangs_leaves_nothing_frozen),
+		cmocka_unit_test(a_test_that_is_killed_leaves_nothing_frozen),
 	};
 
 	fz_look();
