@@ -77,6 +77,11 @@ int err_hint(struct err *e, const char *fmt, ...)
 	return -1;
 }
 
+size_t err_hint_typed(const char *hint)
+{
+	return hint && strncmp(hint, "drover ", 7) == 0 ? strcspn(hint, ";") : 0;
+}
+
 int err_at(struct err *e, const struct place *at)
 {
 	if (!e || e->at.file || !at || !at->file)

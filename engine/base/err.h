@@ -8,6 +8,7 @@
 #ifndef DROVER_ERR_H
 #define DROVER_ERR_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -59,6 +60,9 @@ int err_wrap(struct err *e, const char *fmt, ...)
 /* Say what to type next; replaces an earlier hint. */
 int err_hint(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* How much of a hint is to be typed next: it begins with "drover ", up to a ';'. 0: it is none
+ * of these, or NULL. */
+size_t err_hint_typed(const char *hint);
 /* The three borders. Each keeps what is already there. */
 int err_at(struct err *e, const struct place *at);
 int err_host(struct err *e, const char *host);

@@ -16,6 +16,7 @@ struct row {
 	const char *step, *status;	/* the one that needs to be named, or NULL */
 	const char *error, *hint, *at;	/* of that step */
 	const char *next;		/* the verb to type, or NULL */
+	size_t typed;			/* so much of `hint` says what to type instead; or 0 */
 	const json_t *figures;		/* of its cutover, or NULL */
 	bool finalized;
 };
@@ -65,6 +66,7 @@ static void take_step(struct row *r, const char *key, const json_t *step)
 	r->status = status;
 	r->error = jstr(step, "error", NULL);
 	r->hint = jstr(step, "hint", NULL);
+	r->typed = strcmp(status, "failed") == 0 ? err_hint_typed(r->hint) : 0;
 	r->at = jstr(step, "at", NULL);
 }
 
@@ -199,12 +201,17 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 	const char *word = "Next: ";
 	bool finalized = true;
 
+	for (uint32_t i = 0; i < n; i++)
+		if (v[i].typed) {
+			fprintf(c->out, "%s%.*s\n", word, (int)v[i].typed, v[i].hint);
+			word = "  or: ";
+		}
 	for (size_t k = 0; k < ARRAY_LEN(order); k++) {
 		const char *only = NULL;
 		uint32_t hits = 0;
 
 		for (uint32_t i = 0; i < n; i++)
-			if (v[i].next && !strcmp(v[i].next, order[k].verb)) {
+			if (!v[i].typed && v[i].next && !strcmp(v[i].next, order[k].verb)) {
 				only = v[i].name;
 				hits++;
 			}

@@ -53,9 +53,10 @@ static bool is_check(const struct op *o)
 	return o->module->place == IN_ENGINE;
 }
 
-static json_t *with_hint(const struct run *r, json_t *result)
+static json_t *with_hint(const struct op *o, json_t *result)
 {
-	AUTO_FREE char *hint = run_name_plan(jstr(result, "error.hint", NULL), r->plan->typed);
+	AUTO_FREE char *typed = next_typed_of(o->r, o->m);
+	AUTO_FREE char *hint = run_name_plan(jstr(result, "error.hint", NULL), typed);
 	json_t *out;
 
 	if (!hint)
@@ -85,7 +86,7 @@ json_t *final_result(const struct op *o, const json_t *result)
 
 		return frame_failure("failed", text, HELD_HINT);
 	}
-	return with_hint(o->r, vault_redact_json(v, (json_t *)(uintptr_t)result));
+	return with_hint(o, vault_redact_json(v, (json_t *)(uintptr_t)result));
 }
 
 json_t *final_event(struct op *o, const json_t *ev)

@@ -68,6 +68,12 @@ static const char *after_run(const struct run *r)
 		"drover cutover %s --preview" : "drover status %s";
 }
 
+char *next_typed_of(const struct run *r, const struct mach *m)
+{
+	return r->plan->machine_count > 1 ?
+		mem_printf("%s --machine %s", r->plan->typed, m->name) : mem_strdup(r->plan->typed);
+}
+
 char *next_typed(const struct run *r)
 {
 	const char *const these[] = { "--machine", r->o->selector, NULL };
@@ -79,7 +85,12 @@ char *next_typed(const struct run *r)
 void next_say(struct run *r)
 {
 	AUTO_FREE char *file = next_typed(r);
+	size_t hinted = r->status == ERR_STEP && !any_blocked(r) ? err_hint_typed(r->err->hint) : 0;
 
+	if (hinted) {
+		run_next(r, "%.*s", (int)hinted, r->err->hint);
+		return;
+	}
 	if (r->status == ERR_STALE) {
 		run_next(r, r->kind == RUN_CUTOVER ? "drover cutover %s --preview" :
 			 "drover preview %s", file);

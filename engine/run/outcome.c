@@ -192,7 +192,8 @@ void job_fail(struct job *j, const json_t *result)
 
 void job_fail_text(struct job *j, const char *kind, const char *text, const char *hint)
 {
-	AUTO_FREE char *named = run_name_plan(hint, j->r->plan->typed);
+	AUTO_FREE char *typed = next_typed_of(j->r, j->m);
+	AUTO_FREE char *named = run_name_plan(hint, typed);
 	AUTO_JSON *result = frame_failure(kind, text, named ? named : hint);
 
 	job_fail(j, result);

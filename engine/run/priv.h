@@ -149,6 +149,8 @@ void next_say(struct run *r);
 /* What a command that follows has after its verb: the plan, and the machines that this run was
  * for, since a switch of all is not what follows a run of one. Owned. */
 char *next_typed(const struct run *r);
+/* The same, for what is said of one machine. Owned. */
+char *next_typed_of(const struct run *r, const struct mach *m);
 void run_next(struct run *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Keep the first error for the caller; moves e. */

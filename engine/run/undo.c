@@ -217,7 +217,8 @@ static void undo_now(struct undo *u)
 }
 
 /* What was interrupted is asked before it is undone: the answer decides nothing,
- * since undo is repeatable, but a host that cannot answer must not be changed. */
+ * since undo is repeatable, but a host that cannot answer must not be changed. What it told and
+ * kept is not given, as after the undo: a copy that cannot be gone on with can be taken away. */
 static void on_asked(struct op *o, const json_t *result, void *arg)
 {
 	struct undo *u = arg;
@@ -233,7 +234,7 @@ static void try_again(void *arg)
 {
 	struct undo *u = arg;
 
-	op_start(u->r, u->m, node_of(u), "probe", on_asked, u)->quiet = true;
+	op_probe_bare(u->r, u->m, node_of(u), on_asked, u);
 }
 
 /* A step that has no undo: what it did stays, and that is said. If it started the

@@ -138,7 +138,7 @@ machine  convert  serves   took
 erp      FAILED   source  TOOK
 
 run: a step FAILED, see above, TIME
-Next: drover run plan.yaml
+Next: drover rollback plan.yaml --to convert, then drover run plan.yaml
 END
 bad 0 "the status after a shrunk source" "$DROVER" status plan.yaml <<'END'
 bad  plan ID  state LAB/.drover
@@ -148,7 +148,7 @@ erp      source  convert   0/2  convert.disks failed  host 'b': cannot go on wit
 
 erp convert.disks (NOW): host 'b': cannot go on with disk 'root': it has 67108864 bytes now, the copy was begun with 100675584
   drover rollback plan.yaml --to convert, then drover run plan.yaml
-Next: drover run plan.yaml
+Next: drover rollback plan.yaml --to convert, then drover run plan.yaml
 END
 mv kept.raw shrinks.raw
 expect 0 "$DROVER" run plan.yaml >/dev/null
@@ -168,7 +168,7 @@ machine  convert  serves   took
 erp      FAILED   source  TOOK
 
 sync: a step FAILED, see above, TIME
-Next: drover sync plan.yaml
+Next: drover rollback plan.yaml --to convert, then drover run plan.yaml
 END
 cmp as-it-was "$srv/out/erp/root.base.raw" || fail "the copy of a source that grew was written to"
 expect 0 "$DROVER" rollback plan.yaml --to convert -y >/dev/null

@@ -41,6 +41,32 @@ one      FAILED   source   NOW
 run: a step FAILED, see above, NOW
 Next: drover run plan.yaml
 
+=== what a failed step says to type is what comes next, for that machine alone
+--- sh
+cat >plan.yaml <<END
+plan: small
+hosts: { here: { local: true } }
+defaults:
+  target: { host: here, dir: $PWD/new, format: raw }
+  convert: [ disks: {} ]
+machines:
+  one: { source: { host: here, images: { root: $PWD/one.raw } } }
+  two: { source: { host: here, images: { root: $PWD/two.raw } } }
+END
+yes | head -c 1M | tee one.raw >two.raw
+drover run plan.yaml -y >log || cat log
+truncate -s 2M one.raw
+COLUMNS=200 drover sync plan.yaml 2>&1 | grep '^Next'
+sed -i 's/disks: {}/disks: { passes: 2 }/' plan.yaml
+COLUMNS=200 drover run plan.yaml 2>&1 | grep '^Next'
+COLUMNS=200 drover status plan.yaml | tail -n 1
+drover rollback plan.yaml --machine one --to convert -y >log && drover run plan.yaml -y >log || cat log
+cmp one.raw new/one/root.base.raw || cat log
+--- stdout
+Next: drover rollback plan.yaml --machine one --to convert, then drover run plan.yaml --machine one
+Next: drover rollback plan.yaml --machine one --to convert, then drover run plan.yaml --machine one
+Next: drover rollback plan.yaml --machine one --to convert, then drover run plan.yaml --machine one
+
 === what a torn journal lost is said by the run that mends it
 --- file plan.yaml
 plan: small
