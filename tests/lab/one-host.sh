@@ -31,7 +31,15 @@ before=$(link_bytes a)
 expect 0 "$DROVER" run plan.yaml
 how | grep -qx "direct: directly on 'a', from process to process" || fail "it says: $(how)"
 [ $(($(link_bytes a) - before)) -lt $((16 << 20)) ] || fail "the disk went over the link"
+
+# What says whose it is was cut short: a rollback takes nothing away before it is put right.
+marker=hosts/a/srv/out/m/.drover
+truncate -s 20 $marker
+expect 1 "$DROVER" rollback plan.yaml -y
+said "'/srv/out/m/.drover' is damaged"
+sed -n 's/.* put \({.*}\) into a new .*/\1/p' out | head -n 1 >$marker
 clean
+[ ! -e hosts/a/srv/out/m ] || fail "left: $(ls -A hosts/a/srv/out/m)"
 
 # As the plan says: there and back.
 plan relay
