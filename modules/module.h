@@ -172,7 +172,7 @@ void ctx_progress(struct ctx *c, uint64_t done, uint64_t total,
 /* What a copy tells beside its progress, with the next one that is sent. */
 struct ctx_flow {
 	unsigned pass;			/* 0: not known yet */
-	uint64_t done, total;		/* of the disk under way, where there are others */
+	uint64_t done, total;		/* bytes read, to be read of the disk under way, where there are others */
 	uint64_t sent, read;		/* bytes since the call began: through the stream, and
 					   from the disks of the source */
 };

@@ -210,7 +210,7 @@ struct filling {
 	struct chunkstore *store;
 	char *dir;		/* of the backup; owned */
 	const char *disk;
-	uint64_t before, total, sent;
+	uint64_t sent;
 	struct str said;	/* for the evidence */
 	json_t *passes;		/* disk -> what was measured, as of passes; borrowed */
 };
@@ -220,12 +220,8 @@ static void on_tick(void *arg, const struct stream_stat *st)
 	struct filling *f = arg;
 	struct ctx_flow flow = { .sent = f->sent + st->wire };
 
-	if (st->size < f->total) {	/* one of several */
-		flow.done = st->scanned;
-		flow.total = st->size;
-	}
 	ctx_flow(f->c, &flow);
-	ctx_progress(f->c, f->before + st->scanned, f->total, "bytes", f->disk);
+	ctx_progress(f->c, st->read, st->due, "bytes", f->disk);
 }
 
 static bool on_cancelled(void *arg)
@@ -293,7 +289,6 @@ static int fill_disk(struct filling *f, const struct copy_how *h, struct err *e)
 	if (strcmp(root, jstr(backed_up(f->c, f->disk), "digest", "")) != 0)
 		return err_set(e, ERR_STEP, "it has digest %.12s, not the recorded %.12s", root,
 			       jstr(backed_up(f->c, f->disk), "digest", ""));
-	f->before += st.size;
 	f->sent += st.wire;
 	say_filled(f, &st);
 	jset(f->passes, f->disk, json_pack("[o]", copy_pass_row(&st, "backup")));
@@ -336,14 +331,8 @@ static int send_all(struct ctx *c, const struct copy_how *h)
 	struct filling f = { .c = c, .passes = passes };
 	struct stream s = { .pipe = ctx_stream(c) };
 	AUTO_ERR e = { 0 };
-	const char *name;
-	json_t *row;
-	int rc;
+	int rc = find_backup(&f, &e);
 
-	json_object_foreach((json_t *)(uintptr_t)ctx_fact(c, "seed"), name, row)
-		if (copy_seeded(c, name))
-			f.total += (uint64_t)jint(backed_up(c, name), "size", 0);
-	rc = find_backup(&f, &e);
 	if (rc < 0)
 		stream_fail(&s, &e);
 	else

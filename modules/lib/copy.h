@@ -66,6 +66,9 @@ int copy_args(struct ctx *c, struct copy_how *h);
 /* Is this disk of source.disks among those that the step works on? */
 bool copy_wants(const struct ctx *c, const char *disk, const json_t *source_disk);
 
+/* Bytes that a pass reads that reads all of it: all but chunks of holes and of free space, as far as
+ * that is known before. 0: it cannot be looked at. */
+uint64_t copy_to_read(struct ctx *c, const char *disk, const json_t *spec);
 /* The disk, opened; without its free space where nothing uses it, or what is read of it stands
  * `still` by itself. Takes d over. */
 struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec, bool still,

@@ -11,25 +11,45 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the disks behind this one will take, if all of them is read. */
+static uint64_t ahead_of(struct sending *s, const char *disk)
+{
+	bool behind = false;
+	uint64_t sum = 0;
+	const char *name;
+	json_t *spec;
+
+	json_object_foreach(jget(ctx_machine(s->c), "source.disks"), name, spec) {
+		if (behind && copy_wants(s->c, name, spec)) {
+			if (!json_object_get(s->foretold, name))
+				jset_int(s->foretold, name,
+					 (int64_t)copy_to_read(s->c, name, spec));
+			sum += (uint64_t)jint(s->foretold, name, 0);
+		}
+		behind = behind || strcmp(name, disk) == 0;
+	}
+	return sum;
+}
+
+/* Holes, free space and what was not written are passed over in no time: they are no part of
+ * the work. */
 static void on_tick(void *arg, const struct stream_stat *st)
 {
 	struct sending *s = arg;
 	struct ctx_flow f = { .pass = st->pass, .sent = s->sent + st->wire,
 		.read = s->read + st->read };
+	uint64_t due = st->read > st->due ? st->read : st->due;
 
-	/* What was not written is passed over in no time: it is no part of the work. */
-	if (st->partly) {
-		ctx_flow(s->c, &f);
-		ctx_progress(s->c, st->read, st->read > st->due ? st->read : st->due, "bytes",
-			     s->disk);
-		return;
-	}
-	if (st->size < s->total) {	/* one of several */
-		f.done = st->scanned;
-		f.total = st->size;
+	if (!st->partly && (s->before || s->ahead)) {	/* one of several */
+		f.done = st->read;
+		f.total = due;
 	}
 	ctx_flow(s->c, &f);
-	ctx_progress(s->c, s->before + st->scanned, s->total, "bytes", s->disk);
+	if (st->partly)
+		ctx_progress(s->c, st->read, due, "bytes", s->disk);
+	else
+		ctx_progress(s->c, s->before + st->read, s->before + due + s->ahead, "bytes",
+			     s->disk);
 }
 
 static bool on_cancelled(void *arg)
@@ -318,6 +338,7 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 	AUTO_DISK *d = open_disk(s, name, spec, &changes, &why, &still, e);
 
 	s->disk = name;
+	s->ahead = why ? ahead_of(s, name) : 0;
 	o.changes = why ? NULL : &changes;
 	if (!d) {
 		stream_fail(&st, e);
@@ -335,7 +356,7 @@ uint32_t copy_send_disk(struct sending *s, const char *name, const json_t *spec,
 		rebase(s, name, &stat);
 	else
 		confirm(s, name, stat.root);
-	s->before += stat.size;
+	s->before += stat.read;
 	s->sent += stat.wire;
 	s->read += stat.read;
 	s->pass.read += stat.read;

@@ -12,7 +12,9 @@
 struct sending {
 	struct ctx *c;
 	const struct copy_how *how;
-	uint64_t before, total;	/* bytes of this pass: disks that are done, all */
+	uint64_t before;	/* bytes that were read in this pass, of disks that are done */
+	uint64_t ahead;		/* that will be, of disks behind this one; 0 if it is not read whole */
+	json_t *foretold;	/* disk -> bytes, of those that were looked at for `ahead`; borrowed */
 	uint64_t sent, read;	/* bytes of this call: disks that are done */
 	const char *disk;
 	bool held;		/* the source stands still in this pass */

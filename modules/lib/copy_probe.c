@@ -116,14 +116,15 @@ static void tell_whole(struct ctx *c, const char *name, const struct freespace *
 	}
 }
 
-static struct disk *leave_out(struct ctx *c, const char *name, struct disk *d, bool probing)
+enum say { NOTHING, LOG, ALL };
+static struct disk *leave_out(struct ctx *c, const char *name, struct disk *d, enum say say)
 {
 	AUTO_FREESPACE f = { 0 };
 
 	freespace_find(d, &f);
-	if (f.said.len)
+	if (f.said.len && say != NOTHING)
 		ctx_log(c, "%s: %s", name, f.said.s);
-	if (probing)
+	if (say == ALL)
 		tell_whole(c, name, &f);
 	return f.count > 0 ? freespace_skip(d, &f) : d;
 }
@@ -132,7 +133,7 @@ static struct disk *leave_out(struct ctx *c, const char *name, struct disk *d, b
 struct disk *copy_without_free(struct ctx *c, const char *name, const json_t *spec, bool still,
 			       struct disk *d)
 {
-	return skips_free(c) && (still || is_quiet(name, spec)) ? leave_out(c, name, d, false) : d;
+	return skips_free(c) && (still || is_quiet(name, spec)) ? leave_out(c, name, d, LOG) : d;
 }
 
 static void look_at_use(struct ctx *c, const char *name, const char *path,
@@ -160,28 +161,28 @@ static void tell_counted(struct ctx *c, const char *name, bool snapped)
 		ctx_change(c, '.', "%s: free blocks are read too: the disk is in use", name);
 }
 
-/* Bytes that a first pass will read: all but holes and free space. An image that is not raw
- * is not opened for it: what its file takes is near enough. snapped: read from a snapshot. */
+/* An image that is not raw is not opened for it: what its file takes is near enough. */
 static uint64_t to_read(struct ctx *c, const char *name, const json_t *spec,
-			const struct disk_info *i, bool snapped)
+			const struct disk_info *i, enum say say)
 {
-	bool raw = strcmp(jstr(spec, "format", "raw"), "raw") == 0, hole;
+	bool raw = strcmp(jstr(spec, "format", "raw"), "raw") == 0;
 	AUTO_DISK *d = raw ? disk_open_source(name, spec, 0, NULL) : NULL;
-	bool quiet = is_quiet(name, spec);
-	uint64_t sum = 0, len;
 
-	if (skips_free(c) && !quiet)
-		tell_counted(c, name, snapped);
 	if (!d)
 		return i->used ? i->used : i->size;
-	if (skips_free(c) && quiet)
-		d = leave_out(c, name, d, true);
-	for (uint64_t at = 0; at < d->size; at += len) {
-		if (d->ops->extent(d, at, &len, &hole, NULL) < 0)
-			return i->size;
-		sum += hole ? 0 : len;
-	}
-	return sum;
+	if (skips_free(c) && is_quiet(name, spec))
+		d = leave_out(c, name, d, say);
+	return disk_due(d, (uint32_t)jint(ctx_args(c), "chunk", 1 << 20));
+}
+
+uint64_t copy_to_read(struct ctx *c, const char *name, const json_t *spec)
+{
+	AUTO_FREE char *path = disk_find(name, spec, NULL);
+	struct disk_info i;
+
+	if (!path || disk_info(path, jstr(spec, "format", "raw"), &i, NULL) < 0)
+		return 0;	/* who opens it says why */
+	return to_read(c, name, spec, &i, NOTHING);
 }
 
 static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool snapped)
@@ -210,7 +211,9 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool 
 	if (!was && copy_seeded(c, name)) {
 		ctx_cost(c, 0, 0, 0, SEEDED_MS);
 	} else if (!was) {
-		used = to_read(c, name, spec, &info, snapped);
+		if (skips_free(c) && !is_quiet(name, spec))
+			tell_counted(c, name, snapped);
+		used = to_read(c, name, spec, &info, ALL);
 		ctx_cost(c, used, used, 0, 0);
 	}
 	return 0;

@@ -159,24 +159,6 @@ static uint32_t send_frozen_pass(struct sending *s)
 	return pass;
 }
 
-static uint64_t total_size(struct ctx *c)
-{
-	const json_t *disks = jget(ctx_machine(c), "source.disks");
-	uint64_t total = 0;
-	const char *name;
-	json_t *spec;
-
-	json_object_foreach((json_t *)disks, name, spec) {
-		AUTO_FREE char *path = NULL;
-		struct disk_info info;
-
-		if (copy_wants(c, name, spec) && (path = disk_find(name, spec, NULL)) &&
-		    disk_info(path, jstr(spec, "format", "raw"), &info, NULL) == 0)
-			total += info.size;
-	}
-	return total;
-}
-
 /* The number of the last pass, or 0 (told). */
 static uint32_t send_passes(struct sending *s)
 {
@@ -246,8 +228,8 @@ int copy_unfollow(struct ctx *c)
 
 int copy_send(struct ctx *c, const struct copy_how *h)
 {
-	AUTO_JSON *report = json_object(), *measured = copy_measured(c, h);
-	struct sending s = { .c = c, .how = h, .total = total_size(c), .held = h->held,
+	AUTO_JSON *report = json_object(), *measured = copy_measured(c, h), *foretold = json_object();
+	struct sending s = { .c = c, .how = h, .held = h->held, .foretold = foretold,
 		.report = report, .passes = json_object_get(measured, "passes") };
 	struct stream st = { .pipe = ctx_stream(c) };
 	AUTO_ERR e = { 0 };

@@ -329,3 +329,22 @@ void disk_close_ptr(struct disk **d)
 {
 	disk_close(d, NULL);
 }
+
+uint64_t disk_due(struct disk *d, uint32_t chunk)
+{
+	uint64_t sum = 0, len, to;
+	bool hole;
+
+	for (uint64_t at = 0; at < d->size; at = to) {
+		if (d->ops->extent(d, at, &len, &hole, NULL) < 0)
+			return d->size;
+		to = at + len;
+		hole = hole && (len >= chunk || to == d->size);
+		if (to < d->size)
+			to = (to + (hole ? 0 : chunk - 1)) / chunk * chunk;
+		if (to > d->size)
+			to = d->size;
+		sum += hole ? 0 : to - at;
+	}
+	return sum;
+}

@@ -87,6 +87,10 @@ struct disk_info { uint64_t size, used; unsigned sector; bool block, busy; };
 int disk_info(const char *path, const char *format, struct disk_info *i,
 	      struct err *e);
 
+/* Bytes that are read of it in such chunks: of those that are not known to be all zeros. Where
+ * the extents cannot be told, its size. */
+uint64_t disk_due(struct disk *d, uint32_t chunk);
+
 void *disk_buffer(size_t n);	/* aligned, n rounded up to DISK_ALIGN; free() */
 
 #endif

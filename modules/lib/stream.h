@@ -62,7 +62,7 @@ enum stream_zip { ZIP_AUTO, ZIP_NONE, ZIP_ZSTD };
 struct stream_stat {
 	uint64_t size;
 	uint64_t scanned;	/* looked at so far */
-	uint64_t due;		/* to be read, about: all of it, or what was written */
+	uint64_t due;		/* to be read, about: all but holes, or what was written */
 	uint64_t data;		/* sent as data */
 	uint64_t wire;		/* bytes that this took in the pipe */
 	uint64_t zero;		/* sent as zeros */

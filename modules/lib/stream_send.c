@@ -216,7 +216,7 @@ static int greet(struct sender *x, const struct stream_open *o, struct err *e)
 	if (x->known && jbool(answer, "same", false))
 		x->changes = o->changes;
 	x->st.partly = x->changes != NULL;
-	x->st.due = x->changes ? x->changes->bytes : x->st.size;
+	x->st.due = x->changes ? x->changes->bytes : disk_due(x->d, x->chunk);
 	if (x->credit < x->chunk + RECORD_COST)
 		return err_set(e, ERR_STEP, "the other end offers a window of %llu bytes",
 			       (unsigned long long)x->credit);

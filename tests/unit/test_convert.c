@@ -249,6 +249,53 @@ static void a_foreign_directory_is_refused_unless_it_may_be_replaced(void **s)
 	cv_assert_same(r);
 }
 
+/* Of both ends' events, the last progress that the source told. Owned. */
+static json_t *last_progress(struct rig *r)
+{
+	struct modtest_end end[2] = {
+		{ .module = "convert.disks", .in = cv_input(r, "source") },
+		{ .module = "convert.disks", .in = cv_input(r, "target") } };
+	json_t *last = NULL, *ev;
+	size_t i;
+
+	modtest_both(end);
+	json_array_foreach(end[0].events, i, ev)
+		if (strcmp(jstr(ev, "e", ""), "progress") == 0)
+			last = ev;
+	json_incref(last);
+	for (i = 0; i < 2; i++) {
+		assert_true(jbool(end[i].out, "ok", false));
+		json_decref(end[i].in);
+		json_decref(end[i].out);
+		json_decref(end[i].events);
+	}
+	return last;
+}
+
+/* Of both it is what is read: of a disk of 64 MiB three chunks, of one of 16 MiB another. */
+static void a_copy_tells_how_much_it_reads_as_the_preview_did(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *other = NULL;
+	AUTO_JSON *before = NULL, *progress = NULL;
+
+	assert_int_equal(truncate(r->src, 0), 0);
+	other = cv_copy_aside(r, r->src, "other.raw");
+	cv_fill(r->src, 2 * MIB, MIB + 5, 1);
+	cv_fill(r->src, 50 * MIB, 4096, 2);
+	assert_int_equal(truncate(r->src, 64 * MIB), 0);
+	cv_fill(other, 7 * MIB, 4096, 3);
+	assert_int_equal(truncate(other, 16 * MIB), 0);
+	r->also = json_pack("{s:{s:s,s:s,s:b}}", "data", "image", other, "format", "raw", "copy", 1);
+	before = cv_at(r, "source", "convert.disks", "probe");
+	assert_int_equal(jint(before, "cost.read", 0), 4 * MIB);
+	progress = last_progress(r);
+	assert_int_equal(jint(progress, "total", 0), 4 * MIB);
+	assert_int_equal(jint(progress, "done", 0), 4 * MIB);
+	assert_string_equal(jstr(progress, "what", ""), "root");
+	assert_int_equal(jint(progress, "part.total", 0), 3 * MIB);
+}
+
 static void another_states_copy_is_refused(void **s)
 {
 	struct rig *r = *s;
@@ -420,6 +467,7 @@ int main(void)
 		FOREIGN(what_became_zeros_is_zeros),
 		RAW(a_freeze_that_ended_too_early_is_no_last_pass),
 		RAW(a_foreign_directory_is_refused_unless_it_may_be_replaced),
+		RAW(a_copy_tells_how_much_it_reads_as_the_preview_did),
 		RAW(another_states_copy_is_refused),
 		RAW(a_source_that_grew_or_shrank_is_refused),
 		RAW(a_missing_source_is_named),
