@@ -62,6 +62,11 @@ struct op {
  * from the loop. */
 struct op *op_start(struct run *r, struct mach *m, uint32_t node, const char *name,
 		    void (*on_done)(struct op *, const json_t *, void *), void *arg);
+/* A probe for an answer that is written down: asked again when it was cut off (result_cut()),
+ * ATTEMPTS times in all, or once when it failed. on_done() once, with the last answer. Not
+ * `quiet`: each asking is told. */
+void op_ask(struct run *r, struct mach *m, uint32_t node, bool quiet,
+	    void (*on_done)(struct op *, const json_t *, void *), void *arg);
 /* A probe after an undo: nothing that was kept is shown to it, since all of that goes
  * with the undo's record. Quiet. */
 struct op *op_probe_bare(struct run *r, struct mach *m, uint32_t node,

@@ -80,9 +80,7 @@ static void ask_one(struct asking *a, uint32_t node)
 	if ((int)r->graph->nodes[node].step->phase != a->phase || skipped(r, a->m, node))
 		return;
 	a->left++;
-	if (!a->quiet)
-		report_step(r, a->m, node, "probing", 1, 0, NULL);
-	op_start(r, a->m, node, "probe", on_answer, a)->quiet = true;
+	op_ask(r, a->m, node, a->quiet, on_answer, a);
 }
 
 static void ask_more(struct asking *a)
@@ -163,11 +161,18 @@ static void begin_durable(void *arg, struct err *e)
 	go_on(en);
 }
 
+bool known_silent(const struct run *r, uint32_t node)
+{
+	const json_t *answer = r->known[node].answer;
+
+	return answer && !result_ok(answer) &&
+	       (!strcmp(result_kind(answer), "down") || result_cut(answer));
+}
+
 const json_t *phase_silent(const struct run *r, const struct mach *m, int phase)
 {
 	for (uint32_t i = r->graph->first[m->index]; i < r->graph->first[m->index + 1]; i++)
-		if ((int)r->graph->nodes[i].step->phase == phase && r->known[i].answer &&
-		    !strcmp(result_kind(r->known[i].answer), "down"))
+		if ((int)r->graph->nodes[i].step->phase == phase && known_silent(r, i))
 			return r->known[i].answer;
 	return NULL;
 }

@@ -315,6 +315,17 @@ static bool answer_stands(const struct job *j)
 	return answered(j) && j->r->known[j->node].world_gen == j->m->world_gen;
 }
 
+/* What could not be told when the phase began may not be told a moment later: going back
+ * would not find that beginning again. The next run begins anew. */
+static bool is_final(const struct job *j)
+{
+	const struct known *k = &j->r->known[j->node];
+
+	return j->attempt == 1 && k->answer && !result_ok(k->answer) &&
+	       (known_silent(j->r, j->node) || (k->facts_gen == j->m->facts_gen &&
+						k->world_gen == j->m->world_gen));
+}
+
 /* Something was, but whether the answer stands can be asked in the apply's own call. In a
  * cutover each step looks for itself before its intent says who serves. */
 static bool may_trust(const struct job *j)
@@ -332,6 +343,10 @@ static void ask(struct job *j)
 	if (run_stopping(r)) {
 		job_fail_text(j, "cancelled", "stopped before it began",
 			  goes_on(j));
+		return;
+	}
+	if (is_final(j)) {
+		job_fail(j, r->known[j->node].answer);
 		return;
 	}
 	if (j->s->when) {

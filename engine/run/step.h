@@ -98,8 +98,9 @@ void job_skip(struct job *j);
  * or a blocker stands, or the record could not be written; those are told already. */
 void phase_enter(struct run *r, struct mach *m, int phase,
 		 void (*then)(void *arg, bool ok), void *arg);
-/* The answer in place of a host that cannot be reached, of a phase's last asking; NULL:
- * all hosts answered. */
+/* Is what is known of it that its host cannot be reached, or was lost again and again? */
+bool known_silent(const struct run *r, uint32_t node);
+/* The first such answer of a phase's last asking; NULL: all hosts answered. */
 const json_t *phase_silent(const struct run *r, const struct mach *m, int phase);
 /* Say that a finding keeps the machine from going on; false when none does. */
 bool phase_blocked(struct run *r, struct mach *m, const char *verb);

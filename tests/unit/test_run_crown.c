@@ -174,6 +174,20 @@ static void a_rollback_killed_anywhere_goes_back_when_run_again(void **state)
 	}
 }
 
+/* All the way back, whatever struck on the way there. */
+static void assert_goes_back(struct migration *g, int k)
+{
+	int status;
+
+	g->discard = true;
+	g->phase = PHASE_ASSESS;
+	status = migration_run(g, RUN_ROLLBACK);
+	if (status)
+		fail_msg("struck at %d: going back ended with %d: %s", k, status,
+			 g->err.what ? g->err.what : "");
+	assert_as_before(g, k);
+}
+
 /* The connection is lost once, anywhere: the run itself gets over it. */
 static void a_connection_lost_anywhere_is_made_again(void **state)
 {
@@ -191,6 +205,8 @@ static void a_connection_lost_anywhere_is_made_again(void **state)
 				 g->err.what ? g->err.what : "");
 		assert_moved(g, files, k);
 		bool struck = g->f->w->countdown <= 0;
+		fake_strike(g->f, FAULT_NONE, 0);
+		assert_goes_back(g, k);
 		migration_free(g);
 		if (!struck)
 			break;
@@ -221,6 +237,7 @@ static void a_failure_anywhere_leaves_somebody_serving(void **state)
 			fail_msg("failed at %d: going on ended with %d: %s", k, status,
 				 g->err.what ? g->err.what : "");
 		assert_moved(g, files, k);
+		assert_goes_back(g, k);
 		migration_free(g);
 		if (!struck)
 			break;
