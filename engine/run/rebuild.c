@@ -134,11 +134,6 @@ static void written(void *arg, struct err *e)
 		over(b, false);
 		return;
 	}
-	if (err_is(&b->why)) {
-		run_error(b->r, &b->why);
-		over(b, false);
-		return;
-	}
 	compare(b);
 }
 
@@ -284,14 +279,30 @@ static void edit_meta(struct rebuild *b, struct rec *c)
 	rec_serves(c, "source");
 }
 
+static void cannot_prove(struct rebuild *b, const char *key, const json_t *answer)
+{
+	if (err_is(&b->why))
+		return;
+	err_set(&b->why, ERR_STEP, "cannot prove that '%s' is as before: %s%s%s", b->m->name,
+		key ? key : "", key ? ": " : "", jstr(answer, "error.text", "no answer"));
+}
+
 static void target_asked(void *arg)
 {
 	struct rebuild *b = arg;
 	struct run *r = b->r;
 	AUTO_FREE char *subject = mem_printf("rolled back to before %s",
 					     phase_names[b->phase]);
+	const json_t *silent = phase_silent(r, b->m, b->phase);
 	struct rec c;
 
+	if (silent)
+		cannot_prove(b, NULL, silent);
+	if (err_is(&b->why)) {		/* nothing is written: the next rollback asks again */
+		run_error(r, &b->why);
+		over(b, false);
+		return;
+	}
 	for (uint32_t i = r->graph->first[b->m->index];
 	     i < r->graph->first[b->m->index + 1]; i++) {
 		const struct plan_step *s = r->graph->nodes[i].step;
@@ -331,9 +342,8 @@ static void on_answer(struct op *o, const json_t *result, void *arg)
 		json_decref(facts_absorb(b->m, o->node, result));
 		findings_absorb(b->r, b->m, key, result);
 		put_result(b, o->node);
-	} else if (!err_is(&b->why)) {
-		err_set(&b->why, ERR_STEP, "cannot prove that '%s' is as before: %s: %s",
-			b->m->name, key, jstr(result, "error.text", "no answer"));
+	} else {
+		cannot_prove(b, key, result);
 	}
 	b->at++;
 	ask_earlier(b);
@@ -355,7 +365,7 @@ static void ask_earlier(struct rebuild *b)
 			break;
 		if (!to_be_asked(b, b->at))
 			continue;
-		op_start(b->r, b->m, b->at, "probe", on_answer, b)->quiet = true;
+		op_ask(b->r, b->m, b->at, true, on_answer, b);
 		return;
 	}
 	phase_ask(b->r, b->m, b->phase, true, target_asked, b);

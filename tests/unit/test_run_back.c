@@ -89,6 +89,32 @@ static void a_rollback_that_finds_a_difference_names_it(void **state)
 			    "steps/backup.image/result.json");
 }
 
+static void lost_when_looked_at(struct fake *f, const char *module, const char *op)
+{
+	if (!strcmp(module, "assess.look") && !strcmp(op, "probe"))
+		fake_strike(f, FAULT_LOSE, 1);
+}
+
+/* It is all undone; but a rollback says "equal" of what it has seen, or asks another time. */
+static void a_rollback_whose_host_is_lost_proves_nothing_and_asks_again(void **state)
+{
+	struct migration *g = *state;
+	char now[41], begin[41];
+
+	migration_ends(g, RUN_GO, 0);
+	g->phase = PHASE_ASSESS;
+	g->f->on_call = lost_when_looked_at;
+	migration_ends(g, RUN_ROLLBACK, ERR_STEP);
+	migration_has(g->err.what, "cannot prove that 'erp' is as before: ");
+	g->f->on_call = NULL;
+	fake_strike(g->f, FAULT_NONE, 0);
+	migration_ends(g, RUN_ROLLBACK, 0);
+	migration_tree(g, now, "assess", begin);
+	assert_string_equal(now, begin);
+	migration_has(jstr(fake_event(g->f, "log", "machine", "erp"), "text", ""),
+		   "is as it was before assess");
+}
+
 static void a_difference_may_be_that_of_the_plan(void **state)
 {
 	struct migration *g = *state;
@@ -290,6 +316,7 @@ int main(void)
 		TEST(a_rollback_after_a_blocker_was_waived_finds_the_same_tree),
 		TEST(a_step_known_only_by_what_it_kept_can_be_undone),
 		TEST(a_rollback_that_finds_a_difference_names_it),
+		TEST(a_rollback_whose_host_is_lost_proves_nothing_and_asks_again),
 		TEST(a_difference_may_be_that_of_the_plan),
 		TEST(a_rollback_refuses_once_the_target_serves),
 		TEST(after_finalize_there_is_no_way_back),
