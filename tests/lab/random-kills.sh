@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Again and again something is killed at a random instant of a copy or of a cutover, both under a
 # freeze: an sshd, an agent, a step, the freeze's watchdog or its keeper, a qemu-nbd, the engine.
-# Whatever it was: the file system thaws, the same command then ends well and with equal disks,
-# and nothing runs on. A seed says who is killed and when; SEED="3 7" repeats those, SEEDS=200
-# tries so many (60).
+# Whatever it was: the file system thaws, the same command then ends well and with equal disks, a
+# rollback goes back to the start, and nothing runs on. A seed says who is killed and when;
+# SEED="3 7" repeats those, SEEDS=200 tries so many (60).
 # Four labs share the seeds: most of its time a run waits for somebody.
 . "$(dirname "$0")/../lib/lab.sh"
 
@@ -95,6 +95,12 @@ start() {	# the verb of the plan
 }
 ends() { wait $engine && took[$plan]=$(((${EPOCHREALTIME/./} - began) / 1000)); }
 
+# To the start, whatever was killed on the way there; the next run begins with that state.
+goes_back() {
+	"$DROVER" rollback $plan.yaml --state "$LAB/$plan.state" -y >said 2>&1 || fails "it does not go back"
+	[ -z "$(ls $plan)" ] || { ls -R $plan; fails "going back left files"; }
+}
+
 one() {	# SEED
 	local plan kind ms choice at_once stalker status=0
 	RANDOM=$1
@@ -102,7 +108,6 @@ one() {	# SEED
 	kind=${kinds[RANDOM % (${#kinds[@]} - ($1 / 8 % 2 == 0))]} choice=$RANDOM at_once=$((RANDOM % 2))
 	ms=$(((from[$kind] + RANDOM % within[$kind]) * took[$plan] / 1000))
 	what="seed $1: $plan, $kind killed after $ms of ${took[$plan]} ms"
-	[ ${plan#*-} = cutover ] || rm -rf $plan $plan.state
 	dd if=/dev/urandom of=data/page bs=100K count=3 status=none
 	rm -f hit killed
 	start
@@ -119,6 +124,7 @@ one() {	# SEED
 	fi
 	equal $plan
 	thaws
+	[ ${plan#*-} = cutover ] || goes_back
 	wait_for 60 nothing_runs || { ps -ef; fails "something runs on"; }
 }
 
@@ -128,7 +134,5 @@ for plan in near-cutover far-cutover; do
 	took[${plan%-*}-run]=${took[$plan]}
 done
 for seed in $SEED; do one "$seed"; done
-for plan in near-run near-cutover far-run far-cutover; do
-	[ ! -d $plan.state ] || "$DROVER" rollback $plan.yaml --state "$LAB/$plan.state" -y >said 2>&1 || { cat said; fail "rollback of $plan"; }
-	[ -z "$(ls $plan 2>/dev/null)" ] || { ls -R $plan; fail "rollback of $plan left files"; }
-done
+what="after all seeds"
+for plan in near-cutover far-cutover; do goes_back; done
