@@ -11,6 +11,7 @@
 #include "modules/lib/snapshot.h"
 #include "modules/lib/task.h"
 #include "modules/lib/track.h"
+#include "modules/lib/virsh.h"
 #include "modules/module.h"
 
 #include <errno.h>
@@ -95,9 +96,17 @@ static int remove_domain(struct ctx *c, const char *said)
 	const char *const there[] = { "virsh", "-q", "dominfo", name, NULL };
 	const char *const destroy[] = { "virsh", "-q", "destroy", name, NULL };
 	const char *const undefine[] = { "virsh", "-q", "undefine", "--nvram", name, NULL };
+	static const char *const list[] = { "list", "--all", "--name", NULL };
+	AUTO_ERR e = {0};
 
-	if (name[0] == '-' || !answers(there))
+	if (name[0] == '-')
 		return 0;
+	if (!answers(there)) {	/* nor does a libvirt that answers nobody have it */
+		if (virsh_tell(list, NULL, &e) == 0)
+			return 0;
+		ctx_hint(c, "make libvirt there answer (virsh list --all), then type the same again");
+		return ctx_fail(c, "cannot tell whether domain '%s' is gone: %s", said, e.what);
+	}
 	answers(destroy);	/* fine when it does not run */
 	return run(c, undefine);
 }

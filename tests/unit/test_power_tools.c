@@ -67,6 +67,20 @@ static void off_does_not_take_a_crashed_domain_for_off(void **state)
 	modtest_state(w->input, "cutover.off", "absent");
 }
 
+/* What the ledger names stays there until it is known to be gone. */
+static void cleanup_takes_a_domain_for_gone_only_when_libvirt_answers(void **state)
+{
+	struct powerrig *w = *state;
+
+	jset(w->input, "args", json_pack("{s:s,s:s}", "kind", "domain", "name", "erp-test"));
+	pw_program(w, "virsh", "echo 'error: failed to connect to the hypervisor' >&2; exit 1");
+	modtest_fails(w->input, "call.cleanup", "apply",
+		      "cannot tell whether domain 'erp-test' is gone: "
+		      "failed to connect to the hypervisor");
+	pw_program(w, "virsh", "[ \"$2\" = list ]");
+	modtest_must(w->input, "call.cleanup", "apply");
+}
+
 static void a_domain_called_by_a_number_is_not_switched(void **state)
 {
 	struct powerrig *w = *state;
@@ -213,6 +227,7 @@ int main(void)
 		T(quiesce_takes_a_domain_that_shuts_down_for_one_that_writes),
 		T(off_is_not_proven_by_a_libvirt_that_is_silent_about_autostart),
 		T(off_does_not_take_a_crashed_domain_for_off),
+		T(cleanup_takes_a_domain_for_gone_only_when_libvirt_answers),
 		T(a_domain_called_by_a_number_is_not_switched),
 		T(power_ends_what_it_runs_when_it_is_stopped),
 		T(quiesce_ends_what_it_runs_when_it_is_stopped),
