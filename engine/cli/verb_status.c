@@ -9,12 +9,14 @@
 
 #include <string.h>
 
+#define SYNC "sync"		/* in the place of a step: the newest pass of `drover sync` */
+
 /* What the record says of one machine. Strings are borrowed from it. */
 struct row {
 	const char *name, *serves, *phase;
 	int done, total;		/* steps, of all phases */
 	const char *step, *status;	/* the one that needs to be named, or NULL */
-	const char *error, *hint, *at;	/* of that step */
+	const char *error, *hint, *at;	/* of that step; of a pass `at` is when, not where */
 	const char *next;		/* the verb to type, or NULL */
 	size_t typed;			/* so much of `hint` says what to type instead; or 0 */
 	const json_t *figures;		/* of its cutover, or NULL */
@@ -102,6 +104,8 @@ static const char *next_verb(const struct plan_machine *m, const struct row *r,
 		return "finalize";
 	if (has_cutover(m) && r->done == r->total)
 		return "rollback";	/* a cutover of one's own, without a start */
+	if (r->step && !strcmp(r->step, SYNC))
+		return "sync";
 	if (!strcmp(r->phase, phase_names[PHASE_CUTOVER]) || strcmp(r->serves, "source") != 0 ||
 	    ready(m, json_object_get(meta, "steps")))
 		return has_cutover(m) ? "cutover" : NULL;
@@ -126,6 +130,10 @@ static struct row row_make(const struct plan_machine *m, const json_t *meta)
 
 	json_object_foreach((json_t *)steps, key, step)
 		take_step(&r, key, step);
+	step = json_object_get(meta, "sync");
+	if (!strcmp(jstr(step, "status", ""), "failed") && !strcmp(r.serves, "source") &&
+	    strcmp(r.phase, phase_names[PHASE_CUTOVER]) != 0)
+		take_step(&r, SYNC, step);
 	r.finalized = jbool(meta, "finalized", false);
 	r.next = next_verb(m, &r, meta);
 	r.figures = json_object_get(meta, "figures");
@@ -195,7 +203,7 @@ static void tell_figures(struct cli *c, const struct row *r)
 static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 {
 	static const struct { const char *verb, *more; } order[] = {
-		{ "run", "" }, { "cutover", "" }, { "finalize", "" },
+		{ "run", "" }, { "sync", "" }, { "cutover", "" }, { "finalize", "" },
 		{ "rollback", " --to cutover, and the source serves again" },
 	};
 	const char *word = "Next: ";

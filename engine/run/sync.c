@@ -169,7 +169,8 @@ static void pass_over(struct sync *s, bool ok)
 
 /* ---- the records --------------------------------------------------------------------- */
 
-static void note(struct sync *s, struct rec *c, const char *status)
+/* `why`: the result of one that failed, or NULL. */
+static void note(struct sync *s, struct rec *c, const char *status, const json_t *why)
 {
 	json_t *row = json_object();
 	char iso[21];
@@ -178,6 +179,8 @@ static void note(struct sync *s, struct rec *c, const char *status)
 	jset_str(row, "status", status);
 	jset_str(row, "at", iso);
 	jset_str(row, "run", state_run_id(s->herd->r->state));
+	jset_str(row, "error", jstr(why, "error.text", NULL));
+	jset_str(row, "hint", jstr(why, "error.hint", NULL));
 	rec_meta(c, "sync", row);
 }
 
@@ -219,7 +222,7 @@ static void succeed(struct sync *s)
 	rec_init(&c, r, s->m);
 	rec_facts(&c, s->names);
 	rec_found(&c, s->found, KEY);
-	note(s, &c, "done");
+	note(s, &c, "done", NULL);
 	text_duration(loop_now(r->loop) - s->began_ms, duration);
 	jset_str(c.trailers, "Took", duration);
 	count_add(r, "done", 1);
@@ -251,7 +254,10 @@ static void fail(struct sync *s, const json_t *result)
 	if (!told_to || !r->o->keep)	/* which ends no other way */
 		run_error(r, &e);
 	rec_init(&c, r, s->m);
-	note(s, &c, broke || told_to ? "stopped" : "failed");
+	if (broke || told_to)
+		note(s, &c, "stopped", NULL);
+	else
+		note(s, &c, "failed", why);
 	rec_send(&c, "outcome", NULL, subject, outcome_durable, s);
 	s->m->failed = true;
 }
@@ -337,7 +343,7 @@ static void pass_begin(struct sync *s)
 	s->found_before = s->found;
 	s->found = json_array();
 	rec_init(&c, r, s->m);
-	note(s, &c, "intent");
+	note(s, &c, "intent", NULL);
 	rec_send(&c, "intent", NULL, NULL, intent_durable, s);
 }
 

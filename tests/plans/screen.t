@@ -67,6 +67,37 @@ Next: drover rollback plan.yaml --machine one --to convert, then drover run plan
 Next: drover rollback plan.yaml --machine one --to convert, then drover run plan.yaml --machine one
 Next: drover rollback plan.yaml --machine one --to convert, then drover run plan.yaml --machine one
 
+=== a further pass that failed is in the status until one succeeds
+--- sh
+cat >plan.yaml <<END
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: { root: $PWD/one.raw } }
+    target: { host: here, dir: $PWD/new, format: raw }
+    convert: [ disks: {} ]
+    cutover: [ quiesce: { mode: shutdown }, pass: {} ]
+END
+yes | head -c 1M >one.raw
+export COLUMNS=300
+drover run plan.yaml -y >log || cat log
+mv one.raw away
+drover sync plan.yaml >log 2>&1
+drover status plan.yaml | sed -n '3,$s/  */ /gp' | sed "s|$PWD|DIR|g; s/([-0-9TZ:]*)/(TIME)/"
+mv away one.raw
+drover sync plan.yaml >log 2>&1 || cat log
+drover status plan.yaml | sed -n '3,$s/  */ /gp'
+--- stdout
+machine serves phase done step now last error
+one source convert 1/3 sync failed cannot find disk 'root': 'DIR/one.raw': No such file or directory
+one sync (TIME): cannot find disk 'root': 'DIR/one.raw': No such file or directory
+ it is looked for on the source's host: is it attached, and the path right?
+Next: drover sync plan.yaml
+machine serves phase done step now last error
+one source convert 1/3 - -
+Next: drover cutover plan.yaml
+
 === what a torn journal lost is said by the run that mends it
 --- file plan.yaml
 plan: small
