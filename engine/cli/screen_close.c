@@ -138,11 +138,11 @@ static void add_faults(struct screen *s)
 		str_addc(&s->line, '\n');
 }
 
-static bool any_failed(const struct screen *s)
+static bool any(const struct screen *s, enum mark mark)
 {
 	for (size_t i = 0; i < s->view_count; i++)
 		for (int p = 0; p < PHASE_COUNT; p++)
-			if (s->views[i]->marks[p] == MARK_FAILED)
+			if (s->views[i]->marks[p] == mark)
 				return true;
 	return false;
 }
@@ -151,7 +151,9 @@ static const char *end_word(const struct screen *s, int64_t status)
 {
 	switch (status) {
 	case 0: return "done";
-	case 1: return any_failed(s) ? "a step FAILED, see above" : "refused";
+	case 1: return any(s, MARK_FAILED) ? "a step FAILED, see above" :
+		any(s, MARK_UNDONE) && strcmp(s->kind, "rollback") == 0 ?
+		"undone, but NOT proven to be as before" : "refused";
 	case 3: return "stopped; the same command goes on with it";
 	case 4: return "refused, another run works on it";
 	case 5: return "the saved preview no longer fits";

@@ -108,7 +108,6 @@ struct run {
 	bool mute;			/* nothing is reported (asking for a saved preview) */
 	bool backward;			/* hosts may be booting: wait for them */
 	bool fenced;			/* a host was taken over by another run: all ends */
-	bool undone;			/* a rollback found a difference */
 	int lo, hi;			/* phases that take part */
 	int jobs;			/* what is under way */
 	int stops;			/* interrupts already seen */

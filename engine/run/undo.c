@@ -265,8 +265,6 @@ static void rebuilt(void *arg, bool equal)
 {
 	struct undo *u = arg;
 
-	if (!equal)
-		u->r->undone = true;
 	over(u, equal);
 }
 

@@ -98,6 +98,38 @@ machine serves phase done step now last error
 one source convert 1/3 - -
 Next: drover cutover plan.yaml
 
+=== a rollback that finds a difference has undone all, and says what to look at
+--- sh
+cat >plan.yaml <<END
+plan: small
+hosts: { here: { local: true } }
+machines:
+  one:
+    source: { host: here, images: [$PWD/one.raw] }
+    target: { host: here, dir: /srv/new }
+    backup:
+      - command: { argv: [touch, $PWD/kept], probe: [test, -e, $PWD/kept], undo: [rm, -f, $PWD/kept] }
+    convert:
+      - command: { argv: [touch, $PWD/made], probe: [test, -e, $PWD/made], undo: [rm, -f, $PWD/made] }
+END
+export COLUMNS=200
+drover run plan.yaml -y >log || cat log
+rm kept
+drover rollback plan.yaml --to convert -y 2>&1 | sed 's/^[0-9:]\{8\}/HH:MM:SS/; s/, [0-9.]*m\?s$/, TIME/; s/ [0-9.]*m\?s$/ TIME/; s/  *run [0-9a-f]*/ run ID/'
+[ ! -e made ]
+--- stdout
+small  rollback  plan.yaml run ID  1 machine, 1 host
+HH:MM:SS  one      convert.command       undone
+HH:MM:SS  one      'one' is not as it was before convert: steps/backup.command/result.json
+
+machine  convert  serves   took
+one      undone   source   TIME
+
+rollback: undone, but NOT proven to be as before, TIME
+Next: drover diff plan.yaml convert --machine one
+drover: 'one' is not as it was before convert: steps/backup.command/result.json
+  drover diff plan.yaml convert --machine one
+
 === what a torn journal lost is said by the run that mends it
 --- file plan.yaml
 plan: small
