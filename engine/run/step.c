@@ -345,10 +345,6 @@ static void ask(struct job *j)
 			  goes_on(j));
 		return;
 	}
-	if (is_final(j)) {
-		job_fail(j, r->known[j->node].answer);
-		return;
-	}
 	if (j->s->when) {
 		facts = facts_merged(j->m->facts, NULL);
 		if (!plan_step_when(j->s, facts)) {
@@ -358,6 +354,10 @@ static void ask(struct job *j)
 	}
 	if (beyond_reach(j)) {
 		stand(j);
+		return;
+	}
+	if (is_final(j)) {
+		job_fail(j, r->known[j->node].answer);
 		return;
 	}
 	if (!answer_stands(j) && may_trust(j))
