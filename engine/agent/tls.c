@@ -231,6 +231,11 @@ static bool may_wait(struct tls *t, int rc)
 	case SSL_ERROR_WANT_WRITE:
 		t->wants = POLLOUT;
 		return true;
+	case SSL_ERROR_SYSCALL:
+		/* A new key goes out through a buffer of OpenSSL's own before ours, which does
+		 * not pass on that ours has to wait. */
+		t->wants = POLLOUT;
+		return SSL_want_write(t->ssl) && BIO_should_write(SSL_get_wbio(t->ssl));
 	default:
 		return false;
 	}

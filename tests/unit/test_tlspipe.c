@@ -298,12 +298,42 @@ static void what_was_read_ahead_is_not_lost(void **state)
 	assert_int_equal(pipe_read_full(pipe_of(r, 0), buf, 6), 1);
 }
 
+/* What goes on its way to the other end, which reads it. */
+static void pass_on(struct pair *r, size_t n)
+{
+	AUTO_FREE char *buf = mem_alloc(n);
+
+	assert_int_equal(pipe_write_full(pipe_of(r, 0), buf, n), 0);
+	assert_int_equal(pipe_read_full(pipe_of(r, 1), buf, n), 1);
+}
+
+/* Also amid a new key a full socket is something to wait for, whoever asks. */
+static void a_new_key_waits_for_a_full_socket(void **state)
+{
+	struct pair *r = *state;
+	struct tls *t = r->end[0].tls;
+	char some[16 << 10] = "";
+
+	for (size_t put = 0; put < TLS_REKEY - sizeof(some); put += sizeof(some))
+		pass_on(r, sizeof(some));
+	while (send(tls_fd(t), some, sizeof(some), 0) > 0)
+		;	/* until it is full: nobody reads that */
+	assert_int_equal(tls_write(t, some, sizeof(some)), sizeof(some));
+	assert_int_equal(tls_keys(t), 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(tls_write(t, some, sizeof(some)), 0);
+		assert_int_equal(tls_wants(t), POLLOUT);
+		assert_int_equal(tls_read(t, some, 1), 0);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(both_ends_read_and_write_at_once),
+		TEST(a_new_key_waits_for_a_full_socket),
 		TEST(one_way_ends_and_the_other_goes_on),
 		TEST(what_poll_cannot_see_is_not_waited_for),
 		TEST(a_cut_is_no_end),
