@@ -257,10 +257,10 @@ erp  here -> b, serves: source
   convert      disks    . root: it is read whole: its content is unknown
                         . root: the next pass reads all of it and compares digests: it is no block device
                         + root LAB/disk.raw 96.0 MiB -> /srv/small/erp/root.base.raw
-                        read 28.6 MiB, send 28.6 MiB, write 28.6 MiB
+                        read 29.0 MiB, send 29.0 MiB, write 28.6 MiB
   validate     disks    ? root read back whole, once it is copied, at most 96.0 MiB to read
 
-1 machine:  + 1  ~ 0  - 0  ? 1   28.6 MiB to send
+1 machine:  + 1  ~ 0  - 0  ? 1   29.0 MiB to send
 1 blocker: a run will refuse
 Next: mend what blocks, then drover preview plan.yaml
 END
