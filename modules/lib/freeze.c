@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * freeze - the step's side: start the watchdog, talk to it, end it.
+ * freeze - the step's side: start the watchdog, ask it, end it.
  */
 #include "modules/lib/freeze.h"
 
@@ -12,24 +12,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ANSWER_MS 120000	/* a thaw may have much to write */
-#define NAME_PREFIX "drover-freeze-"
 #define BIND_TRIES 500		/* of 20 ms, until the watchdog before is gone */
 
 struct freeze {
@@ -37,23 +30,6 @@ struct freeze {
 	uint64_t since_ms;	/* this process's clock, when it began; 0: an earlier one did */
 	pid_t agent;		/* ours, with whom it is to end */
 };
-
-/* Say one word, take the answer. False: there is no watchdog any more. */
-static bool say(const char *name, const char *word, char out[FREEZE_ANSWER])
-{
-	AUTO_FD fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a;
-	socklen_t n = addr_local(name, &a);
-	struct pollfd p = { fd, POLLIN, 0 };
-	ssize_t got;
-
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, n) < 0 ||
-	    send(fd, word, strlen(word), MSG_NOSIGNAL) < 0 || poll(&p, 1, ANSWER_MS) <= 0)
-		return false;
-	got = recv(fd, out, FREEZE_ANSWER - 1, 0);
-	out[got > 0 ? got : 0] = '\0';
-	return got > 0;
-}
 
 static struct freeze *handle(const struct ctx *c, const char *name)
 {
@@ -198,7 +174,7 @@ static char *make_name(struct ctx *c)
 		return mem_strdup(kept);
 	io_random(nonce, sizeof(nonce));
 	io_hex(nonce, sizeof(nonce), hex);
-	return mem_printf(NAME_PREFIX "%s", hex);
+	return mem_printf(FREEZE_NAME "%s", hex);
 }
 
 /* What is needed to thaw it when nobody else is left to do so. */
@@ -248,7 +224,7 @@ int freeze_begin(struct ctx *c, const json_t *machine, unsigned deadline_ms,
 	int rc;
 
 	*f = NULL;
-	say(name, "thaw", said);	/* an attempt before this one: it is of another instant */
+	freeze_say(name, "thaw", said);	/* an attempt before this one: it is of another instant */
 	if (freeze_mounts(machine, &d.mounts, &d.n, &e) < 0)
 		rc = ctx_fail_err(c, &e);
 	else if (watch_agent(c, &d) < 0 || open_mounts(c, &d) < 0 || note(c, &d, name) < 0)
@@ -287,7 +263,7 @@ int freeze_end(struct ctx *c, struct freeze *f)
 {
 	AUTO_FREE char *name = mem_strdup(f->name);
 	char said[FREEZE_ANSWER] = "";
-	bool there = say(name, "thaw", said);
+	bool there = freeze_say(name, "thaw", said);
 
 	freeze_free(f);
 	if (there && strcmp(said, "thawed") == 0)
@@ -305,8 +281,7 @@ int freeze_attach(struct ctx *c, struct freeze **f)
 	*f = NULL;
 	if (!name)
 		name = jstr(ctx_fact(c, "freeze"), "socket", NULL);
-	if (name && strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) == 0 &&
-	    say(name, "state", said))
+	if (name && freeze_named(name) && freeze_say(name, "state", said))
 		*f = handle(c, name);
 	return 0;
 }
@@ -320,7 +295,7 @@ static bool holds(const struct freeze *f, const char *word, unsigned *left_ms)
 	size_t n;
 
 	*left_ms = 0;
-	return say(f->name, word, said) &&
+	return freeze_say(f->name, word, said) &&
 	       sscanf(said, "frozen %zu %u %d", &n, left_ms, &agent) == 3 && *left_ms > 0 &&
 	       (agent == 0 || agent == (int)f->agent);
 }
@@ -358,7 +333,7 @@ int freeze_power_off(struct ctx *c, struct freeze *f)
 {
 	char said[FREEZE_ANSWER];
 
-	if (!say(f->name, "off", said))
+	if (!freeze_say(f->name, "off", said))
 		return ctx_fail(c, "the watchdog did not answer: is the machine off?");
 	return ctx_fail(c, "cannot cut this machine's power: %s", said);
 }
@@ -385,68 +360,4 @@ json_t *freeze_list(const json_t *machine)
 	}
 	freeze_mounts_free(mounts, n);
 	return out;
-}
-
-/* ---- when no watchdog is left ----------------------------------------------------------- */
-
-/* It had no freeze: it was remounted. */
-static int rw_again(struct ctx *c, const char *dir, unsigned long flags)
-{
-	struct statvfs v;
-
-	if (statvfs(dir, &v) < 0 || !(v.f_flag & ST_RDONLY))
-		return 0;
-	if (mount(NULL, dir, NULL, MS_REMOUNT | flags, NULL) < 0)
-		return ctx_fail_sys(c, "cannot make '%s' writable again", dir);
-	ctx_log(c, "'%s' is writable again", dir);
-	return 0;
-}
-
-/* Fine when it is not frozen, or when another file system is there by now. */
-static int thaw_by_hand(struct ctx *c, const json_t *mount)
-{
-	const char *dir = jstr(mount, "dir", "");
-	AUTO_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0 || (int64_t)st.st_dev != jint(mount, "dev", -1))
-		return 0;
-	if (ioctl(fd, FITHAW, 0) == 0) {
-		ctx_log(c, "thawed '%s', whose watchdog had been killed", dir);
-		return 0;
-	}
-	if (errno == EOPNOTSUPP || errno == ENOTTY)
-		return rw_again(c, dir, (unsigned long)jint(mount, "flags", 0));
-	return errno == EINVAL ? 0 : ctx_fail_sys(c, "cannot thaw '%s'", dir);
-}
-
-int freeze_release(struct ctx *c, const char *name, const json_t *mounts)
-{
-	char said[FREEZE_ANSWER];
-	size_t n = json_array_size(mounts);
-	int rc = 0;
-
-	if (strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) != 0)
-		return ctx_fail(c, "cannot let go of '%s': that is no freeze", name);
-	if (say(name, "thaw", said)) {
-		if (strcmp(said, "thawed") != 0)
-			ctx_log(c, "the freeze: %s", said);
-		return 0;
-	}
-	while (n-- > 0)		/* as it was frozen, backwards */
-		if (thaw_by_hand(c, json_array_get(mounts, n)) < 0)
-			rc = -1;
-	return rc;
-}
-
-int freeze_undo(struct ctx *c)
-{
-	const char *name = ctx_kept(c, "freeze", NULL), *text = ctx_kept(c, "frozen", NULL);
-	AUTO_JSON *mounts = text ? json_parse(text, strlen(text), NULL) : NULL;
-
-	if (!name)
-		return 0;
-	if (freeze_release(c, name, mounts) < 0)
-		return -1;
-	return ctx_ledger_del(c, "freeze", name);
 }

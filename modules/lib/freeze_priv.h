@@ -2,6 +2,7 @@
  * freeze_priv - what the files of freeze share; nobody else includes it.
  *
  *   freeze.c         the step's side: begin, ask, end
+ *   freeze_release.c letting go of one, also when no watchdog is left
  *   freeze_mounts.c  which mounts stand on the machine's disks, and in what order
  *   freeze_hold.c    freezing, thawing, and the last means
  *   freeze_dog.c     the watchdog: what it is told, when it ends
@@ -19,6 +20,7 @@
 #include <sys/types.h>
 
 #define FREEZE_MAX 64		/* mounts */
+#define FREEZE_NAME "drover-freeze-"	/* begins the name of a watchdog's abstract socket */
 #define FREEZE_ANSWER 256	/* bytes of what the watchdog says */
 
 struct freeze_mount {
@@ -64,6 +66,11 @@ struct freeze_dog {
 	pid_t keeper;
 	int sysrq, kmsg;	/* /proc/sysrq-trigger, /dev/kmsg; or -1 */
 };
+
+/* Could it be the name of one? */
+bool freeze_named(const char *name);
+/* Say one word to the watchdog, take its answer. False: there is none any more. */
+bool freeze_say(const char *name, const char *word, char out[FREEZE_ANSWER]);
 
 /* All of them, or none and `why`: 0, -1. */
 int freeze_all(struct freeze_dog *d, char why[FREEZE_ANSWER]);
