@@ -66,7 +66,8 @@ static int thaw_by_hand(struct ctx *c, const json_t *mount)
 	AUTO_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || (int64_t)st.st_dev != jint(mount, "dev", -1))
+	if (fd < 0 || fstat(fd, &st) < 0 ||
+	    (int64_t)st.st_dev != jint(mount, "dev", (int64_t)st.st_dev))
 		return 0;
 	if (ioctl(fd, FITHAW, 0) == 0) {
 		ctx_log(c, "thawed '%s', whose watchdog had been killed", dir);
@@ -96,6 +97,24 @@ int freeze_release(struct ctx *c, const char *name, const json_t *mounts)
 	return rc;
 }
 
+/* What would be frozen now: for a list of what was that cannot be read. */
+static json_t *mounts_now(const json_t *machine)
+{
+	struct freeze_mount *mounts = NULL;
+	json_t *out = json_array(), *o;
+	size_t n = 0;
+
+	freeze_mounts(machine, &mounts, &n, NULL);
+	for (size_t i = 0; i < n; i++) {
+		o = json_object();
+		jset_str(o, "dir", mounts[i].dir);
+		jset_int(o, "flags", (int64_t)mounts[i].flags);
+		jadd(out, o);
+	}
+	freeze_mounts_free(mounts, n);
+	return out;
+}
+
 int freeze_undo(struct ctx *c)
 {
 	const char *name = ctx_kept(c, "freeze", NULL), *text = ctx_kept(c, "frozen", NULL);
@@ -103,6 +122,10 @@ int freeze_undo(struct ctx *c)
 
 	if (!name)
 		return 0;
+	if (text && !mounts) {
+		ctx_log(c, "the list of what was frozen is damaged: all that could be is thawed");
+		mounts = mounts_now(ctx_fact(c, "machine"));
+	}
 	if (freeze_release(c, name, mounts) < 0)
 		return -1;
 	return ctx_ledger_del(c, "freeze", name);

@@ -159,6 +159,22 @@ static void a_freeze_that_nobody_holds_is_let_go_by_undo(void **state)
 	assert_true(json_is_null(jget(w->input, "ledger")) || !jget(w->input, "ledger"));
 }
 
+static void a_freeze_whose_list_is_damaged_is_let_go_by_undo(void **state)
+{
+	struct fz_world *w = *state;
+
+	if (!fz_can_run)
+		skip();
+	fz_must(w, "apply");
+	kill_both(w);
+	assert_non_null(jget(w->input, "kept.frozen"));
+	json_object_set_new(jget(w->input, "kept"), "frozen",
+			    json_pack("{s:s}", "text", "[{\"dir\":"));
+	fz_must(w, "undo");
+	assert_false(fz_frozen(w->mount[0]));
+	assert_false(fz_frozen(w->mount[1]));
+}
+
 static void a_freeze_that_nobody_holds_is_let_go_by_cleanup(void **state)
 {
 	struct fz_world *w = *state;
@@ -369,6 +385,7 @@ int main(void)
 		T(a_killed_watchdog_has_a_successor),
 		T(a_watchdog_whose_keeper_is_killed_keeps_a_successor_itself),
 		T(a_freeze_that_nobody_holds_is_let_go_by_undo),
+		T(a_freeze_whose_list_is_damaged_is_let_go_by_undo),
 		T(a_freeze_that_nobody_holds_is_let_go_by_cleanup),
 		T(a_sealed_freeze_outlives_its_agent),
 		T(watchdog_and_keeper_stay_in_memory_and_are_spared),
