@@ -220,13 +220,14 @@ char *disk_device(const char *path)
 
 /* ---- looking ------------------------------------------------------------- */
 
-/* QEMU says by a lock on this byte that others must not write to the image. */
-#define QEMU_LOCK_UNSHARED_WRITE 201
+/* QEMU says by a lock on this byte that it may write to the image; that nobody else may, also
+ * one says that only reads it, such as ours. */
+#define QEMU_LOCK_WRITE 101
 
-static bool qemu_has_it(int fd)
+static bool qemu_writes(int fd)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET,
-		.l_start = QEMU_LOCK_UNSHARED_WRITE, .l_len = 1 };
+		.l_start = QEMU_LOCK_WRITE, .l_len = 1 };
 
 	return fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK;
 }
@@ -269,7 +270,7 @@ int disk_info(const char *path, const char *format, struct disk_info *i, struct 
 	if (S_ISREG(st.st_mode)) {
 		i->size = (uint64_t)st.st_size;
 		i->used = (uint64_t)st.st_blocks * 512;
-		i->busy = qemu_has_it(fd);
+		i->busy = qemu_writes(fd);
 	}
 	if (imgforeign_is(format) && foreign_size(path, format, &i->size, e) < 0)
 		return -1;

@@ -103,7 +103,7 @@ char *cv_loop(const char *path, off_t size, const char *sector)
 
 int cv_hold(struct rig *r)
 {
-	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
+	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
 	int fd = open(r->src, O_RDONLY | O_CLOEXEC);
 
 	return fcntl(fd, F_OFD_SETLK, &fl) < 0 ? -1 : fd;

@@ -96,6 +96,25 @@ static void an_image_in_use_is_opened_for_looking_only(void **s)
 	assert_int_equal(second->ops->write(second, buf, DISK_ALIGN, 0, &e), -1);
 }
 
+static void an_image_is_in_use_while_it_is_written_to_and_not_while_it_is_read(void **s)
+{
+	struct here *h = *s;
+	AUTO_ERR e = { 0 };
+	AUTO_DISK *d = NULL;
+	struct disk_info i;
+
+	assert_int_equal(img_create(h->path, "qcow2", MIB, &e), 0);
+	d = disk_open_image(h->path, "qcow2", 0, &e);
+	assert_non_null(d);
+	assert_int_equal(disk_info(h->path, "qcow2", &i, &e), 0);
+	assert_false(i.busy);
+	assert_int_equal(disk_close(&d, &e), 0);
+	d = disk_open_image(h->path, "qcow2", DISK_WRITE, &e);
+	assert_non_null(d);
+	assert_int_equal(disk_info(h->path, "qcow2", &i, &e), 0);
+	assert_true(i.busy);
+}
+
 static void an_image_that_is_only_for_its_owner_is_read_as_that_one(void **s)
 {
 	struct here *h = *s;
@@ -172,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_qcow2_is_written_and_read_back_through_qemu_nbd),
 		T(an_image_in_use_is_opened_for_looking_only),
+		T(an_image_is_in_use_while_it_is_written_to_and_not_while_it_is_read),
 		T(an_image_that_is_only_for_its_owner_is_read_as_that_one),
 		T(a_dirty_bitmap_tells_what_was_written_since_it_began),
 		T(an_image_in_use_is_told),
