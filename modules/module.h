@@ -132,7 +132,7 @@ const json_t *ctx_machine(const struct ctx *c);
 const char *ctx_machine_name(const struct ctx *c);
 const json_t *ctx_fact(const struct ctx *c, const char *name);	/* NULL: not known */
 const char *ctx_role(const struct ctx *c);	/* "source", "target", "here", ... */
-const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, step, preview, serves,
+const json_t *ctx_run(const struct ctx *c);	/* {plan, run, epoch, lineage, host, step, preview, serves,
 					   evidence: in whose name it is recorded,
 					   accepted: [code of a finding]} */
 bool ctx_is_preview(const struct ctx *c);

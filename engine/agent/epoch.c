@@ -85,12 +85,11 @@ static int64_t started(int64_t pid)
 	return p ? strtoll(p, NULL, 10) : 0;
 }
 
-/* Does [pid, started] still run? */
 static bool is_alive(const json_t *agent)
 {
-	int64_t pid = json_integer_value(json_array_get(agent, 0));
+	int64_t pid = jint(agent, "pid", 0);
 
-	return pid > 1 && started(pid) == json_integer_value(json_array_get(agent, 1));
+	return pid > 1 && started(pid) == jint(agent, "started", -1);
 }
 
 static json_t *record_read(int fd)
@@ -105,37 +104,49 @@ static json_t *record_read(int fd)
 	return json_object();		/* nobody yet, or torn by a power cut: gone with it */
 }
 
-/* The agents that this run had before and that still live: [[pid, started], ...]; new. */
-static json_t *lost_agents(const json_t *record)
+/* The other agents of the record that still live; new. *known: ours is in it, too. */
+static json_t *others_alive(const json_t *record, bool *known)
 {
-	json_t *alive = json_array(), *one;
+	json_t *others = json_array(), *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(record, "lost"), i, one)
-		if (is_alive(one))
-			jadd(alive, json_incref(one));
-	if (jint(record, "agent", 0) == getppid())
-		return alive;
-	one = json_pack("[I, I]", (json_int_t)jint(record, "agent", 0),
-			(json_int_t)jint(record, "started", -1));
-	if (is_alive(one))
-		json_array_append(alive, one);
-	json_decref(one);
-	return alive;
+	*known = false;
+	json_array_foreach(json_object_get(record, "agents"), i, one) {
+		if (!is_alive(one))
+			continue;
+		if (jint(one, "pid", 0) == getppid())
+			*known = true;
+		else
+			jadd(others, json_incref(one));
+	}
+	return others;
 }
 
-static int record_write(int fd, const json_t *run, json_t *lost)
+/* Of these the ones that this run had for the same host of its plan, of which two may be one
+ * machine; new. */
+static json_t *lost_agents(const json_t *others, const json_t *run)
 {
-	AUTO_JSON *o = json_object();
+	json_t *lost = json_array(), *one;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)others, i, one)
+		if (!strcmp(jstr(one, "host", ""), jstr(run, "host", "")))
+			jadd(lost, json_incref(one));
+	return lost;
+}
+
+static int record_write(int fd, const json_t *run, const json_t *others)
+{
+	AUTO_JSON *o = json_object(), *agents = json_copy((json_t *)(uintptr_t)others);
 	AUTO_FREE char *text = NULL;
 	size_t n;
 
+	jadd(agents, json_pack("{s:I, s:I, s:s}", "pid", (json_int_t)getppid(), "started",
+			       (json_int_t)started(getppid()), "host", jstr(run, "host", "")));
+	json_object_set(o, "agents", agents);
 	jset_int(o, "epoch", jint(run, "epoch", 0));
 	jset_str(o, "run", jstr(run, "run", ""));
 	jset_str(o, "holder", jstr(run, "holder", ""));
-	jset_int(o, "agent", getppid());
-	jset_int(o, "started", started(getppid()));
-	json_object_set(o, "lost", lost);
 	text = json_canonical(o);
 	n = strlen(text);
 	return n > RECORD_MAX || io_pwrite_full(fd, text, n, 0) < 0 ||
@@ -143,20 +154,14 @@ static int record_write(int fd, const json_t *run, json_t *lost)
 }
 
 /* An agent that is told to ends its steps, and itself. */
-static void end_agent(int64_t pid, int64_t since)
-{
-	if (pid > 1 && pid != getppid() && started(pid) == since)
-		kill((pid_t)pid, SIGTERM);
-}
-
-static void end_lost(const json_t *lost)
+static void end_agents(const json_t *agents)
 {
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)lost, i, one)
-		end_agent(json_integer_value(json_array_get(one, 0)),
-			  json_integer_value(json_array_get(one, 1)));
+	json_array_foreach((json_t *)(uintptr_t)agents, i, one)
+		if (is_alive(one))
+			kill((pid_t)jint(one, "pid", 0), SIGTERM);
 }
 
 /* The RESULT of a step that may not go on. `copy`: of a run of the same epoch. */
@@ -189,18 +194,18 @@ static int refuse(struct ctx *c, const json_t *record, bool copy)
 /* Under the guard: is it ours, or do we take it? *lost: agents to wait for; the caller's. */
 static int claim(struct ctx *c, int fd, const json_t *run, json_t **lost)
 {
-	AUTO_JSON *record = record_read(fd);
+	AUTO_JSON *record = record_read(fd), *others = NULL;
 	int64_t mine = jint(run, "epoch", 0), theirs = jint(record, "epoch", 0);
 	bool same = mine == theirs && !strcmp(jstr(run, "run", ""), jstr(record, "run", ""));
+	bool known;
 
 	if (theirs > mine || (theirs == mine && !same))
 		return refuse(c, record, theirs == mine);
-	*lost = same ? lost_agents(record) : json_array();
-	if ((!same || jint(record, "agent", 0) != getppid()) && record_write(fd, run, *lost) < 0)
+	others = others_alive(record, &known);
+	*lost = same ? lost_agents(others, run) : json_array();
+	if (!(same && known) && record_write(fd, run, same ? others : *lost) < 0)
 		return ctx_fail_sys(c, "cannot remember who works on this host");
-	if (!same)
-		end_agent(jint(record, "agent", 0), jint(record, "started", -1));
-	end_lost(*lost);
+	end_agents(same ? *lost : others);
 	return lock(fd, F_SETLK, F_RDLCK, FIRST + mine, 1) < 0 ?
 		ctx_fail_sys(c, "cannot hold the run's epoch on this host") : 0;
 }
@@ -245,7 +250,7 @@ static int wait_for_lost(struct ctx *c, const json_t *lost)
 				ctx_hint(c, "look at it there; it must end before this run may go on");
 				return ctx_fail(c, "cannot change anything here: an agent whose "
 						"connection was lost does not end, process %lld",
-						(long long)json_integer_value(json_array_get(one, 0)));
+						(long long)jint(one, "pid", 0));
 			}
 			if (ms == 0)
 				ctx_log(c, "waits for what was at work here when the connection was "

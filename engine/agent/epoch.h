@@ -2,14 +2,16 @@
  * epoch - which engine may change this host. Each run of a plan has an epoch, higher than
  * the one before; the host remembers the highest for each state, by its lineage, in a tmpfs:
  *
- *	/run/drover-epochs/LINEAGE.PLAN	{epoch, run, holder, agent, started, lost}
+ *	/run/drover-epochs/LINEAGE.PLAN	{epoch, run, holder, agents: [{pid, started, host}]}
  *
  * An engine that sleeps through another's take-over, or works on an old copy of the state,
  * is refused. Of a run that it replaces the steps still at work are ended and waited for:
  * every step holds a record lock on the byte of its epoch for as long as it lives.
  *
  * A run whose connection was lost comes back with a new agent, while the one before may not
- * know of the loss and its steps are at work: it is in `lost`, and ended and waited for too.
+ * know of the loss and its steps are at work: the agents before it of the same host of the plan
+ * are ended and waited for too. Two hosts of a plan may be one machine: their agents do not mind
+ * each other.
  */
 #ifndef DROVER_EPOCH_H
 #define DROVER_EPOCH_H

@@ -104,12 +104,12 @@ static void begin(void *arg)
 	hosts_start(a->r, a->host, &a->call);
 }
 
-static json_t *input(struct run *r)
+static json_t *input(struct run *r, uint32_t host)
 {
 	json_t *in = json_pack("{s:{}, s:{}, s:{}, s:{}, s:s}", "args", "machine", "facts",
 			       "kept", "role", "source");
 
-	jset(in, "run", input_run(r, NULL));
+	jset(in, "run", input_run(r, host, NULL));
 	return in;
 }
 
@@ -123,7 +123,7 @@ void alive_ask(struct run *r, uint32_t host,
 	if (a->next)
 		a->next->link = &a->next;
 	r->askings = a;
-	a->call = (struct call){ .module = "call.hello", .op = "probe", .input = input(r),
+	a->call = (struct call){ .module = "call.hello", .op = "probe", .input = input(r, host),
 				 .on_event = on_event, .on_result = on_result, .arg = a };
 	begin(a);
 }

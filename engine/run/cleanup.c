@@ -113,7 +113,7 @@ static json_t *call_input(struct run *r, struct mach *m, json_t *args, uint32_t 
 	jset(in, "facts", m ? facts_merged(m->facts, NULL) : json_object());
 	jset(in, "kept", json_object());
 	jset_str(in, "role", r->plan->hosts[host].name);
-	jset(in, "run", input_run(r, NULL));
+	jset(in, "run", input_run(r, host, NULL));
 	return in;
 }
 

@@ -134,7 +134,7 @@ static json_t *accepted(const struct run *r, const struct mach *m)
 	return codes;
 }
 
-json_t *input_run(const struct run *r, const char *step)
+json_t *input_run(const struct run *r, uint32_t host, const char *step)
 {
 	json_t *o = json_object();
 
@@ -145,6 +145,8 @@ json_t *input_run(const struct run *r, const char *step)
 	jset_str(o, "lineage", r->state ? state_lineage(r->state) : NULL);
 	if (r->writes)
 		jset_str(o, "holder", state_who(r->state));
+	if (host != UINT32_MAX)
+		jset_str(o, "host", r->plan->hosts[host].name);
 	jset_str(o, "step", step);
 	jset_bool(o, "preview", run_is_preview(r) || r->mute);
 	return o;
@@ -219,7 +221,7 @@ static json_t *spec_with_secret(const struct op *o, json_t *spec, struct err *e)
 	return own;
 }
 
-json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e)
+json_t *input_make(const struct op *o, const struct place_end *at, json_t *args, struct err *e)
 {
 	static const char *const none[] = { NULL };
 	const struct module *mod = o->module;
@@ -247,8 +249,8 @@ json_t *input_make(const struct op *o, const char *role, json_t *args, struct er
 	jset(in, "facts", facts_merged(facts, mod->place == IN_ENGINE ? NULL :
 				       mod->wants ? mod->wants : none));
 	jset(in, "kept", o->bare ? json_object() : kept_get(o->r, o->m, key));
-	jset_str(in, "role", role);
-	run = input_run(o->r, key);
+	jset_str(in, "role", at->role);
+	run = input_run(o->r, at->host, key);
 	jset_str(run, "evidence", o->as ? o->as : key);
 	sha256_hex(asked ? asked : "", asked ? strlen(asked) : 0, hash);
 	jset_str(run, "asked", hash);	/* of references, never of secrets */

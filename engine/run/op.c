@@ -167,7 +167,7 @@ static void hook_call(void *arg, const char *at, struct call *c)
 	if (!json_object_get(c->input, "facts"))
 		jset(c->input, "facts", facts_merged(o->m->facts, NULL));
 	jset_str(c->input, "role", where.role);
-	jset(c->input, "run", input_run(o->r, key));
+	jset(c->input, "run", input_run(o->r, where.host, key));
 	hosts_start(o->r, where.host, c);
 }
 
@@ -245,7 +245,7 @@ static int prepare(struct op *o, struct err *e)
 			.on_event = on_event, .on_result = on_result, .arg = end,
 			.ahead = o->ahead, .on_open = on_open,
 		};
-		end->call.input = input_make(o, where[k].role, args, e);
+		end->call.input = input_make(o, &where[k], args, e);
 		if (!end->call.input)
 			return -1;
 		if (n == 1 && end->host != UINT32_MAX && !strcmp(o->name, "apply") &&
@@ -367,7 +367,7 @@ static bool renew(struct op *o, const json_t *judged)
 		if (where[k].host != o->end[k].host)
 			return false;
 	for (int k = 0; k < 2; k++) {
-		AUTO_JSON *in = input_make(o, where[k].role, args, &e);
+		AUTO_JSON *in = input_make(o, &where[k], args, &e);
 
 		if (!in)
 			return false;

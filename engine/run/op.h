@@ -7,6 +7,7 @@
 
 #include "engine/base/share.h"
 #include "engine/hook/hook.h"
+#include "engine/run/hosts.h"
 #include "engine/run/priv.h"
 #include "engine/wire/frame.h"
 
@@ -115,11 +116,13 @@ json_t *owner_check(const struct op_end *end, json_t *result);
 /* The machine as its calls see it: the plan's words, and the disks of a domain as assess
  * saw them. New; NULL when it cannot be described. */
 json_t *input_machine(const struct run *r, const struct mach *m);
-/* The call's input; NULL with e when the machine cannot be described. */
-json_t *input_make(const struct op *o, const char *role, json_t *args, struct err *e);
+/* The call's input, for the one who is asked there; NULL with e when the machine cannot be
+ * described. */
+json_t *input_make(const struct op *o, const struct place_end *at, json_t *args, struct err *e);
 json_t *input_args(const struct run *r, const struct mach *m, uint32_t node,
 		   struct err *e);
-json_t *input_run(const struct run *r, const char *step);
+/* `host`: who is asked; UINT32_MAX: the engine itself. `step` may be NULL. New. */
+json_t *input_run(const struct run *r, uint32_t host, const char *step);
 /* The step's kept material: NAME -> {text|base64}; new. */
 json_t *kept_get(const struct run *r, const struct mach *m, const char *step_key);
 /* "steps/convert.disks/undo/etc%2Ffstab"; new. */

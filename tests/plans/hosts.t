@@ -238,3 +238,23 @@ machines:
 drover check --expand plan.yaml | grep stdin
 --- stdout
           stdin: "secret:ipmi"
+
+=== two names of one machine work side by side
+--- file plan.yaml
+plan: twice
+hosts: { old: { local: true }, new: { local: true } }
+machines:
+  db:
+    source: { host: old, images: [/tmp/none.raw] }
+    target: { host: new, dir: /tmp/none }
+    assess: []
+    convert:
+      - command: { id: one, at: source, argv: [touch, one], probe: [test, -e, one] }
+      - command: { id: two, at: target, argv: [touch, two], probe: [test, -e, two] }
+      - command: { id: three, at: source, argv: [touch, three], probe: [test, -e, three] }
+      - command: { id: four, at: target, argv: [touch, four], probe: [test, -e, four] }
+--- sh
+drover run plan.yaml >out; s=$?
+grep -E 'DOWN|convert\.|wait' out | sed 's/^[^ ]* *//; s/done in.*/done/'
+exit $s
+--- stdout
