@@ -101,7 +101,7 @@ run: done, TIME, SIZE moved
 Next: drover status plan.yaml
 END
 kill $nbd; wait $nbd
-expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -y
 must "nothing is at the target" nothing_in "$srv/out"
 fresh "a source that is in use"
 
@@ -151,7 +151,7 @@ erp convert.disks (NOW): host 'b': cannot go on with disk 'root': it has 6710886
 Next: drover rollback plan.yaml --to convert, then drover run plan.yaml
 END
 mv kept.raw shrinks.raw
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" run plan.yaml
 cmp shrinks.raw "$srv/out/erp/root.base.raw" || fail "the copies differ"
 
 # It grows between two passes: the copy stays what it is, and what the hint says leads on.
@@ -171,10 +171,10 @@ sync: a step FAILED, see above, TIME
 Next: drover rollback plan.yaml --to convert, then drover run plan.yaml
 END
 cmp as-it-was "$srv/out/erp/root.base.raw" || fail "the copy of a source that grew was written to"
-expect 0 "$DROVER" rollback plan.yaml --to convert -y >/dev/null
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" rollback plan.yaml --to convert -y
+expect 0 "$DROVER" run plan.yaml
 cmp shrinks.raw "$srv/out/erp/root.base.raw" || fail "the copies differ"
-expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -y
 gate_end
 must "nothing is at the target" nothing_in "$srv/out"
 fresh "a source that shrinks"
@@ -219,7 +219,7 @@ Next: drover preview plan.yaml
 END
 must "rollback leaves it too" test "$(cat "$srv/out/erp/root.base.raw")" = mine
 plan "$image" "$out, replace: true"
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" run plan.yaml
 cmp disk.raw "$srv/out/erp/root.base.raw" || fail "the copies differ"
 mv .drover first
 plan "$image" "$out"
@@ -238,7 +238,7 @@ END
 cmp disk.raw "$srv/out/erp/root.base.raw" || fail "the other state's copy was touched"
 rm -rf .drover
 mv first .drover
-expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -y
 rm -rf "$srv/out/erp"
 fresh "a target that is somebody else's"
 
@@ -308,9 +308,9 @@ Next: drover run plan.yaml
 END
 BAD_ALSO=
 lab_on b mount -o remount,size=200m /srv/small
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" run plan.yaml
 lab_on b cat /srv/small/erp/root.base.raw | cmp - disk.raw || fail "the copies differ"
-expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -y
 must "nothing is at the target" test -z "$(lab_on b find /srv/small -type f)"
 fresh "a target that fills up"
 

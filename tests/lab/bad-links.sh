@@ -28,7 +28,7 @@ far() {
 }
 arrived() {
 	cmp "$srv/disk.raw" "$copy" || fail "the copies differ: $1"
-	expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+	expect 0 "$DROVER" rollback plan.yaml -y
 	rm -rf .drover
 }
 

@@ -78,7 +78,7 @@ Next: drover run plan.yaml
 END
 must "the copy stands" cmp disk.raw there/erp/root.base.raw
 echo 'drover.ok("all is well")' >asks.lua
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" run plan.yaml
 
 mount --bind .drover .drover
 mount -o remount,bind,ro .drover
@@ -111,7 +111,7 @@ END
 rm -rf .drover
 mv .whole .drover
 must "nothing at the target was touched meanwhile" cmp disk.raw there/erp/root.base.raw
-expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -y
 must "nothing is at the target" nothing_in there
 fresh "bad states"
 
@@ -127,7 +127,7 @@ machines:
     convert: [ disks: {} ]
     cutover: [ "off": {} ]
 END
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" run plan.yaml
 bad 1 "a source that cannot be proven off" "$DROVER" cutover plan.yaml -y <<'END'
 bad  cutover  plan.yaml  run ID  1 machine, 1 host
 NOW  erp      cutover.off           FAILED: cannot tell whether 'erp' is on: source.power.command.status printed neither `on` nor `off`
@@ -148,7 +148,7 @@ erp      source  cutover   1/2  cutover.off failed  cannot tell whether 'erp' is
 erp cutover.off (NOW): cannot tell whether 'erp' is on: source.power.command.status printed neither `on` nor `off`
 Next: drover cutover plan.yaml
 END
-expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -y
 must "nothing is at the target" nothing_in there
 fresh "power"
 bad_end

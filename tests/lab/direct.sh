@@ -25,7 +25,7 @@ clean() {
 		[ "$(listeners $h)" = 0 ] || fail "something listens on $h"
 		[ "$(lab_on $h ps -A -o comm= | grep -cv '^\(sshd\|ps\)$')" = 0 ] || fail "something runs on $h"
 	done
-	expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+	expect 0 "$DROVER" rollback plan.yaml -y
 	rm -rf .drover
 }
 
@@ -56,7 +56,7 @@ expect 1 "$DROVER" run plan.yaml
 said "cannot open a direct"
 said "or say stream: auto"
 [ "$(listeners b)" = 0 ] || fail "something listens on b"
-expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -y
 rm -rf .drover
 
 # A way that swallows everything, as a firewall does: two seconds, then the other way.

@@ -29,7 +29,7 @@ damaged() {
 	said "$2"
 	said 'convert.disks +running in .*\(attempt 2 of 3\)'
 	cmp disk.raw $copy || fail "$1: the copies differ"
-	expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+	expect 0 "$DROVER" rollback plan.yaml -y
 	kill $far; wait $far 2>/dev/null
 	rm -rf .drover
 }

@@ -20,7 +20,7 @@ how() { "$DROVER" show plan.yaml HEAD evidence/convert.disks/stream.text; }
 clean() {
 	qemu-img compare -q -f raw -F qcow2 hosts/a/srv/disk.raw hosts/a/srv/out/m/root.base.qcow2 || fail "the copy differs"
 	[ "$(lab_on a ps -A -o comm= | grep -cv '^\(sshd\|ps\)$')" = 0 ] || fail "something runs on a"
-	expect 0 "$DROVER" rollback plan.yaml -y >/dev/null
+	expect 0 "$DROVER" rollback plan.yaml -y
 	rm -rf .drover
 }
 

@@ -86,7 +86,7 @@ for cut in $(seq $cuts); do
 	git -C "$LAB/disk/state" fsck --full --strict >"$LAB/fsck" 2>&1 || { cat "$LAB/fsck"; fail "fsck after cut $cut"; }
 	echo "cut $cut: $(wc -l <"$LAB/acked") said, $(wc -l <"$LAB/held") held, $(wc -l <"$LAB/effects") in effect"
 done
-expect 0 "$DROVER" run plan.yaml --state "$LAB/disk/state" >/dev/null
+expect 0 "$DROVER" run plan.yaml --state "$LAB/disk/state"
 for n in $(seq $steps); do
 	[ "$(cat "$LAB/world/c$n")" = ran ] || fail "c$n ran $(wc -l <"$LAB/world/c$n") times"
 done
@@ -94,6 +94,6 @@ tree=$(git -C "$LAB/disk/state" rev-parse "cut/erp/main^{tree}") || fail "no tre
 git -C "$LAB/disk/state" fsck --full --strict >"$LAB/fsck" 2>&1 || { cat "$LAB/fsck"; fail "fsck at the end"; }
 
 plan calm >plan.yaml
-expect 0 "$DROVER" run plan.yaml --state "$LAB/undisturbed" >/dev/null
+expect 0 "$DROVER" run plan.yaml --state "$LAB/undisturbed"
 [ "$tree" = "$(git -C "$LAB/undisturbed" rev-parse "cut/erp/main^{tree}")" ] || fail "the tree is not that of a run without cuts"
 [ "$(wc -l <"$LAB/acked")" -gt $cuts ] || fail "the cuts came before anything was done"

@@ -55,10 +55,10 @@ copied() {
 
 # Undisturbed, to compare with.
 began=${EPOCHREALTIME/./}
-expect 0 "$DROVER" run plan.yaml --state calm >/dev/null
+expect 0 "$DROVER" run plan.yaml --state calm
 took=$(((${EPOCHREALTIME/./} - began) / 1000))
 trees calm calm.now
-expect 0 "$DROVER" rollback plan.yaml --state calm -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml --state calm -y
 [ -z "$(world)" ] || fail "rollback left $(world)"
 
 RANDOM=${SEED:-11} kills=0
@@ -74,7 +74,7 @@ for n in 1 2 3 4 5 6 7 8; do
 	[ $ended != 0 ] || break
 done
 echo "killed $kills times"
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" run plan.yaml
 copied
 for m in "${names[@]}"; do [ "$(cat done.$m)" = ran ] || fail "a step of $m ran twice"; done
 [ done.db -ot done.app ] && [ done.app -ot done.web ] || fail "they did not wait for each other"
@@ -82,12 +82,12 @@ trees .drover now
 equal calm.now now || fail "the trees differ"
 
 # The last one goes back, and comes again.
-expect 0 "$DROVER" rollback plan.yaml -m tier=web -y >/dev/null
+expect 0 "$DROVER" rollback plan.yaml -m tier=web -y
 [ "$(world | tr '\n' ' ')" = "done.app done.db images/app/root.base.qcow2 images/db/root.base.raw " ] ||
 	fail "rollback by label took or left: $(world)"
 trees .drover now
 for m in db app; do equal calm.now/$m now/$m || fail "what is known of $m has changed"; done
-expect 0 "$DROVER" run plan.yaml >/dev/null
+expect 0 "$DROVER" run plan.yaml
 copied
 trees .drover now
 equal calm.now now || fail "it did not come back"
