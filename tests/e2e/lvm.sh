@@ -39,10 +39,10 @@ leave_free() {
 # half_way KIB: a pass stands half way, once the copy has so much more on disk
 half_way() {
 	gate b "$copy" $(($(du -k "$copy" | cut -f1) + $1))
-	"$DROVER" sync plan.yaml -v >half 2>&1 &
+	lab_aside half "$DROVER" sync plan.yaml -v
 	engine=$!
 	wait_for 300 eval "gate_shut || ! kill -0 $engine"
-	gate_shut || { cat half; fail "the pass does not begin"; }
+	gate_shut || fail "the pass does not begin"
 }
 
 # ---- without room, and with it ---------------------------------------------------------------------
@@ -87,7 +87,7 @@ guest_write 36 two
 half_way 4096
 guest_write 16 three
 gate_open
-wait $engine || { cat half; fail "the pass fails"; }
+wait $engine || fail "the pass fails"
 cp half out
 cat out
 said "data: its snapshot ran full while it was read; the rest was read from the volume"

@@ -32,10 +32,10 @@ in_use() {
 cut_in() {
 	gate b "$copy" $(($(du -k "$copy" | cut -f1) + ($2 << 10)))
 	echo "\$ drover $1 plan.yaml, cut after $2 MiB"
-	"$DROVER" "$1" plan.yaml -v -y >said 2>&1 &
+	lab_aside said "$DROVER" "$1" plan.yaml -v -y
 	engine=$!
 	wait_for 600 eval "gate_shut || ! kill -0 $engine"
-	gate_shut || { cat said; fail "the pass does not come so far"; }
+	gate_shut || fail "the pass does not come so far"
 	guest_cut
 	guest_boot
 	in_use

@@ -55,10 +55,10 @@ make_disk "$srv/disk.raw"
 plan relay 10.66.0.12
 sed -i "s/root@10.66.0.12/root@$GATE/" plan.yaml
 gate b "$copy" 2000
-"$DROVER" run plan.yaml >said 2>&1 &
+lab_aside said "$DROVER" run plan.yaml
 run=$!
 wait_for 300 eval "gate_shut || ! kill -0 $run"
-gate_shut || { cat said; fail "the copy does not begin"; }
+gate_shut || fail "the copy does not begin"
 ip link set v-b down
 gate_open
 ss -K dst 10.66.0.12 >/dev/null 2>&1
@@ -66,7 +66,6 @@ lab_on b ss -K src 10.66.0.12 >/dev/null 2>&1
 ip link set v-b up
 status=0
 wait $run || status=$?
-cat said
 [ $status = 0 ] || expect 0 "$DROVER" run plan.yaml
 grep -q 'any more' said || fail "the engine did not notice"
 arrived "a link that was away"

@@ -103,11 +103,11 @@ END
 
 half_way() {
 	gate b "$copy" 8000
-	"$DROVER" run plan.yaml >first 2>&1 &
+	lab_aside first "$DROVER" run plan.yaml
 	engine=$!
 	wait_for 300 eval "gate_shut || ! kill -0 $engine"
-	gate_shut || { cat first; fail "the copy does not begin"; }
-	backs_up || { cat first; fail "no backup runs"; }
+	gate_shut || fail "the copy does not begin"
+	backs_up || fail "no backup runs"
 }
 half_way
 kill -STOP $engine

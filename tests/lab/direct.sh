@@ -91,21 +91,21 @@ begun() { [ "$(du -k hosts/b/srv/out/m/root.base.raw 2>/dev/null | cut -f1)" -gt
 slowly() {
 	plan direct 10.66.0.12:7000
 	limit "$1"
-	"$DROVER" run plan.yaml >"$LAB/slow" 2>&1 &
+	lab_aside slow "$DROVER" run plan.yaml
 	run=$!
-	wait_for 60 begun || fail "it does not begin: $(cat "$LAB/slow")"
+	wait_for 60 begun || fail "it does not begin"
 }
 # The link is gone for a second: it goes on.
 slowly 4MiB/s
 ip link set v-b down; read -rt 1 <> <(:) || :; ip link set v-b up
-wait $run || fail "a short cut ended it: $(cat "$LAB/slow")"
+wait $run || fail "a short cut ended it"
 clean
 
 # The connection is gone for good: another one is made, and it goes on.
 slowly 8MiB/s
 lab_on a ss -K -tn '( sport = :7000 or dport = :7000 )' >/dev/null
-wait $run || fail "it does not go on: $(cat "$LAB/slow")"
-grep -q 'done in .*(attempt 2 of 3)' "$LAB/slow" || fail "a cut was not noticed: $(cat "$LAB/slow")"
+wait $run || fail "it does not go on"
+grep -q 'done in .*(attempt 2 of 3)' slow || fail "a cut was not noticed"
 clean
 
 # Both agents are killed with all that they started: the engine begins again by itself.
@@ -113,5 +113,5 @@ slowly 4MiB/s
 for h in a b; do
 	lab_on $h kill -KILL $(lab_on $h ps -A -o pid=,comm= | awk '$2 != "sshd" && $2 != "ps" { print $1 }')
 done
-wait $run || fail "it did not begin again: $(cat "$LAB/slow")"
+wait $run || fail "it did not begin again"
 clean

@@ -37,26 +37,24 @@ END
 expect 0 "$DROVER" run plan.yaml --until backup
 cp -a .drover old
 
-"$DROVER" run plan.yaml --json >"$LAB/a.out" 2>&1 &
+lab_aside "$LAB/a.out" "$DROVER" run plan.yaml --json
 a=$!
 begun() { [ "$(grep -c begin "$srv/log")" = "$1" ]; }
-wait_for 60 begun 1 || { cat "$LAB/a.out"; fail "the first engine does not begin"; }
+wait_for 60 begun 1 || fail "the first engine does not begin"
 kill -STOP $a
 cp -a .drover copy
 
-"$DROVER" run plan.yaml --state copy >"$LAB/b.out" 2>&1 &
+lab_aside "$LAB/b.out" "$DROVER" run plan.yaml --state copy
 b=$!
-wait_for 90 begun 2 || { cat "$LAB/b.out"; fail "the second engine does not begin the step"; }
-[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || { cat "$LAB"/[ab].out; fail "two engines run one step at once"; }
+wait_for 90 begun 2 || fail "the second engine does not begin the step"
+[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || fail "two engines run one step at once"
 touch "$srv/go"
-wait $b || { cat "$LAB/b.out"; fail "the second engine ended with $?"; }
-cat "$LAB/b.out"
+wait $b || fail "the second engine ended with $?"
 [ "$(tr '\n' ' ' <"$srv/log")" = "begin begin end " ] || fail "the step ran to its end twice"
 
 kill -CONT $a
 status=0
 wait $a || status=$?
-cat "$LAB/a.out"
 [ $status = 4 ] || fail "the first engine ended with $status instead of 4"
 grep -q "cannot change anything on 'b': a newer run of this state does: pid $b on engine (user root, run " "$LAB/a.out" ||
 	fail "it is not told who works there"
@@ -82,12 +80,12 @@ machines:
 END
 rm "$srv/go"
 : >"$srv/log"
-"$DROVER" run lost.yaml >"$LAB/c.out" 2>&1 &
+lab_aside "$LAB/c.out" "$DROVER" run lost.yaml
 c=$!
-wait_for 60 begun 1 || { cat "$LAB/c.out"; fail "the step does not begin"; }
+wait_for 60 begun 1 || fail "the step does not begin"
 lab_on b pkill -STOP -P 1 -x sshd || fail "no session to put to sleep"
 ss -K dst 10.66.0.12 >/dev/null 2>&1
-wait_for 90 begun 2 || { cat "$LAB/c.out"; fail "the step does not begin again"; }
-[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || { cat "$LAB/c.out"; fail "one step is at work twice"; }
+wait_for 90 begun 2 || fail "the step does not begin again"
+[ "$(pgrep -fc '^/bin/sh /srv/slow')" = 1 ] || fail "one step is at work twice"
 touch "$srv/go"
-wait $c || { cat "$LAB/c.out"; fail "the engine that came back ended with $?"; }
+wait $c || fail "the engine that came back ended with $?"

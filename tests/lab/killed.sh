@@ -18,17 +18,17 @@ sed -i "s/root@10.66.0.12/root@$GATE/; \$a\    stream: relay" plan.yaml
 
 half_way() {	# a run in the background that stands half way through its copy
 	gate b "$copy" 20000
-	"$DROVER" run plan.yaml >"$LAB/first" 2>&1 &
+	lab_aside first "$DROVER" run plan.yaml
 	engine=$!
 	wait_for 300 eval "gate_shut || ! kill -0 $engine"
-	gate_shut || { cat "$LAB/first"; fail "the copy does not begin"; }
+	gate_shut || fail "the copy does not begin"
 }
 ended() {	# with this status
 	local got=0
 	wait $engine 2>/dev/null || got=$?
-	[ $got = "$1" ] || { cat "$LAB/first"; fail "status $got instead of $1"; }
+	[ $got = "$1" ] || fail "status $got instead of $1"
 }
-says() { grep -q "$1" "$LAB/first"; }
+says() { grep -q "$1" first; }
 is_whole() { cmp "$LAB/hosts/a/srv/disk.raw" "$copy" || fail "the copies differ"; }
 is_clean() { nothing_in "$LAB/hosts/b/srv/out" || fail "rollback left files"; }
 
@@ -57,10 +57,9 @@ expect 0 "$DROVER" status plan.yaml
 # Interrupted once: the copy stops where it is.
 half_way
 kill -INT $engine
-wait_for 300 says 'stopping:' || { cat "$LAB/first"; fail "the interrupt is not seen"; }
+wait_for 300 says 'stopping:' || fail "the interrupt is not seen"
 gate_open
 ended 3
-cat "$LAB/first"
 ! cmp -s "$LAB/hosts/a/srv/disk.raw" "$copy" || fail "the copy went on to its end"
 expect 0 "$DROVER" status plan.yaml
 said 'drover run plan.yaml'

@@ -24,15 +24,14 @@ cd "$LAB" || exit 1
 	echo "    stream: $way"
   done; } >plan.yaml
 begun() { for m in direct relay; do [ "$(du -k hosts/b/srv/out/$m/root.base.raw | cut -f1)" -gt 2000 ] || return 1; done; }
-"$DROVER" run plan.yaml -v >said 2>&1 &
+lab_aside said "$DROVER" run plan.yaml -v
 run=$!
-wait_for 60 begun || { cat said; fail "the copies do not begin"; }
+wait_for 60 begun || fail "the copies do not begin"
 ip link set v-b down
 read -rt "$AWAY" <> <(:)
 ip link set v-b up
 status=0
 wait $run || status=$?
-cat said
 [ $AWAY = 10 ] || grep -qE "host b +DOWN: cannot reach 'b' any more" said || fail "nobody noticed"
 [ $status = 0 ] || expect 0 "$DROVER" run plan.yaml
 echo "away for $AWAY s: the run ended with $status"

@@ -52,11 +52,11 @@ clean
 # The agent is killed with both ends: both begin again, and are joined again.
 plan auto
 sed -i '/^hosts:/i limits: { read: 8MiB/s }' plan.yaml
-"$DROVER" run plan.yaml >slow 2>&1 &
+lab_aside slow "$DROVER" run plan.yaml
 run=$!
 begun() { [ "$(du -k hosts/a/srv/out/m/root.base.qcow2 2>/dev/null | cut -f1)" -gt 2000 ]; }
-wait_for 60 begun || fail "it does not begin: $(cat slow)"
+wait_for 60 begun || fail "it does not begin"
 lab_on a kill -KILL $(lab_on a ps -A -o pid=,comm= | awk '$2 != "sshd" && $2 != "ps" { print $1 }')
-wait $run || fail "it did not begin again: $(cat slow)"
+wait $run || fail "it did not begin again"
 how | grep -q "^direct: directly on 'a'" || fail "it says: $(how)"
 clean

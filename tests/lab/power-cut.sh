@@ -47,6 +47,7 @@ plan world >plan.yaml
 done_of() { sed -n 's/.*"step":"\(c[0-9]*\)","state":"done".*/\1/p' "$1" | sort; }
 
 RANDOM=4711
+lab_words "$LAB/said"
 for cut in $(seq $cuts); do
 	mkfifo "$LAB/pipe"
 	"$DROVER" run plan.yaml --state "$LAB/disk/state" --json >"$LAB/pipe" 2>"$LAB/err" &

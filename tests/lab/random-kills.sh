@@ -62,11 +62,9 @@ done
 
 # ---- what must be true whoever it was ----------------------------------------------------------
 
-# fails WHY: with what was said since the seed's run began.
-fails() {
-	cat killed said 2>/dev/null
-	fail "$what: $*"
-}
+# What was said since the seed's run began is shown.
+lab_words killed said
+fails() { fail "$what: $*"; }
 # Who is frozen refuses a second freeze.
 thaws() {
 	wait_for 60 fsfreeze -f data || fails "the file system stays frozen"
@@ -90,7 +88,7 @@ declare -A took=()	# by plan, an undisturbed run, in ms
 
 start() {	# the verb of the plan
 	began=${EPOCHREALTIME/./}
-	"$DROVER" "${1:-${plan#*-}}" $plan.yaml --state "$LAB/$plan.state" -y >said 2>&1 &
+	lab_aside said "$DROVER" "${1:-${plan#*-}}" $plan.yaml --state "$LAB/$plan.state" -y
 	engine=$!
 }
 ends() { wait $engine && took[$plan]=$(((${EPOCHREALTIME/./} - began) / 1000)); }
@@ -130,7 +128,7 @@ one() {	# SEED
 
 for plan in near-cutover far-cutover; do
 	start run
-	ends || { cat said; fail "an undisturbed run fails"; }
+	ends || fail "an undisturbed run fails"
 	took[${plan%-*}-run]=${took[$plan]}
 done
 for seed in $SEED; do one "$seed"; done

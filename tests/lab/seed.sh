@@ -100,10 +100,10 @@ sed -i "s/root@10.66.0.12/root@$GATE/; s/^  crate:/&\n    stream: relay/" plan.y
 gate b "$LAB/nothing" 1
 expect 0 "$DROVER" run plan.yaml --until backup
 gate b "$copy" 8000
-"$DROVER" run plan.yaml >half 2>&1 &
+lab_aside half "$DROVER" run plan.yaml
 engine=$!
 wait_for 300 eval "gate_shut || ! kill -0 $engine"
-gate_shut || { cat half; fail "the copy is not filled"; }
+gate_shut || fail "the copy is not filled"
 kill -KILL $engine
 wait $engine 2>/dev/null
 lab_on a /srv/write 3

@@ -74,10 +74,10 @@ cut_in() {
 	power_on
 	echo $(($2 * MIB + $(written))) >cut.at
 	echo "\$ drover $1 plan.yaml, cut after $2 MiB"
-	"$DROVER" "$1" plan.yaml -v >said 2>&1 &
+	lab_aside said "$DROVER" "$1" plan.yaml -v
 	engine=$!
 	wait_for 300 eval "test -e cut || ! kill -0 $engine"
-	[ -e cut ] || { cat said; fail "the pass does not come so far"; }
+	[ -e cut ] || fail "the pass does not come so far"
 	kill -KILL $engine
 	wait $engine 2>/dev/null
 	power_off

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A lab that fails shows why, wherever a line's own output goes: what the command said, the text that lacks something, what
-# was left, a wait's last try. Of labs that run at once those that failed come last.
+# was left, a wait's last try, what ran aside. Of labs that run at once those that failed come last.
 . "$(dirname "$0")/../lib/lab.sh"
 [ -z "${TOLD:-}" ] || { echo "lab $TOLD"; exit "$TOLD"; }
 LAB=$(mktemp -d /var/tmp/drover-lab.XXXXXX) || exit 1
@@ -21,6 +21,14 @@ shown "FAIL: nothing says 'what it does not say'" said "what it does not say"
 mkdir "$LAB/there" && touch "$LAB/there/a file"
 shown "there/a file" nothing_in "$LAB/there"
 shown "the reason" wait_for 0 sh -c 'echo the reason; exit 1'
+lab_aside "$LAB/first" sh -c 'echo the first; echo its reason >&2; exit 3'
+! wait $! || fail "what fails aside ends well"
+lab_aside "$LAB/other" sh -c 'echo another reason'
+wait $! || fail "what ends well aside fails"
+for line in "fail it differs" "expect 0 false" "said nothing"; do
+	shown "its reason" $line
+	shown "another reason" $line
+done
 
 (lab_each TOLD 3 0) >"$LAB/each"
 status=$?

@@ -92,14 +92,14 @@ refused "send all of disk 'root' again while nobody is served: its map '.*/root.
 made() { [ "$(grep -cE 'pass [0-9]+:' keep.out)" -ge "$1" ]; }
 on_and_on() {	# on_and_on COUNT: until so many passes are over
 	: >keep.out	# what the one before it said is not its
-	"$DROVER" sync plan.yaml --keep >keep.out 2>&1 &
+	lab_aside keep.out "$DROVER" sync plan.yaml --keep
 	keep=$!
-	wait_for 120 made "$1" || fail "sync --keep made no $1 passes: $(cat keep.out)"
+	wait_for 120 made "$1" || fail "sync --keep made no $1 passes"
 }
 on_and_on 2
 kill -INT $keep
-wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
-! grep -q FAILED keep.out || fail "a pass that was told to end has failed: $(cat keep.out)"
+wait $keep || fail "sync --keep ended with $?"
+! grep -q FAILED keep.out || fail "a pass that was told to end has failed"
 
 # what sync told is no obstacle on the way back
 expect 0 "$DROVER" rollback plan.yaml --to validate -y
@@ -118,7 +118,7 @@ kill -CONT $keep
 book 4M
 lab_on a cat /srv/data/book >book.want
 expect 0 "$DROVER" cutover plan.yaml -y -v
-wait $keep || fail "sync --keep ended with $?: $(cat keep.out)"
+wait $keep || fail "sync --keep ended with $?"
 said 'waiting until the sync --keep of pid [0-9]+'
 said 'its traced writes were read'
 said 'cutover.pass the data goes .* cutover.quiesce running'	# its stream was open first

@@ -12,6 +12,8 @@
 # lab_each NAME VALUE...   runs the script for each value of its variable NAME, all at once, in labs of their own; before
 #                       lab_enter. What they said is shown, of those that failed last (of a long log the end is what is
 #                       read), and lies in $lab_said/ until the script ends. Ends with the status of one that failed.
+# lab_aside FILE CMD... runs CMD in the background, as $!, with its output in FILE, which `fail` shows.
+# lab_words FILE...     `fail` shows what these hold by then: words that no line's own output has.
 # lab_needs TOOL...     skips the script where one of them is not installed; before lab_enter.
 # lab_libvirtd [LINE...]   in what LAB_INSIDE names, which runs in each host as it starts: a libvirtd of its own, whose QEMUs
 #                       need nothing that a namespace does not have; the lines go in its qemu.conf. lab_on NAME virsh talks to it.
@@ -79,6 +81,19 @@ lab_each() {
 	done
 	[ $status = 0 ] || cat "${failed[@]}"
 	return $status
+}
+
+lab_words_in=()
+lab_words() {
+	local file
+	for file; do [[ " ${lab_words_in[*]} " = *" $file "* ]] || lab_words_in+=("$file"); done
+}
+
+lab_aside() {
+	local file=$1
+	shift
+	lab_words "$file"
+	"$@" >"$file" 2>&1 &
 }
 
 lab_needs() {
@@ -235,7 +250,12 @@ lab_on() {
 }
 
 # What goes wrong is told on stderr: a line's own output may go to /dev/null, or into a file that goes with LAB.
-fail() { echo "FAIL: $*" >&2; exit 1; }
+fail() {
+	local file
+	for file in "${lab_words_in[@]}"; do [ ! -e "$file" ] || { echo "---- $file:"; cat "$file"; }; done >&2
+	echo "FAIL: $*" >&2
+	exit 1
+}
 
 # expect STATUS CMD...: runs it with its output in $LAB/out and shown; fails on another status.
 expect() {
