@@ -154,7 +154,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (!at_source(c))
 		return probe_far(c, state);
 	*state = STATE_DONE;	/* the far end says whether it is there */
-	if (copy_probe_source(c) < 0)
+	if (copy_probe_source(c, false) < 0)
 		return -1;
 	if (jint(ctx_args(c), "follow", 0) > 0)
 		followed_tell(c, follows(c) && !ctx_fact(c, "backup"));

@@ -334,7 +334,7 @@ static int probe(struct ctx *c, enum probe_state *state)
 	if (!at_source(c))
 		return probe_target(c, state);
 	*state = STATE_DONE;	/* the target says how far it is */
-	if (copy_probe_source(c) < 0)
+	if (copy_probe_source(c, true) < 0)
 		return -1;
 	insist_tell(c);
 	copy_probe_changes(c, changes_of(c));

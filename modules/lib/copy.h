@@ -120,8 +120,9 @@ struct copy_ahead {
 	bool as_before;		/* what was followed by the newest pass still is */
 };
 struct copy_ahead copy_probe_changes(struct ctx *c, enum copy_changes how);
-/* probe at the source: are the disks there, what will be read. */
-int copy_probe_source(struct ctx *c);
+/* probe at the source: are the disks there, what will be read. `goes_on`: with the copy that was
+ * begun, whose size they must have. */
+int copy_probe_source(struct ctx *c, bool goes_on);
 /* What stands at the target of one disk. */
 struct copy_there {
 	bool base, map;			/* the files are there */

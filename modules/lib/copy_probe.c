@@ -185,7 +185,8 @@ uint64_t copy_to_read(struct ctx *c, const char *name, const json_t *spec)
 	return to_read(c, name, spec, &i, NOTHING);
 }
 
-static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool snapped)
+static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool snapped,
+		      bool goes_on)
 {
 	AUTO_ERR e = { 0 };
 	AUTO_FREE char *path = disk_find(name, spec, &e);
@@ -197,7 +198,7 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool 
 
 	if (!path || disk_info(path, format, &info, &e) < 0)
 		return ctx_fail_err(c, &e);
-	if (was && (uint64_t)jint(was, "size", 0) != info.size) {
+	if (goes_on && was && (uint64_t)jint(was, "size", 0) != info.size) {
 		ctx_hint(c, "drover rollback PLAN --to convert, then drover run PLAN");
 		return ctx_fail(c, "cannot go on with disk '%s': it has %llu bytes now, the "
 				"copy was begun with %lld", name,
@@ -280,7 +281,7 @@ static void tell_twice(struct ctx *c)
 	obstacles_twice(c, disks);
 }
 
-int copy_probe_source(struct ctx *c)
+int copy_probe_source(struct ctx *c, bool goes_on)
 {
 	const json_t *disks = jget(ctx_machine(c), "source.disks");
 	AUTO_SNAPSHOTS *snaps = copy_may_snapshot(c) ? snapshot_view(c) : NULL;
@@ -299,7 +300,7 @@ int copy_probe_source(struct ctx *c)
 			continue;
 		n++;
 		if (probe_disk(c, name, spec, snapshot_knows(snaps, name) &&
-			       snapshot_place(snaps, name, &why)) < 0)
+			       snapshot_place(snaps, name, &why), goes_on) < 0)
 			return -1;
 		tell_instant(c, v, name, spec);
 		tell_snapshot(c, snaps, name);

@@ -40,6 +40,18 @@ static void a_backup_is_listed_verified_restored_and_undone(void **s)
 }
 
 /* The sending end says when it is over, but not what a backup is. */
+/* What must fit is the copy: its own probe says so, and a rollback undoes that one before. */
+static void a_backup_is_looked_at_also_where_its_source_grew_since_the_copy(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = bk_keep(r);
+
+	cv_do_both(r, "backup.image");
+	cv_do_both(r, "convert.disks");
+	assert_int_equal(truncate(r->src, SIZE + MIB), 0);
+	cv_assert_state(r, "source", "backup.image", "done");
+}
+
 static void a_backup_without_a_disk_of_the_plan_is_none(void **s)
 {
 	struct rig *r = *s;
@@ -204,6 +216,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RAW(a_backup_is_listed_verified_restored_and_undone),
+		RAW(a_backup_is_looked_at_also_where_its_source_grew_since_the_copy),
 		RAW(a_backup_without_a_disk_of_the_plan_is_none),
 		RAW(a_sample_reads_a_part_of_a_big_disk_and_all_of_a_small_one),
 		RAW(a_second_backup_costs_what_differs),
