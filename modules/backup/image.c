@@ -342,10 +342,8 @@ static int undo(struct ctx *c)
 	AUTO_SPOT p = { 0 };
 	AUTO_ERR e = { 0 };
 
-	if (at_source(c))
-		return jint(ctx_args(c), "follow", 0) > 0 &&
-			(checkpoint_stop(c) < 0 || snapshot_stop(c) < 0 || track_stop(c) < 0) ?
-			-1 : 0;
+	if (at_source(c))	/* also what a plan of before had followed */
+		return checkpoint_stop(c) < 0 || snapshot_stop(c) < 0 || track_stop(c) < 0 ? -1 : 0;
 	if (spot_of(c, &p) < 0)
 		return -1;
 	if (!p.final)

@@ -211,6 +211,22 @@ static void undo_and_cleanup_leave_nothing_of_it(void **s)
 	tk_umount(r);
 }
 
+/* As the plan has it when its backup is taken back: followed by none. */
+static void a_backup_that_is_taken_back_ends_what_it_once_had_followed(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *in = NULL, *out = NULL;
+
+	if (!tk_can_run)
+		skip();
+	tk_copy(r, "convert.disks");
+	assert_int_not_equal(tk_pid(r), 0);
+	in = tk_input(r, "source");
+	out = modtest_call("backup.image", "undo", in, NULL);
+	assert_true(jbool(out, "ok", false));
+	assert_int_equal(tk_pid(r), 0);
+}
+
 static void the_preview_says_how_and_why(void **s)
 {
 	struct rig *r = *s;
@@ -260,6 +276,7 @@ int main(void)
 		T(who_cannot_tell_whether_events_were_lost_trusts_none),
 		T(a_killed_tracker_means_that_all_is_read),
 		T(undo_and_cleanup_leave_nothing_of_it),
+		T(a_backup_that_is_taken_back_ends_what_it_once_had_followed),
 		T(the_preview_says_how_and_why),
 	};
 
