@@ -298,26 +298,35 @@ static int holds(const struct run *r, const struct mach *m, const char *key,
 		       key, how);
 }
 
-int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
-		const json_t *result, struct err *e)
-{
-	AUTO_FREE char *key = step_key(r->graph->nodes[node].step);
-	AUTO_JSON *now = NULL;
-
-	if (!r->o->saved)
-		return 0;
-	now = bound_step(result);
-	if (holds(r, m, key, now, e) == 0)
-		return 0;
-	return err_hint(e, "look at it with drover preview, then save a new one");
-}
-
 /* Whether this preview's run has recorded anything of the step. */
 static bool ours(const struct run *r, const struct mach *m, const char *key)
 {
 	const json_t *row = json_object_get(json_object_get(meta_of(r, m), "steps"), key);
 
 	return !strcmp(jstr(row, "preview", ""), r->doc_hash);
+}
+
+/* Was it begun by this preview's run, and cut off amid it? The rest of it was said, too. */
+static bool cut_off(const struct run *r, const struct mach *m, uint32_t node, const char *key)
+{
+	const char *status = meta_status(r, m, node);
+
+	return ours(r, m, key) && meta_touched(r, m, node) &&
+	       (!strcmp(status, "intent") || !strcmp(status, "stopped"));
+}
+
+int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
+		const json_t *result, struct err *e)
+{
+	AUTO_FREE char *key = step_key(r->graph->nodes[node].step);
+	AUTO_JSON *now = NULL;
+
+	if (!r->o->saved || cut_off(r, m, node, key))
+		return 0;
+	now = bound_step(result);
+	if (holds(r, m, key, now, e) == 0)
+		return 0;
+	return err_hint(e, "look at it with drover preview, then save a new one");
 }
 
 static bool any_ours(const struct run *r, const struct mach *m)

@@ -82,7 +82,8 @@ static json_t *probe_result(struct fake_call *k)
 	jset_str(o, "state", unknown ? "unknown" : done ? "done" :
 		 value_of(k) == -1 ? "partial" : "absent");
 	if (!done)
-		jadd(changes, json_pack("{s:s, s:o, s:o*}", "mark", unknown ? "?" : "+", "text",
+		jadd(changes, json_pack("{s:s, s:o, s:o*}", "mark",
+			unknown ? "?" : value_of(k) == -1 ? "~" : "+", "text",
 			json_sprintf(unknown ? "%s" : "%s becomes %d", r->var, r->to), "bound",
 			unknown && r->bound ? json_pack("{s:s, s:I}", "what", r->bound, "max",
 							(json_int_t)r->bound_max) : NULL));

@@ -206,6 +206,27 @@ static void a_saved_preview_refuses_a_changed_plan_and_a_moved_state(void **stat
 	migration_has(g->err.what, "erp: the state has moved on by commit ");
 }
 
+/* The copy's connection is lost half way, once. */
+static void lose_the_copy(struct fake *f, const char *module, const char *op)
+{
+	if (strcmp(module, "convert.disks") || strcmp(op, "apply"))
+		return;
+	f->on_call = NULL;
+	fake_strike(f, FAULT_LOSE, 5);
+}
+
+static void what_a_saved_preview_began_goes_on_after_a_lost_connection(void **state)
+{
+	struct migration *g = *state;
+	AUTO_JSON *doc = saved_preview(g, RUN_PREVIEW);
+
+	g->saved = doc;
+	g->f->on_call = lose_the_copy;
+	migration_ends(g, RUN_GO, 0);
+	assert_true(fake_applies(g->f, "convert.disks") > 2);	/* its two ends, again */
+	assert_int_equal(fake_get(g->f, "b.disk"), 2);
+}
+
 static void a_saved_cutover_goes_on_after_a_failure(void **state)
 {
 	struct migration *g = *state;
@@ -236,6 +257,7 @@ int main(void)
 		TEST(a_saved_preview_stops_what_exceeds_its_bound),
 		TEST(a_saved_preview_counts_changes_that_it_could_not_name),
 		TEST(a_saved_preview_refuses_a_changed_plan_and_a_moved_state),
+		TEST(what_a_saved_preview_began_goes_on_after_a_lost_connection),
 		TEST(a_saved_cutover_goes_on_after_a_failure),
 	};
 
