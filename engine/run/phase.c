@@ -255,6 +255,14 @@ static void all_asked(void *arg)
 	rec_send(&c, "begin", NULL, subject, begin_durable, en);
 }
 
+bool phase_stands(const struct run *r, const struct mach *m, int phase)
+{
+	const json_t *begun = json_object_get(json_object_get(meta_of(r, m), "phases"),
+					      phase_names[phase]);
+
+	return begun && !(jbool(begun, "unsure", false) && untouched(r, m, phase));
+}
+
 void phase_enter(struct run *r, struct mach *m, int phase,
 		 void (*then)(void *arg, bool ok), void *arg)
 {
@@ -264,9 +272,8 @@ void phase_enter(struct run *r, struct mach *m, int phase,
 
 	*en = (struct entering){ r, m, phase, begun != NULL, then, arg };
 	/* A phase begins once: asking again half way would move the point to which
-	 * rollback returns. But if a step did not answer then, or was in the way, and none
-	 * did anything, it is as if it had not begun. */
-	if (begun && !(jbool(begun, "unsure", false) && untouched(r, m, phase)))
+	 * rollback returns. */
+	if (phase_stands(r, m, phase))
 		go_on(en);
 	else
 		phase_ask(r, m, phase, false, all_asked, en);

@@ -98,6 +98,9 @@ void job_skip(struct job *j);
  * or a blocker stands, or the record could not be written; those are told already. */
 void phase_enter(struct run *r, struct mach *m, int phase,
 		 void (*then)(void *arg, bool ok), void *arg);
+/* Has it begun? If a step did not answer then, or was in the way, and none did anything, it is as
+ * if it had not. */
+bool phase_stands(const struct run *r, const struct mach *m, int phase);
 /* Is what is known of it that its host cannot be reached, or was lost again and again? */
 bool known_silent(const struct run *r, uint32_t node);
 /* The first such answer of a phase's last asking; NULL: all hosts answered. */

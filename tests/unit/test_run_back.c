@@ -63,6 +63,22 @@ static void a_rollback_after_a_blocker_was_waived_finds_the_same_tree(void **sta
 	g->p.plan->accept_count = 0;
 }
 
+/* What proved the copy is to prove it anew after a further pass. */
+static void a_further_pass_after_a_refused_cutover_is_no_difference(void **state)
+{
+	struct migration *g = *state;
+
+	migration_ends(g, RUN_GO, 0);
+	migration_rule(g, "cutover.quiesce")->finding = "pass.whole";
+	migration_ends(g, RUN_CUTOVER, ERR_STEP);
+	migration_ends(g, RUN_SYNC, 0);
+	fake_set(g->f, "b.boot", 0);
+	g->phase = PHASE_CUTOVER;
+	migration_ends(g, RUN_ROLLBACK, 0);
+	g->phase = PHASE_ASSESS;
+	migration_ends(g, RUN_ROLLBACK, 0);
+}
+
 static void a_step_known_only_by_what_it_kept_can_be_undone(void **state)
 {
 	struct migration *g = *state;
@@ -314,6 +330,7 @@ int main(void)
 		TEST(a_rollback_brings_everything_back),
 		TEST(a_rollback_to_a_phase_keeps_what_was_before),
 		TEST(a_rollback_after_a_blocker_was_waived_finds_the_same_tree),
+		TEST(a_further_pass_after_a_refused_cutover_is_no_difference),
 		TEST(a_step_known_only_by_what_it_kept_can_be_undone),
 		TEST(a_rollback_that_finds_a_difference_names_it),
 		TEST(a_rollback_whose_host_is_lost_proves_nothing_and_asks_again),
