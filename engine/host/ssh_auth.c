@@ -221,6 +221,16 @@ static int refused(struct sshost *s, struct err *e)
 			"with identity: in the plan%s", s->to.user, notes.s ? notes.s : "");
 }
 
+/* By the server, when it has had enough of keys, or by anything on the way. */
+static int cut_off(struct sshost *s, struct err *e)
+{
+	err_set(e, ERR_SYSTEM, "cannot log in to '%s' as %s: the connection ended: %s; tried: %s",
+		s->host->name, s->to.user, ssh_get_error(s->session),
+		s->tried.len ? s->tried.s : "no key yet");
+	return err_hint(e, "does `ssh %s@%s true` work? then the same command again", s->to.user,
+			s->to.host);
+}
+
 int ssh_auth_step(struct sshost *s, struct err *e)
 {
 	/* a key that the plan names is the only one offered, besides the agent's */
@@ -235,7 +245,7 @@ int ssh_auth_step(struct sshost *s, struct err *e)
 		if (rc == SSH_AUTH_AGAIN)
 			return 0;
 		if (rc == SSH_AUTH_ERROR && !ssh_is_connected(s->session))
-			return refused(s, e);
+			return cut_off(s, e);
 		if (++s->method > last)
 			return refused(s, e);
 	}

@@ -354,6 +354,27 @@ static void a_stream_needs_a_second_session(void **state)
 	hosttest_close(&b);
 }
 
+/* Who judges the key is killed meanwhile. */
+static int setup_killed_login(void **state)
+{
+	return sshtest_setup(state, "AuthorizedKeysCommand /bin/sh -c \"kill -9 $PPID\"\n"
+			     "AuthorizedKeysCommandUser root", NULL);
+}
+
+static void a_login_that_is_cut_off_is_no_refusal(void **state)
+{
+	struct sshtest *f = *state;
+	AUTO_FREE char *key = mem_printf("%s/host_key", f->sshd->dir);
+	AUTO_FREE char *expected = mem_printf("cannot log in to 'db1' as root: the connection "
+		"ended: Socket error: disconnected; tried: %s | does `ssh root@127.0.0.1 true` work? "
+		"then the same command again", key);
+	json_t *spec = sshd_spec(f->sshd, "db1", "root");
+
+	unsetenv("SSH_AUTH_SOCK");
+	jset_str(spec, "identity", key);
+	sshtest_refused(f, spec, expected);
+}
+
 int main(void)
 {
 	int failed = 0;
@@ -379,6 +400,7 @@ int main(void)
 	const struct CMUnitTest space[] = { cmocka_unit_test(there_is_no_memory_for_it) };
 	const struct CMUnitTest disk[] = { cmocka_unit_test(no_disk_is_written_to) };
 	const struct CMUnitTest machine[] = { cmocka_unit_test(the_machine_is_of_another_kind) };
+	const struct CMUnitTest killed[] = { cmocka_unit_test(a_login_that_is_cut_off_is_no_refusal) };
 	const struct CMUnitTest sessions[] = { cmocka_unit_test(a_stream_needs_a_second_session) };
 
 	if (!sshtest_can())
@@ -394,6 +416,7 @@ int main(void)
 	SSHTEST_SUITE(space, setup_little_space, "little space");
 	SSHTEST_SUITE(disk, setup_no_tmpfs, "no tmpfs");
 	SSHTEST_SUITE(machine, setup_other_machine, "another machine");
+	SSHTEST_SUITE(killed, setup_killed_login, "a killed login");
 	SSHTEST_SUITE(sessions, setup_one_session, "one session");
 	return failed;
 }
