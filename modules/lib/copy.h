@@ -111,6 +111,9 @@ const json_t *copy_seen(const struct ctx *c, const char *disk);
 /* volatile of cutover.pass at the source, {disk: digest}: since which copy all that was written
  * is known. */
 #define COPY_SINCE "since"
+/* Did the newest pass leave this disk followed, and so ("bitmap", "trace", "snapshot"; NULL:
+ * in any way)? As it was recorded: nobody is asked. */
+bool copy_was_followed(struct ctx *c, const char *disk, const char *by);
 /* Was what is written to this disk followed, whether or not it still is? At the source. */
 bool copy_followed(struct ctx *c, const char *disk, const json_t *spec);
 /* probe at the source: a line for each disk, how its later passes find what changed. */

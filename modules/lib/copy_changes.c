@@ -25,8 +25,7 @@ static void say_whole(struct ctx *c, const char *name, const char *why)
 	ctx_finding_now(c, "blocker", COPY_WHOLE, COPY_WHOLE_HINT, COPY_WHOLE_TEXT, name, why);
 }
 
-/* Was it, since its newest pass, by this way? NULL: by any. */
-static bool was_followed(struct ctx *c, const char *name, const char *by)
+bool copy_was_followed(struct ctx *c, const char *name, const char *by)
 {
 	const json_t *was = json_object_get(jget(ctx_fact(c, "warm"), "followed"), name);
 
@@ -42,7 +41,7 @@ bool copy_followed(struct ctx *c, const char *name, const json_t *spec)
 
 	return volume == SNAPSHOT_LOST || volume == SNAPSHOT_FOLLOWS ||
 		bitmap == CHECKPOINT_LOST || bitmap == CHECKPOINT_FOLLOWS ||
-		was_followed(c, name, NULL);
+		copy_was_followed(c, name, NULL);
 }
 
 /* Where the source is a domain: true when its bitmaps tell, which is said; else *why not. */
@@ -61,7 +60,7 @@ static bool say_bitmap(struct ctx *c, const struct checkpoint_view *v, enum copy
 			   "written since (dirty bitmap)", name);
 	if (way == CHECKPOINT_LOST && how == CHANGES_KNOWN)
 		say_whole(c, name, *why);
-	else if (!tells && how == CHANGES_KNOWN && was_followed(c, name, "bitmap"))
+	else if (!tells && how == CHANGES_KNOWN && copy_was_followed(c, name, "bitmap"))
 		say_whole(c, name, "its checkpoint is gone");
 	return tells || begins;
 }
@@ -84,7 +83,7 @@ static bool say_snapshot(struct ctx *c, const struct snapshot_view *v, enum copy
 	}
 	if (way == SNAPSHOT_LOST && how == CHANGES_KNOWN)
 		say_whole(c, name, *why);
-	else if (how == CHANGES_KNOWN && was_followed(c, name, "snapshot"))
+	else if (how == CHANGES_KNOWN && copy_was_followed(c, name, "snapshot"))
 		say_whole(c, name, "its snapshot is gone");
 	if (way == SNAPSHOT_CAN)
 		*why = "no snapshot was made with the last one";
@@ -152,7 +151,7 @@ static void say_changes(struct ctx *c, const struct views *v, enum copy_changes 
 			   name);
 		return;
 	}
-	if (how == CHANGES_KNOWN && was_followed(c, name, "trace"))
+	if (how == CHANGES_KNOWN && copy_was_followed(c, name, "trace"))
 		say_whole(c, name, "its tracker is gone");
 	if (how == CHANGES_DIGEST)
 		why = "the plan says so";
@@ -190,7 +189,7 @@ struct copy_ahead copy_probe_changes(struct ctx *c, enum copy_changes how)
 		if (json_object_get(v.since, name))
 			continue;
 		ahead.whole += size;
-		ahead.as_before = ahead.as_before && !was_followed(c, name, NULL);
+		ahead.as_before = ahead.as_before && !copy_was_followed(c, name, NULL);
 	}
 	ctx_volatile(c, COPY_SINCE, v.since);
 	return ahead;

@@ -11,7 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the disks behind this one will take, if all of them is read. */
+/* Only what was written is read of it, most likely; how much that is shows at its turn. */
+static bool is_known(struct sending *s, const char *name)
+{
+	return s->how->changes != CHANGES_DIGEST &&
+	       (copy_seeded(s->c, name) || copy_was_followed(s->c, name, NULL));
+}
+
+/* What those of the disks behind this one will take of which all is read. */
 static uint64_t ahead_of(struct sending *s, const char *disk)
 {
 	bool behind = false;
@@ -20,7 +27,7 @@ static uint64_t ahead_of(struct sending *s, const char *disk)
 	json_t *spec;
 
 	json_object_foreach(jget(ctx_machine(s->c), "source.disks"), name, spec) {
-		if (behind && copy_wants(s->c, name, spec)) {
+		if (behind && copy_wants(s->c, name, spec) && !is_known(s, name)) {
 			if (!json_object_get(s->foretold, name))
 				jset_int(s->foretold, name,
 					 (int64_t)copy_to_read(s->c, name, spec));
