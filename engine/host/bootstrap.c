@@ -212,7 +212,10 @@ static void on_end(struct chan *c)
 		return;
 	}
 	words = link_last_words(s->link);
-	if (c->failed)
+	if (c->status < 0 && (!c->failed || !ssh_is_connected(s->session)))
+		err_set(&e, ERR_SYSTEM, "cannot start the agent on '%s': the shell was cut off%s%s",
+			s->host->name, *words ? ": " : "", words);
+	else if (c->failed)
 		err_set(&e, ERR_SYSTEM, "cannot start the agent on '%s': %s",
 			s->host->name, c->failed);
 	else

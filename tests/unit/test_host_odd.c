@@ -354,10 +354,10 @@ static void a_stream_needs_a_second_session(void **state)
 	hosttest_close(&b);
 }
 
-/* Who judges the key is killed meanwhile. */
-static int setup_killed_login(void **state)
+/* Who judges a key that is not known is killed meanwhile, and so is the shell of one that is. */
+static int setup_killed(void **state)
 {
-	return sshtest_setup(state, "AuthorizedKeysCommand /bin/sh -c \"kill -9 $PPID\"\n"
+	return sshtest_setup(state, "ForceCommand kill -9 $$\nAuthorizedKeysCommand /bin/sh -c \"kill -9 $PPID\"\n"
 			     "AuthorizedKeysCommandUser root", NULL);
 }
 
@@ -373,6 +373,14 @@ static void a_login_that_is_cut_off_is_no_refusal(void **state)
 	unsetenv("SSH_AUTH_SOCK");
 	jset_str(spec, "identity", key);
 	sshtest_refused(f, spec, expected);
+}
+
+static void a_shell_that_is_killed_has_no_status(void **state)
+{
+	struct sshtest *f = *state;
+
+	sshtest_refused(f, sshd_spec(f->sshd, "db1", "root"), "cannot start the agent on 'db1': the "
+		"shell was cut off | does `ssh root@127.0.0.1 true` work?");
 }
 
 int main(void)
@@ -400,7 +408,10 @@ int main(void)
 	const struct CMUnitTest space[] = { cmocka_unit_test(there_is_no_memory_for_it) };
 	const struct CMUnitTest disk[] = { cmocka_unit_test(no_disk_is_written_to) };
 	const struct CMUnitTest machine[] = { cmocka_unit_test(the_machine_is_of_another_kind) };
-	const struct CMUnitTest killed[] = { cmocka_unit_test(a_login_that_is_cut_off_is_no_refusal) };
+	const struct CMUnitTest killed[] = {
+		cmocka_unit_test(a_login_that_is_cut_off_is_no_refusal),
+		cmocka_unit_test(a_shell_that_is_killed_has_no_status),
+	};
 	const struct CMUnitTest sessions[] = { cmocka_unit_test(a_stream_needs_a_second_session) };
 
 	if (!sshtest_can())
@@ -416,7 +427,7 @@ int main(void)
 	SSHTEST_SUITE(space, setup_little_space, "little space");
 	SSHTEST_SUITE(disk, setup_no_tmpfs, "no tmpfs");
 	SSHTEST_SUITE(machine, setup_other_machine, "another machine");
-	SSHTEST_SUITE(killed, setup_killed_login, "a killed login");
+	SSHTEST_SUITE(killed, setup_killed, "who is killed");
 	SSHTEST_SUITE(sessions, setup_one_session, "one session");
 	return failed;
 }
