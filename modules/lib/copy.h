@@ -116,10 +116,11 @@ const json_t *copy_seen(const struct ctx *c, const char *disk);
 bool copy_was_followed(struct ctx *c, const char *disk, const char *by);
 /* Was what is written to this disk followed, whether or not it still is? At the source. */
 bool copy_followed(struct ctx *c, const char *disk, const json_t *spec);
-/* probe at the source: a line for each disk, how its later passes find what changed. */
+/* probe at the source: a line for each disk, how its later passes find what changed. Of a last
+ * pass (CHANGES_KNOWN) it is said what that takes; else all is 0. */
 struct copy_ahead {
-	uint64_t all;		/* bytes of the disks */
-	uint64_t whole;		/* of those that are read from end to end */
+	uint64_t all;		/* bytes that it may read at most */
+	uint64_t whole;		/* of those the ones of disks that are read from end to end */
 	bool as_before;		/* what was followed by the newest pass still is */
 };
 struct copy_ahead copy_probe_changes(struct ctx *c, enum copy_changes how);

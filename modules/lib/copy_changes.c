@@ -177,18 +177,23 @@ struct copy_ahead copy_probe_changes(struct ctx *c, enum copy_changes how)
 	const struct views v = { domain, volumes, json_object() };
 	const char *name;
 	struct copy_ahead ahead = { .as_before = true };
-	uint64_t size;
+	uint64_t whole;
 	json_t *spec;
 
 	json_object_foreach((json_t *)disks, name, spec) {
 		if (!copy_wants(c, name, spec))
 			continue;
 		say_changes(c, &v, how, name, spec);
-		size = (uint64_t)jint(json_object_get(ctx_fact(c, "disks"), name), "size", 0);
-		ahead.all += size;
-		if (json_object_get(v.since, name))
+		if (how != CHANGES_KNOWN)
 			continue;
-		ahead.whole += size;
+		if (json_object_get(v.since, name)) {
+			ahead.all += (uint64_t)jint(json_object_get(ctx_fact(c, "disks"), name),
+						    "size", 0);
+			continue;
+		}
+		whole = copy_to_read(c, name, spec);
+		ahead.all += whole;
+		ahead.whole += whole;
 		ahead.as_before = ahead.as_before && !copy_was_followed(c, name, NULL);
 	}
 	ctx_volatile(c, COPY_SINCE, v.since);

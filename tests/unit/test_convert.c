@@ -85,6 +85,17 @@ static void a_copy_tells_how_much_it_reads_as_the_preview_did(void **s)
 	assert_int_equal(jint(progress, "part.total", 0), 3 * MIB);
 }
 
+static void a_last_pass_that_compares_is_foretold_to_read_no_holes(void **s)
+{
+	struct rig *r = *s;
+	AUTO_JSON *before = NULL;
+
+	two_disks(r);
+	cv_do_both(r, "convert.disks");
+	before = cv_at(r, "source", "cutover.pass", "probe");
+	assert_int_equal(jint(before, "cost.read", 0), 4 * MIB);
+}
+
 static void a_disk_whose_writes_are_known_is_no_part_of_what_is_read_whole(void **s)
 {
 	struct rig *r = *s;
@@ -341,6 +352,7 @@ int main(void)
 		QCOW2(a_copy_is_equal_and_probed_as_done),
 		FOREIGN(a_copy_is_equal_and_probed_as_done),
 		RAW(a_copy_tells_how_much_it_reads_as_the_preview_did),
+		RAW(a_last_pass_that_compares_is_foretold_to_read_no_holes),
 		RAW(a_disk_whose_writes_are_known_is_no_part_of_what_is_read_whole),
 		RAW(undo_brings_back_the_same_answer_and_an_empty_place),
 		QCOW2(undo_brings_back_the_same_answer_and_an_empty_place),
