@@ -114,11 +114,14 @@ static int remove_all(const json_t *gone, struct err *e)
 
 int backup_sweep(const char *place, const json_t *gone, uint64_t *freed, struct err *e)
 {
-	AUTO_CHUNKS *store = chunkstore_open(place, CHUNKS_SWEEP, e);
+	AUTO_CHUNKS *store = NULL;
 	AUTO_FREE char *machines = mem_printf("%s/machines", place);
-	struct marking k = { store, e };
+	struct marking k = { .e = e };
 
 	*freed = 0;
+	if (access(place, F_OK) < 0 && errno == ENOENT)
+		return 0;	/* no backup was kept there yet */
+	k.store = store = chunkstore_open(place, CHUNKS_SWEEP, e);
 	if (!store || remove_all(gone, e) < 0 || backup_each(place, mark_backup, &k, e) < 0 ||
 	    chunkstore_sweep(store, freed, e) < 0)
 		return -1;

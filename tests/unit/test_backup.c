@@ -188,6 +188,16 @@ static void pruning_keeps_the_newest_and_gives_back_room(void **s)
 	bk_assert_ok(bk_verified(r, place, jstr(left, "path", "")));
 }
 
+static void pruning_where_no_backup_was_made_yet_is_done(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = bk_keep(r);
+
+	assert_int_equal(access(place, F_OK), -1);
+	bk_assert_ok(bk_pruned(r, "apply", place));
+	assert_int_equal(access(place, F_OK), -1);
+}
+
 /* Somebody reads there: a restore that is cut off now goes on later. */
 static void pruning_while_a_backup_is_read_takes_nothing_away(void **s)
 {
@@ -224,6 +234,7 @@ int main(void)
 		RAW(a_restore_that_was_killed_before_its_file_had_a_size_goes_on),
 		RAW(half_a_backup_is_not_seen_and_is_gone_on_with),
 		RAW(pruning_keeps_the_newest_and_gives_back_room),
+		RAW(pruning_where_no_backup_was_made_yet_is_done),
 		RAW(pruning_while_a_backup_is_read_takes_nothing_away),
 	};
 
