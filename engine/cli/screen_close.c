@@ -153,7 +153,9 @@ static const char *end_word(const struct screen *s, int64_t status)
 	case 0: return "done";
 	case 1: return any(s, MARK_FAILED) ? "a step FAILED, see above" :
 		any(s, MARK_UNDONE) && strcmp(s->kind, "rollback") == 0 ?
-		"undone, but NOT proven to be as before" : "refused";
+		"undone, but NOT proven to be as before" :
+		s->view_count > 1 && any(s, MARK_DONE) ?
+		"not done for every machine, see above" : "refused";
 	case 3: return "stopped; the same command goes on with it";
 	case 4: return "refused, another run works on it";
 	case 5: return "the saved preview no longer fits";

@@ -130,7 +130,7 @@ static int admit_go(struct run *r, struct mach *m, struct err *e)
 	if (!strcmp(serves, "target"))
 		return leave_out(r, m, "it was cut over; the target serves");
 	if (strcmp(serves, "source")) {
-		err_set(e, ERR_STOPPED, "cannot run '%s': its cutover was begun and %s "
+		err_set(e, ERR_STEP, "cannot run '%s': its cutover was begun and %s "
 			"serves", m->name, strcmp(serves, "nobody") ? "who knows what" :
 			"nobody");
 		return err_hint(e, "drover cutover %s --machine %s goes on, drover rollback "

@@ -260,6 +260,35 @@ Next: drover rollback plan.yaml --state .drover --to cutover, and the source ser
 Next: drover preview plan.yaml
 Next: drover cutover plan.yaml
 
+=== a run beside a machine whose cutover was begun says what that one waits for
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+defaults: { target: { host: here, dir: "${plan_dir}/new" } }
+machines:
+  one:
+    source: { host: here, images: ["${plan_dir}/one.raw"], power: { command: { off: [touch, "${plan_dir}/off"], on: [rm, "${plan_dir}/off"], status: [sh, "${plan_dir}/power"] } } }
+    cutover: [ quiesce, "off" ]
+  two:
+    source: { host: here, images: ["${plan_dir}/two.raw"] }
+    assess: [ file: { path: "${plan_dir}/two.raw" } ]
+--- file power
+test -e "${0%/*}/off" && echo off || echo on
+--- sh
+exec 2>&1
+truncate -s 1M one.raw two.raw
+drover cutover plan.yaml --machine one -y | tail -n 2 | head -n 1
+drover run plan.yaml | sed -n 's/, [0-9.]*m*s$//; /^\(run:\|Next:\|      drover\)/p'
+echo "ended with ${PIPESTATUS[0]}"
+--- stdout
+Next: drover rollback plan.yaml --machine one --to cutover, and the source
+drover: cannot run 'one': its cutover was begun and nobody serves
+  drover cutover plan.yaml --machine one goes on, drover rollback plan.yaml --machine one --to cutover goes back
+run: not done for every machine, see above
+Next: drover cutover plan.yaml --machine one goes on,
+      drover rollback plan.yaml --machine one --to cutover goes back
+ended with 1
+
 === a list of backups fits on a terminal of 80 columns, a table for each place
 --- sh
 cat >plan.yaml <<END
