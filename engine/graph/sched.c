@@ -411,7 +411,7 @@ static char *why_waiting(const struct sched *s, uint32_t node)
 		if (b->in && (b->failed || b->left || b->waits))
 			return mem_printf("waits for machine '%s'%s",
 					  s->g->plan->machines[pm->after[a]].name,
-					  b->failed ? ", which failed" : "");
+					  b->failed ? ", which is not done" : "");
 	}
 	for (uint32_t i = s->g->first[m]; i < s->g->first[m + 1]; i++) {
 		const struct graph_node *n = &s->g->nodes[i];
@@ -423,7 +423,7 @@ static char *why_waiting(const struct sched *s, uint32_t node)
 				return mem_printf("waits for %s.%s%s",
 					phase_names[n->step->phase], n->step->id,
 					s->nodes[i].state == SCHED_FAILED ?
-						", which failed" : "");
+						", which is not done" : "");
 	}
 	return mem_strdup("waits");
 }

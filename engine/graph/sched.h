@@ -46,7 +46,7 @@ void sched_failed(struct sched *s, uint32_t node);
 
 enum sched_state sched_state_of(const struct sched *s, uint32_t node);
 uint32_t sched_running(const struct sched *s);	/* how many run now */
-/* "waits for convert.disks", "waits for machine 'erp-db', which failed", "waits:
+/* "waits for convert.disks", "waits for machine 'erp-db', which is not done", "waits:
  * 4 machines are in convert (limits.convert: 4)". Caller frees. */
 char *sched_why(const struct sched *s, uint32_t node);
 

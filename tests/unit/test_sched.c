@@ -166,7 +166,7 @@ static void a_machine_that_fails_gives_its_place_back(void **state)
 	assert_int_equal(sched_next(h->s), NOBODY);
 	sched_failed(h->s, COPY(0));
 	assert_int_equal(sched_next(h->s), COPY(1));
-	assert_why(h, BOOT(0), "waits for convert.copy, which failed");
+	assert_why(h, BOOT(0), "waits for convert.copy, which is not done");
 	assert_int_equal(sched_state_of(h->s, COPY(0)), SCHED_FAILED);
 	herd_free(h);
 }
@@ -237,7 +237,7 @@ static void a_machine_after_one_that_failed_never_begins(void **state)
 	assert_int_equal(sched_next(h->s), COPY(0));
 	sched_failed(h->s, COPY(0));
 	assert_int_equal(sched_next(h->s), NOBODY);
-	assert_why(h, COPY(1), "waits for machine 'a', which failed");
+	assert_why(h, COPY(1), "waits for machine 'a', which is not done");
 	herd_free(h);
 }
 
