@@ -201,11 +201,14 @@ static void add_downtime(struct screen *s, const json_t *ev)
 	str_addf(&s->line, "  %sdowntime%s     ", paint(s, P_BOLD), paint(s, P_OFF));
 	add_estimate(&s->line, ms, ms90);
 	if (allowed) {
+		AUTO_FREE char *verdict = NULL;
+
 		text_duration(allowed, text);
-		str_addf(&s->line, ", %s%s the %s that the plan allows%s",
-			 ms90 > allowed ? paint(s, P_YELLOW) : "",
-			 ms > allowed ? "MORE than" : ms90 > allowed ? "perhaps more than" :
-			 "within", text, ms90 > allowed ? paint(s, P_OFF) : "");
+		verdict = mem_printf("%s the %s that the plan allows", ms > allowed ? "MORE than" :
+				     ms90 > allowed ? "perhaps more than" : "within", text);
+		str_addf(&s->line, ", %s", ms90 > allowed ? paint(s, P_YELLOW) : "");
+		add_text(s, verdict, 15);
+		str_add(&s->line, ms90 > allowed ? paint(s, P_OFF) : "");
 	}
 	str_addc(&s->line, '\n');
 }

@@ -71,14 +71,16 @@ static void a_preview_is_one_page(void **state)
 static char *downtime_line(const char *event)
 {
 	struct screenrig *r = screenrig_new(false);
-	char *line, *text;
+	const char *line, *end;
+	char *text;
 
 	screenrig_feed(r, (const char *const []){
 		"{\"t\":\"start\",\"kind\":\"cutover-preview\",\"plan\":\"p\",\"file\":\"p.yaml\",\"machines\":[\"m\"],\"hosts\":[]}",
 		event, "{\"t\":\"end\",\"status\":0}", NULL });
 	screenrig_close(r);
 	line = strstr(r->text, "  downtime");
-	text = mem_strndup(line ? line : "", line ? strcspn(line, "\n") : 0);
+	end = line ? strstr(line, "\n\n") : NULL;
+	text = mem_strndup(end ? line : "", end ? (size_t)(end - line) : 0);
 	screenrig_free(r);
 	return text;
 }
@@ -89,7 +91,8 @@ static void a_downtime_is_held_against_what_the_plan_allows(void **state)
 		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000,\"allowed_ms\":600000}",
 		  "  downtime     est. 4m00s (P90 9m00s), within the 10m00s that the plan allows" },
 		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000,\"allowed_ms\":300000}",
-		  "  downtime     est. 4m00s (P90 9m00s), perhaps more than the 5m00s that the plan allows" },
+		  "  downtime     est. 4m00s (P90 9m00s), perhaps more than the 5m00s that the plan\n"
+		  "               allows" },
 		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000,\"allowed_ms\":60000}",
 		  "  downtime     est. 4m00s (P90 9m00s), MORE than the 1m00s that the plan allows" },
 		{ "{\"t\":\"downtime\",\"machine\":\"m\",\"ms\":240000,\"ms90\":540000}",
