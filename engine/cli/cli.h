@@ -156,7 +156,7 @@ void cli_say(struct cli *c, size_t indent, const char *fmt, ...)
 
 struct table;
 /* Column titles, NULL-terminated. A title that begins with '>' is right-aligned,
- * one with '~' may be cut when the line is too wide. */
+ * one with '~' may be cut when the line is too wide: what was then ends with '~'. */
 struct table *table_new(struct cli *c, const char *const *titles);
 /* As many cells as titles; NULL reads as "-". Escaped and copied. */
 void table_row(struct table *t, const char *const *cells);

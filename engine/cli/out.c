@@ -118,14 +118,53 @@ static void print_trimmed(FILE *out, const char *s)
 	}
 }
 
-void table_print(struct table *t)
+static char *table_text(struct table *t)
 {
 	char *text = NULL;
 
-	if (scols_table_get_nlines(t->t) > 0 &&
-	    scols_print_table_to_string(t->t, &text) == 0)
+	if (scols_print_table_to_string(t->t, &text) < 0) {
+		free(text);
+		text = NULL;
+	}
+	return text;
+}
+
+/* The library cuts without a word, to widths it knows once it has printed: what was cut ends
+ * with '~' from now on. True when there was any. */
+static bool mark_cut(struct table *t)
+{
+	bool any = false;
+
+	for (size_t k = 0; k < t->columns; k++) {
+		struct libscols_column *column = scols_table_get_column(t->t, k);
+		size_t width = scols_column_get_width(column);
+
+		for (size_t i = 0; scols_column_is_trunc(column) &&
+		     i < scols_table_get_nlines(t->t); i++) {
+			struct libscols_line *line = scols_table_get_line(t->t, i);
+			const char *data = scols_cell_get_data(scols_line_get_cell(line, k));
+			AUTO_FREE char *cut = NULL;
+
+			if (!data || !width || text_columns(data) <= width)
+				continue;
+			cut = mem_printf("%.*s~", (int)text_fit(data, width - 1), data);
+			scols_line_set_data(line, k, cut);
+			any = true;
+		}
+	}
+	return any;
+}
+
+void table_print(struct table *t)
+{
+	AUTO_FREE char *text = scols_table_get_nlines(t->t) > 0 ? table_text(t) : NULL;
+
+	if (text && mark_cut(t)) {
+		free(text);
+		text = table_text(t);
+	}
+	if (text)
 		print_trimmed(t->c->out, text);
-	free(text);
 	scols_unref_table(t->t);
 	free(t);
 }

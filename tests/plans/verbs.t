@@ -310,7 +310,7 @@ script -qec 'stty cols 80; drover backups list plan.yaml' /dev/null | tr -d '\r'
 --- stdout
 backup-store:HERE/backups/of/the/shop
 MACHINE              BACKUP                     DISK       SIZE  ADDED  DIGEST
-fileserver-london-2  20261122T033310Z-e89a4a68  data-1  3.0 MiB  214 B  8f4ae547
+fileserver-london-2  20261122T033310Z-e89a4a68  data-1  3.0 MiB  214 B  8f4ae54~
 
 backup-store:HERE/backups/of/the/office
 MACHINE  BACKUP                     DISK     SIZE  ADDED  DIGEST

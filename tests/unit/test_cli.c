@@ -300,6 +300,27 @@ static void tables_are_aligned_and_escaped(void **state)
 		     "y            -  -\n", "");
 }
 
+static void what_a_table_cuts_ends_with_a_mark(void **state)
+{
+	static const char *const titles[] = { "host", "~has", "lacks", NULL };
+	static const char *const a[] = { "here", "qemu-img, qemu-nbd", "virsh" };
+	static const char *const b[] = { "there", "ip", "-" };
+	struct talk t;
+	struct table *table;
+
+	(void)state;
+	setenv("COLUMNS", "24", 1);
+	talk_begin(&t, true, "x");
+	table = table_new(&t.c, titles);
+	table_row(table, a);
+	table_row(table, b);
+	table_print(table);
+	unsetenv("COLUMNS");
+	talk_end(&t, "host   has         lacks\n"
+		     "here   qemu-img,~  virsh\n"
+		     "there  ip          -\n", "");
+}
+
 static void json_lines_begin_with_version_and_type(void **state)
 {
 	struct talk t;
@@ -362,6 +383,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(without_a_terminal_the_answer_has_to_be_given_beforehand),
 		cmocka_unit_test(a_name_is_typed_for_what_minus_y_does_not_answer),
 		cmocka_unit_test(tables_are_aligned_and_escaped),
+		cmocka_unit_test(what_a_table_cuts_ends_with_a_mark),
 		cmocka_unit_test(json_lines_begin_with_version_and_type),
 		cmocka_unit_test(a_plan_is_no_saved_preview_and_a_broken_one_is_told),
 	};
