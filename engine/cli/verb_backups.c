@@ -335,8 +335,18 @@ static int run_action(struct cli *c, const struct action *a)
 	return status;
 }
 
+static const char *nearest_action(const char *word)
+{
+	const char *names[ARRAY_LEN(actions)];
+
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+		names[i] = actions[i].name;
+	return text_near(word, names, ARRAY_LEN(names));
+}
+
 int verb_backups(struct cli *c)
 {
+	const char *near;
 	AUTO_ERR e = { 0 };
 
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
@@ -346,7 +356,13 @@ int verb_backups(struct cli *c)
 			return cli_fail(c, &e);
 		return run_action(c, &actions[i]);
 	}
-	err_set(&e, ERR_USAGE, "'backups' wants list, verify, restore or prune, and a plan");
-	err_hint(&e, "drover backups list PLAN");
+	near = nearest_action(c->args[0]);
+	if (near && strcmp(near, c->args[0]) != 0) {
+		err_set(&e, ERR_USAGE, "'backups' knows no '%s'", c->args[0]);
+		err_hint(&e, "did you mean `drover backups %s`?", near);
+	} else {
+		err_set(&e, ERR_USAGE, "'backups' wants list, verify, restore or prune, and a plan");
+		err_hint(&e, "drover backups list PLAN");
+	}
 	return cli_fail(c, &e);
 }

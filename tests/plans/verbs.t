@@ -323,6 +323,9 @@ drover backups list plan.yaml 5
 drover backups verify plan.yaml --keep 3
 drover backups restore plan.yaml 20260201T100000Z-7f3a2c91 root /srv/root.raw --preview
 drover backups prune plan.yaml --sample --keep 3
+drover backups restor plan.yaml 20260201T100000Z-7f3a2c91 root /srv/root.raw
+drover backups restore
+drover backups plan.yaml
 drover backups prune plan.yaml
 --- status 100
 --- stderr
@@ -336,5 +339,11 @@ drover: `drover backups restore` takes no option --preview
   --preview belongs to: backups prune
 drover: `drover backups prune` takes no option --sample
   --sample belongs to: backups verify
+drover: 'backups' knows no 'restor'
+  did you mean `drover backups restore`?
+drover: 'backups' wants list, verify, restore or prune, and a plan
+  drover backups list PLAN
+drover: 'backups' wants list, verify, restore or prune, and a plan
+  drover backups list PLAN
 drover: 'backups prune' wants to know how many to keep
   drover backups prune plan.yaml --keep 3, for the newest three of each machine
