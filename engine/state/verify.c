@@ -217,13 +217,14 @@ static int child_end(const char *dir, int from, pid_t pid, struct err *e)
 		n += k > 0 ? (size_t)k : 0;
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (WIFSIGNALED(status)) {
+		err_set(e, ERR_SYSTEM, "cannot use state '%s': its check was ended by signal %d (%s)",
+			dir, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		return err_hint(e, "of the state that says nothing: type the same again");
+	}
+	if (WEXITSTATUS(status) == 0)
 		return 0;
-	if (WIFEXITED(status))
-		err_set(e, ERR_SYSTEM, "cannot use state '%s': damaged object %s", dir, text);
-	else
-		err_set(e, ERR_SYSTEM, "cannot use state '%s': its check was ended by signal "
-			"%d", dir, WTERMSIG(status));
+	err_set(e, ERR_SYSTEM, "cannot use state '%s': damaged object %s", dir, text);
 	return err_hint(e, "bring the file back from a backup or a clone of this state, or "
 			"move %s aside and start anew: drover probes before it changes "
 			"anything; `git -C %s fsck` says what else is missing", dir, dir);

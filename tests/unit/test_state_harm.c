@@ -12,6 +12,8 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <git2.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +251,31 @@ static void stale_locks_of_a_killed_writer_do_not_hinder(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, st_setup, st_teardown)
 
+/* ---- a check that is ended from outside ---------------------------------------------- */
+
+static bool kills;	/* whoever is forked next, once */
+
+static void in_child(void)
+{
+	if (kills)
+		raise(SIGKILL);
+}
+
+static void a_check_that_is_killed_is_no_damage(void **state)
+{
+	struct fix *f = *state;
+	AUTO_ERR e = { 0 };
+
+	st_close(st_open(f, STATE_WRITE));
+	kills = true;
+	assert_null(state_open(f->dir, "erp", STATE_WRITE, f->loop, &e));
+	kills = false;
+	assert_non_null(strstr(e.what, "its check was ended by signal 9 (Killed)"));
+	assert_non_null(strstr(e.hint, "type the same again"));
+	assert_null(strstr(e.hint, "backup"));
+	st_close(st_open(f, STATE_WRITE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,7 +288,10 @@ int main(void)
 		T(a_tree_that_multiplies_itself_is_refused),
 		T(many_loose_objects_become_a_pack),
 		T(stale_locks_of_a_killed_writer_do_not_hinder),
+		T(a_check_that_is_killed_is_no_damage),
 	};
 
+	if (pthread_atfork(NULL, NULL, in_child) != 0)
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
