@@ -193,8 +193,9 @@ static int still_frozen(struct ctx *c)
 	freeze_free(f);
 	if (held)
 		return 0;
-	ctx_hint(c, "drover rollback PLAN --to cutover, then drover cutover PLAN; quiesce's "
-		 "`hold` says how long a freeze may last");
+	/* By then the cutover will have gone back. */
+	ctx_hint(c, "drover cutover PLAN begins it anew; the `hold` of quiesce says how long a freeze "
+		 "may last");
 	return ctx_fail(c, "the freeze of the source ended before the last pass was over: what "
 			"was read is not one instant");
 }

@@ -25,6 +25,8 @@ static void a_freeze_that_ended_too_early_is_no_last_pass(void **s)
 	target = cv_both(r, "cutover.pass", &source);
 	assert_string_equal(jstr(source, "error.text", ""), "the freeze of the source ended before "
 			    "the last pass was over: what was read is not one instant");
+	assert_string_equal(jstr(source, "error.hint", ""), "drover cutover PLAN begins it anew; the "
+			    "`hold` of quiesce says how long a freeze may last");
 	assert_string_equal(jstr(target, "error.kind", ""), "broken");
 }
 
