@@ -199,12 +199,23 @@ static void tell_figures(struct cli *c, const struct row *r)
 		cli_say(c, 2, "%s: %s", r->name, text);
 }
 
-/* Each verb once; with one machine only, it is named. */
+/* Its verb, and the way back where a cutover has begun. New. */
+static char *next_text(const struct row *r, const char *typed)
+{
+	bool over = !strcmp(r->next, "finalize") || !strcmp(r->next, "rollback");
+
+	if (over || (!strcmp(r->next, "cutover") && strcmp(r->serves, "source") != 0))
+		return run_after_cutover(typed, r->serves, over);
+	return mem_printf("drover %s %s", r->next, typed);
+}
+
+/* Each verb once, and once for each that serves meanwhile; with one machine only, it is named. */
 static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 {
-	static const struct { const char *verb, *more; } order[] = {
-		{ "run", "" }, { "sync", "" }, { "cutover", "" }, { "finalize", "" },
-		{ "rollback", " --to cutover, and the source serves again" },
+	static const struct { const char *verb, *serves; } order[] = {
+		{ "run", NULL }, { "sync", NULL }, { "cutover", "source" },
+		{ "cutover", "nobody" }, { "cutover", "unknown" }, { "cutover", "target" },
+		{ "finalize", NULL }, { "rollback", NULL },
 	};
 	const char *word = "Next: ";
 	bool finalized = true;
@@ -215,19 +226,20 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 			word = "  or: ";
 		}
 	for (size_t k = 0; k < ARRAY_LEN(order); k++) {
-		const char *only = NULL;
+		AUTO_FREE char *typed = NULL, *text = NULL;
+		const struct row *first = NULL;
 		uint32_t hits = 0;
 
 		for (uint32_t i = 0; i < n; i++)
-			if (!v[i].typed && v[i].next && !strcmp(v[i].next, order[k].verb)) {
-				only = v[i].name;
-				hits++;
-			}
+			if (!v[i].typed && v[i].next && !strcmp(v[i].next, order[k].verb) &&
+			    (!order[k].serves || !strcmp(v[i].serves, order[k].serves)))
+				first = hits++ ? first : &v[i];
 		if (!hits)
 			continue;
-		fprintf(c->out, "%sdrover %s %s", word, order[k].verb, c->plan->typed);
-		fprintf(c->out, hits == 1 && n > 1 ? " -m %s" : "", only);
-		fprintf(c->out, "%s\n", order[k].more);
+		typed = mem_printf(hits == 1 && n > 1 ? "%s -m %s" : "%s", c->plan->typed,
+				   first->name);
+		text = next_text(first, typed);
+		cli_say(c, 6, "%s%s", word, text);
 		word = "  or: ";
 	}
 	for (uint32_t i = 0; i < n; i++)

@@ -82,9 +82,24 @@ char *next_typed(const struct run *r)
 	return words ? mem_printf("%s %s", r->plan->typed, words) : mem_strdup(r->plan->typed);
 }
 
+char *run_after_cutover(const char *typed, const char *serves, bool over)
+{
+	bool target = !strcmp(serves, "target");
+
+	if (!over)	/* while nobody knows who serves, the target may have written */
+		return mem_printf("drover cutover %s, or drover rollback %s --to cutover%s", typed,
+				  typed, target || !strcmp(serves, "unknown") ?
+				  " --discard-target-writes" : "");
+	if (!target)	/* a cutover of one's own, without a start */
+		return mem_printf("drover rollback %s --to cutover, and the source serves again",
+				  typed);
+	return mem_printf("drover finalize %s, or drover rollback %s --discard-target-writes",
+			  typed, typed);
+}
+
 void next_say(struct run *r)
 {
-	AUTO_FREE char *file = next_typed(r);
+	AUTO_FREE char *file = next_typed(r), *after = NULL;
 	size_t hinted = r->status == ERR_STEP && !any_blocked(r) ? err_hint_typed(r->err->hint) : 0;
 
 	if (hinted) {
@@ -115,13 +130,8 @@ void next_say(struct run *r)
 		run_next(r, after_run(r), file);
 		break;
 	case RUN_CUTOVER:
-		if (!any_serving(r)) {	/* a cutover of one's own, without a start */
-			run_next(r, "drover rollback %s --to cutover, and the source serves again",
-				 file);
-			break;
-		}
-		run_next(r, "drover finalize %s, or drover rollback %s "
-			 "--discard-target-writes", file, file);
+		after = run_after_cutover(file, any_serving(r) ? "target" : "nobody", true);
+		run_next(r, "%s", after);
 		break;
 	case RUN_ROLLBACK_PREVIEW:
 		run_next(r, "drover rollback %s%s", file,

@@ -74,6 +74,10 @@ int run_admits(const struct plan *p, const struct graph *g, struct state *s,
  * second call cancels them. Async-signal-safe. */
 void run_interrupt(void);
 
+/* What to type once a cutover has begun, both to go on and to go back: `over`, all of its
+ * steps are done; `serves` is whom the record names; `typed`, the plan and its options. New. */
+char *run_after_cutover(const char *typed, const char *serves, bool over);
+
 /* Let the host have the plan's secrets: before it is opened. */
 void run_host_secrets(struct host *h, const struct plan *p);
 /* Say it to a person of this plan: secrets taken out, and its file where a hint says

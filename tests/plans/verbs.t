@@ -256,7 +256,8 @@ Next: drover rollback plan.yaml --to cutover, and the source serves again
 machine  serves  phase    done  step now  last error
 one      nobody  cutover   2/2  -         -
 
-Next: drover rollback plan.yaml --state .drover --to cutover, and the source serves again
+Next: drover rollback plan.yaml --state .drover --to cutover, and the source
+      serves again
 Next: drover preview plan.yaml
 Next: drover cutover plan.yaml
 
