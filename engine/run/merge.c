@@ -187,6 +187,8 @@ static json_t *merge_two(const struct op *o)
 	jset_bool(out, "ok", !worst);
 	if (state)
 		jset_str(out, "state", state);
+	if (state && !strcmp(state, "done"))	/* one end may not know that the other has it all */
+		json_object_del(out, "cost");
 	if (worst)
 		jset(out, "error", error_of(o, worst));
 	return out;

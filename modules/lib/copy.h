@@ -125,7 +125,7 @@ struct copy_ahead {
 };
 struct copy_ahead copy_probe_changes(struct ctx *c, enum copy_changes how);
 /* probe at the source: are the disks there, what will be read. `goes_on`: with the copy that was
- * begun, whose size they must have. */
+ * begun, whose size they must have; else it is a backup that reads them. */
 int copy_probe_source(struct ctx *c, bool goes_on);
 /* What stands at the target of one disk. */
 struct copy_there {

@@ -185,20 +185,31 @@ uint64_t copy_to_read(struct ctx *c, const char *name, const json_t *spec)
 	return to_read(c, name, spec, &i, NOTHING);
 }
 
+/* The engine drops the cost of what the far end has: that is not known here for certain. */
+static void tell_reading(struct ctx *c, const char *name, const json_t *spec,
+			 const struct disk_info *i, bool snapped, enum say say)
+{
+	uint64_t used;
+
+	if (say == ALL && skips_free(c) && !is_quiet(name, spec))
+		tell_counted(c, name, snapped);
+	used = to_read(c, name, spec, i, say);
+	ctx_cost(c, used, used, 0, 0);
+}
+
 static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool snapped,
 		      bool goes_on)
 {
 	AUTO_ERR e = { 0 };
 	AUTO_FREE char *path = disk_find(name, spec, &e);
 	const char *format = jstr(spec, "format", "raw");
-	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
+	const json_t *was = goes_on ? json_object_get(ctx_fact(c, "disks"), name) : NULL;
 	const json_t *row = json_object_get(jget(ctx_machine(c), "target.disks"), name);
 	struct disk_info info;
-	uint64_t used;
 
 	if (!path || disk_info(path, format, &info, &e) < 0)
 		return ctx_fail_err(c, &e);
-	if (goes_on && was && (uint64_t)jint(was, "size", 0) != info.size) {
+	if (was && (uint64_t)jint(was, "size", 0) != info.size) {
 		ctx_hint(c, "drover rollback PLAN --to convert, then drover run PLAN");
 		return ctx_fail(c, "cannot go on with disk '%s': it has %llu bytes now, the "
 				"copy was begun with %lld", name,
@@ -209,14 +220,11 @@ static int probe_disk(struct ctx *c, const char *name, const json_t *spec, bool 
 		return ctx_fail_err(c, &e);
 	if (strcmp(format, "raw") == 0)
 		look_at_use(c, name, path, &info);
-	if (!was && copy_seeded(c, name)) {
+	if (goes_on && !was && copy_seeded(c, name))
 		ctx_cost(c, 0, 0, 0, SEEDED_MS);
-	} else if (!was) {
-		if (skips_free(c) && !is_quiet(name, spec))
-			tell_counted(c, name, snapped);
-		used = to_read(c, name, spec, &info, ALL);
-		ctx_cost(c, used, used, 0, 0);
-	}
+	else if (!was)
+		tell_reading(c, name, spec, &info, snapped,
+			     !goes_on && jget(ctx_fact(c, "backup"), "disks") ? NOTHING : ALL);
 	return 0;
 }
 

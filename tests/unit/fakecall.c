@@ -94,6 +94,8 @@ static json_t *probe_result(struct fake_call *k)
 	if (r->send && mine(k) && !done)
 		jset(o, "cost", json_pack("{s:I, s:I}", "send", (json_int_t)r->send, "write",
 					  (json_int_t)r->write));
+	if (r->reads && !mine(k))
+		jset(o, "cost", json_pack("{s:I}", "read", (json_int_t)r->reads));
 	if (!strcmp(role_of(k), "source"))
 		jset_str(json_object_get(o, "volatile"), "since", k->f->since);
 	if (r->finding)

@@ -42,6 +42,7 @@ struct fake_rule {
 	const char *bound;	/* of its '?' line: "send" or "changes"; NULL: none */
 	int64_t bound_max;
 	uint64_t send, write;	/* what its probe says apply costs, until it is done */
+	uint64_t reads;		/* what the other end's probe says apply reads, done or not */
 	bool asks_only;		/* its probe never knows; apply asks and is content */
 	int held_ms;		/* hold: told, when it is not 0 */
 	int slow_ms;		/* what apply takes */

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -94,6 +95,30 @@ static void a_sample_reads_a_part_of_a_big_disk_and_all_of_a_small_one(void **s)
 	assert_true(jbool(small, "ok", false));
 	assert_int_equal(jint(small, "volatile.checked", 0), 25);
 	assert_int_equal(jint(small, "volatile.chunks", 0), 25);
+}
+
+/* Whether it is still there only its place knows: the engine takes the cost away. */
+static void how_a_kept_backup_would_be_read_is_not_told(void **s)
+{
+	struct rig *r = *s;
+	AUTO_FREE char *place = bk_keep(r), *first = NULL, *again = NULL, *anew = NULL;
+	AUTO_JSON *before = cv_at(r, "source", "backup.image", "probe"), *kept = NULL, *gone = NULL;
+
+	first = cv_lines(before);
+	assert_non_null(strstr(first, "it is read whole"));
+	cv_do_both(r, "backup.image");
+	kept = cv_at(r, "source", "backup.image", "probe");
+	again = cv_lines(kept);
+	assert_string_equal(again, "");
+	assert_int_equal(jint(kept, "cost.read", 0), jint(before, "cost.read", -1));
+
+	/* What convert copied is no part of it. */
+	cv_do_both(r, "convert.disks");
+	json_object_del(r->facts, "backup");
+	gone = cv_at(r, "source", "backup.image", "probe");
+	anew = cv_lines(gone);
+	assert_string_equal(anew, first);
+	assert_int_equal(jint(gone, "cost.read", 0), jint(before, "cost.read", -1));
 }
 
 static void a_second_backup_costs_what_differs(void **s)
@@ -229,6 +254,7 @@ int main(void)
 		RAW(a_backup_is_looked_at_also_where_its_source_grew_since_the_copy),
 		RAW(a_backup_without_a_disk_of_the_plan_is_none),
 		RAW(a_sample_reads_a_part_of_a_big_disk_and_all_of_a_small_one),
+		RAW(how_a_kept_backup_would_be_read_is_not_told),
 		RAW(a_second_backup_costs_what_differs),
 		RAW(a_restore_that_was_cut_off_goes_on),
 		RAW(a_restore_that_was_killed_before_its_file_had_a_size_goes_on),

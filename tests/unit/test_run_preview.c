@@ -70,6 +70,19 @@ static void a_target_writes_no_more_than_it_is_sent(void **state)
 	assert_int_equal(estimate(g, "disks", "write"), 10 << 20);
 }
 
+/* The source does not see what the target has. */
+static void what_is_done_costs_nothing_at_either_end(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "convert.disks")->reads = 10ull << 20;
+	migration_ends(g, RUN_PREVIEW, 0);
+	assert_int_equal(estimate(g, "disks", "read"), 10 << 20);
+	fake_set(g->f, "b.disk", 2);
+	migration_ends(g, RUN_PREVIEW, 0);
+	assert_null(fake_event(g->f, "cost", "step", "disks"));
+}
+
 static void an_estimate_is_assumed_until_a_run_has_measured(void **state)
 {
 	struct migration *g = *state;
@@ -249,6 +262,7 @@ int main(void)
 		TEST(a_preview_changes_nothing_anywhere),
 		TEST(later_probes_of_a_preview_see_the_facts_of_earlier_ones),
 		TEST(a_target_writes_no_more_than_it_is_sent),
+		TEST(what_is_done_costs_nothing_at_either_end),
 		TEST(an_estimate_is_assumed_until_a_run_has_measured),
 		TEST(a_downtime_lasts_from_the_hold_until_the_target_serves),
 		TEST(a_saved_preview_is_done_when_the_world_still_fits),
