@@ -117,8 +117,9 @@ static void say_plan(struct ctx *c, const json_t *overlays)
 	json_object_foreach((json_t *)(uintptr_t)overlays, name, o)
 		ctx_change(c, '+', "%s: a thin layer over %s", jstr(o, "path", "?"),
 			   jstr(o, "base", "?"));
-	if (!set)
-		ctx_change(c, '?', "the files that reconfigure.guest will have named change on it");
+	if (!set && ctx_is_preview(c))	/* else there will be none */
+		ctx_change(c, '?', "the files that reconfigure.guest will have named change on it, "
+			   "unless that step is skipped");
 	json_array_foreach(jget(set, "edits"), i, edit)
 		ctx_change(c, jget(edit, "content") && json_is_null(jget(edit, "content")) ? '-'
 			   : jstr(edit, "before", NULL) ? '~' : '+', "%s on it: %s",

@@ -112,6 +112,34 @@ static void replay_begins_again_over_what_was_left(void **state)
 	assert_string_equal(jstr(t->result, "state", ""), "done");
 }
 
+/* How many lines of the last probe cannot be known yet. */
+static size_t unknown_lines(const struct guestrig *t)
+{
+	const json_t *line;
+	size_t i, n = 0;
+
+	json_array_foreach(jget(t->result, "changes"), i, line)
+		n += *jstr(line, "mark", "") == '?';
+	return n;
+}
+
+/* A run gets there once reconfigure.guest is over, or was skipped. */
+static void changes_that_will_not_come_are_told_by_previews_only(void **state)
+{
+	struct guestrig *t = *state;
+
+	reconfigure(t);
+	json_object_del(jget(t->input, "facts"), "changeset");
+	jset_bool(jget(t->input, "run"), "preview", true);
+	gr_good(t, "cutover.replay", "probe");
+	assert_int_equal(unknown_lines(t), 1);
+	assert_non_null(strstr(jstr(json_array_get(jget(t->result, "changes"), 1), "text", ""),
+			       "unless that step is skipped"));
+	jset_bool(jget(t->input, "run"), "preview", false);
+	gr_good(t, "cutover.replay", "probe");
+	assert_int_equal(unknown_lines(t), 0);
+}
+
 /* An overlay ends with the pass on which it was made. */
 static void a_newer_pass_of_the_base_ends_the_overlay(void **state)
 {
@@ -183,6 +211,7 @@ int main(void)
 		T(replay_writes_the_overlay_only_and_undo_takes_it_away),
 		T(replay_mends_an_overlay_in_a_directory_with_a_comma),
 		T(replay_begins_again_over_what_was_left),
+		T(changes_that_will_not_come_are_told_by_previews_only),
 		T(a_newer_pass_of_the_base_ends_the_overlay),
 		T(a_file_that_changed_since_is_worked_out_again_and_told),
 		T(a_guest_that_would_not_boot_is_refused_before_it_is_started),
