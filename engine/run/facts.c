@@ -165,9 +165,18 @@ bool findings_absorb(struct run *r, struct mach *m, const char *step,
 	return !json_equal(old, now);
 }
 
+char *findings_remedy(const struct run *r, const struct mach *m, const json_t *row)
+{
+	AUTO_FREE char *typed = next_typed_of(r, m);
+	const char *remedy = jstr(row, "remedy", NULL);
+	char *named = run_name_plan(remedy, typed);
+
+	return named || !remedy ? named : mem_strdup(remedy);
+}
+
 static void report_row(struct run *r, const struct mach *m, const json_t *row)
 {
-	AUTO_FREE char *remedy = run_name_plan(jstr(row, "remedy", NULL), r->plan->typed);
+	AUTO_FREE char *remedy = findings_remedy(r, m, row);
 	json_t *o = json_copy((json_t *)row);
 
 	jset_str(o, "machine", m->name);

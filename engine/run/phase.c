@@ -118,6 +118,7 @@ struct entering {
 bool phase_blocked(struct run *r, struct mach *m, const char *verb)
 {
 	const json_t *f = findings_blocker(m, NULL);
+	AUTO_FREE char *remedy = f ? findings_remedy(r, m, f) : NULL;
 	AUTO_ERR e = { 0 };
 
 	if (!f)
@@ -125,8 +126,8 @@ bool phase_blocked(struct run *r, struct mach *m, const char *verb)
 	err_set(&e, ERR_STEP, "cannot %s '%s': blocker %s: %s", verb, m->name,
 		jstr(f, "code", ""), jstr(f, "text", ""));
 	err_hint(&e, "%s%sor accept it in the plan: accept: [{finding: %s, machine: %s, "
-		 "until: DATE, reason: WHY}]", jstr(f, "remedy", "mend it"),
-		 jstr(f, "remedy", NULL) ? "; " : ", ", jstr(f, "code", ""), m->name);
+		 "until: DATE, reason: WHY}]", remedy ? remedy : "mend it",
+		 remedy ? "; " : ", ", jstr(f, "code", ""), m->name);
 	report_log(r, m, NULL, "'%s' stops here: blocker %s", m->name, jstr(f, "code", ""));
 	m->blocked = true;
 	run_error(r, &e);

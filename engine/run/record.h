@@ -20,6 +20,8 @@ bool findings_absorb(struct run *r, struct mach *m, const char *step_key,
 /* The step is asked anew: what it found is not held against it. */
 void findings_forget(struct mach *m, const char *step_key);
 void findings_report(struct run *r, struct mach *m, const char *step_key);
+/* What a finding says to do, with the plan's and the machine's names in it; NULL: nothing. Owned. */
+char *findings_remedy(const struct run *r, const struct mach *m, const json_t *row);
 /* Report what was found by something that is no step of the plan and has no record: but for
  * the rows of `known`, told before. The rows, new. */
 json_t *findings_tell(struct run *r, struct mach *m, const char *key, const json_t *result,
