@@ -64,10 +64,10 @@ static void look_use(struct look *l, const char *name, const struct disk *d,
 	if (info.used)
 		jset_int(l->used, name, (int64_t)info.used);
 	if (info.busy)
-		ctx_finding(l->c, "warning", "disk.busy",
-			    "shut the machine down, or let cutover quiesce it",
-			    "disk '%s' (%s) is in use by another program on the source",
-			    name, d->path);
+		ctx_finding_now(l->c, "warning", "disk.busy",
+				"shut the machine down, or let cutover quiesce it",
+				"disk '%s' (%s) is in use by another program on the source",
+				name, d->path);
 }
 
 static int look_disk(struct look *l, const char *name, const json_t *said)

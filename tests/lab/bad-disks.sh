@@ -89,6 +89,8 @@ nbd=$!
 wait_for 120 test -S "$LAB/in-use.sock"
 bad 0 "a source that is in use" "$DROVER" run plan.yaml <<'END'
 bad  run  plan.yaml  run ID  1 machine, 2 hosts
+NOW  warning  erp      disk.busy: disk 'root' (LAB/disk.raw) is in use by another program on the source
+                            mend: shut the machine down, or let cutover quiesce it
 NOW  accepted erp      guest.no-root: no disk of 'erp' holds a root file system
 NOW  erp      assess.machine        done
 NOW  erp      convert.disks         done
@@ -101,7 +103,7 @@ run: done, TIME, SIZE moved
 Next: drover status plan.yaml
 END
 kill $nbd; wait $nbd
-expect 0 "$DROVER" rollback plan.yaml -y
+expect 0 "$DROVER" rollback plan.yaml -y	# it is the same machine, though nobody uses it now
 must "nothing is at the target" nothing_in "$srv/out"
 fresh "a source that is in use"
 
