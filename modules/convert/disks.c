@@ -282,6 +282,9 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	if ((owner < 0 || owner == LAYOUT_OTHERS) &&
 	    !jbool(ctx_machine(c), "target.replace", false))
 		return ctx_fail_err(c, &e);
+	err_clear(&e);
+	if (copy_home_check(c, &l, &e) < 0)	/* no failure: rollback asks too */
+		ctx_finding(c, "blocker", "target.moved", e.hint, "%s", e.what);
 	if (owner == LAYOUT_OURS)
 		say_left(c, &l);
 	json_object_foreach((json_t *)disks, name, spec) {

@@ -179,17 +179,30 @@ static int check_ours(struct ctx *c, const struct layout_disk *d, struct err *e)
 	return base_still_ours(d, e);
 }
 
+/* Does the plan have another directory since it was copied? *base is what it was copied to. */
+static bool is_elsewhere(struct ctx *c, const char *name, const struct layout_disk *d,
+			 const char **base)
+{
+	const json_t *was = json_object_get(ctx_fact(c, "disks"), name);
+
+	if (d->recorded || strcmp(jstr(was, "map", d->map), d->map) == 0)
+		return false;
+	*base = jstr(was, "path", NULL);
+	return true;
+}
+
 bool copy_probe_there(struct ctx *c, const char *name, const struct layout_disk *d)
 {
 	AUTO_FREE char *lost = copy_lost(d), *gone = mem_printf(COPY_GONE, name, d->base);
+	const char *base = NULL;
 	AUTO_ERR e = { 0 };
 	AUTO_MAP *m = NULL;
 
 	if (!copy_was_made(c, name))
 		return true;
-	if (d->moved) {
+	if (d->moved || is_elsewhere(c, name, d, &base)) {
 		ctx_finding_now(c, "blocker", "target.moved", COPY_MOVED_HINT, COPY_MOVED, name,
-				d->base);
+				base ? base : d->base);
 		return false;
 	}
 	if (check_ours(c, d, &e) < 0) {
@@ -275,7 +288,7 @@ int copy_remove(struct ctx *c)
 	size_t i;
 	int owner;
 
-	if (layout_of(ctx_machine(c), &l, &e) < 0)
+	if (layout_of(ctx_machine(c), &l, &e) < 0 || copy_home_check(c, &l, &e) < 0)
 		return ctx_fail_err(c, &e);
 	owner = layout_owner(&l, ctx_machine(c), ctx_run(c), &e);
 	if (owner < 0)

@@ -67,6 +67,38 @@ Next: drover rollback plan.yaml --machine one --to convert, then drover run plan
 Next: drover rollback plan.yaml --machine one --to convert, then drover run plan.yaml --machine one
 Next: drover rollback plan.yaml --machine one --to convert, then drover run plan.yaml --machine one
 
+=== a copy that was begun in another directory is not forgotten, and what to type is for its machine alone
+--- sh
+cat >plan.yaml <<END
+plan: small
+hosts: { here: { local: true } }
+defaults:
+  target: { host: here, dir: $PWD/new, format: raw }
+  convert: [ disks: {} ]
+machines:
+  one: { source: { host: here, images: { root: $PWD/one.raw } } }
+  two: { source: { host: here, images: { root: $PWD/two.raw } } }
+END
+yes | head -c 1M | tee one.raw >two.raw
+drover run plan.yaml -y >log || cat log
+cp plan.yaml as-it-was.yaml
+sed -i "s#one.raw } }#&, target: { dir: $PWD/other }#" plan.yaml
+COLUMNS=300 drover preview plan.yaml | grep -o 'target.moved.*\|type drover.*convert' | sed "s#$PWD/##g"
+COLUMNS=300 drover run plan.yaml 2>&1 | grep -o 'type drover.*convert'
+drover rollback plan.yaml --machine one -y >log 2>&1
+echo "rollback ended with $?"; find new other -name '*.raw' 2>/dev/null
+cp as-it-was.yaml plan.yaml
+drover rollback plan.yaml -y >log 2>&1 || cat log
+find new other -name '*.raw' 2>/dev/null || true
+--- stdout
+target.moved: cannot go on with the copy: it was begun in 'here:new/one', the plan has 'here:other/one' now
+type drover rollback plan.yaml --machine one --to convert
+type drover rollback plan.yaml --machine one --to convert
+type drover rollback plan.yaml --machine one --to convert
+rollback ended with 1
+new/one/root.base.raw
+new/two/root.base.raw
+
 === a further pass that failed is in the status until one succeeds
 --- sh
 cat >plan.yaml <<END
