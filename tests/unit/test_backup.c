@@ -101,9 +101,11 @@ static void a_sample_reads_a_part_of_a_big_disk_and_all_of_a_small_one(void **s)
 static void how_a_kept_backup_would_be_read_is_not_told(void **s)
 {
 	struct rig *r = *s;
-	AUTO_FREE char *place = bk_keep(r), *first = NULL, *again = NULL, *anew = NULL;
-	AUTO_JSON *before = cv_at(r, "source", "backup.image", "probe"), *kept = NULL, *gone = NULL;
+	AUTO_FREE char *first = NULL, *again = NULL, *anew = NULL;
+	AUTO_JSON *before = NULL, *kept = NULL, *gone = NULL;
 
+	free(bk_keep(r));
+	before = cv_at(r, "source", "backup.image", "probe");
 	first = cv_lines(before);
 	assert_non_null(strstr(first, "it is read whole"));
 	cv_do_both(r, "backup.image");
