@@ -186,14 +186,35 @@ static void report_row(struct run *r, const struct mach *m, const json_t *row)
 	count_add(r, jbool(row, "waived", false) ? "waived" : jstr(row, "severity", "unknown"), 1);
 }
 
+/* By this run, of whichever step: room at the target is looked at by two. */
+static bool told(const struct mach *m, const json_t *row)
+{
+	static const char *const same[] = { "severity", "code", "text" };
+	json_t *f;
+	size_t i, k;
+
+	json_array_foreach(m->told, i, f) {
+		for (k = 0; k < ARRAY_LEN(same); k++)
+			if (strcmp(jstr(f, same[k], ""), jstr(row, same[k], "")))
+				break;
+		if (k == ARRAY_LEN(same))
+			return true;
+	}
+	return false;
+}
+
 void findings_report(struct run *r, struct mach *m, const char *step)
 {
 	json_t *f;
 	size_t i;
 
-	json_array_foreach(m->findings, i, f)
-		if (!strcmp(jstr(f, "step", ""), step))
-			report_row(r, m, f);
+	m->told = m->told ? m->told : json_array();
+	json_array_foreach(m->findings, i, f) {
+		if (strcmp(jstr(f, "step", ""), step) || told(m, f))
+			continue;
+		report_row(r, m, f);
+		json_array_append(m->told, f);
+	}
 }
 
 static bool has_row(const json_t *rows, const json_t *row)

@@ -74,6 +74,7 @@ struct mach {
 	uint64_t world_gen;		/* raised when a step was applied or undone */
 	json_t *findings;		/* array of {severity, code, text, remedy, step,
 					   waived}; owned */
+	json_t *told;			/* array of those told by this run; NULL: none */
 };
 
 /* How long something will take; all 0: no time. */

@@ -19,6 +19,7 @@ bool findings_absorb(struct run *r, struct mach *m, const char *step_key,
 		     const json_t *result);
 /* The step is asked anew: what it found is not held against it. */
 void findings_forget(struct mach *m, const char *step_key);
+/* What the step found, but for what this run has told of the machine already. */
 void findings_report(struct run *r, struct mach *m, const char *step_key);
 /* What a finding says to do, with the plan's and the machine's names in it; NULL: nothing. Owned. */
 char *findings_remedy(const struct run *r, const struct mach *m, const json_t *row);

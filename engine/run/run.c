@@ -97,7 +97,8 @@ static void forget(struct run *r)
 
 		json_decref(m->facts);
 		json_decref(m->findings);
-		m->facts = m->findings = NULL;
+		json_decref(m->told);
+		m->facts = m->findings = m->told = NULL;
 		free(m->absent);
 		m->absent = NULL;
 		m->failed = m->blocked = false;

@@ -140,6 +140,20 @@ static void a_blocker_stops_the_machine_before_the_next_phase(void **state)
 	assert_string_equal(migration_meta(g, "steps/assess.look/status"), "done");
 }
 
+static void a_blocker_that_two_steps_find_is_told_once(void **state)
+{
+	struct migration *g = *state;
+
+	migration_rule(g, "assess.look")->finding = "net.mtu";
+	migration_rule(g, "backup.image")->finding = "net.mtu";
+	for (int i = 0; i < 2; i++) {
+		migration_ends(g, RUN_GO, ERR_STEP);
+		assert_int_equal(fake_events(g->f, "finding", "code", "net.mtu"), 1);
+	}
+	migration_ends(g, RUN_PREVIEW, 0);
+	assert_int_equal(fake_events(g->f, "finding", "code", "net.mtu"), 1);
+}
+
 static void a_waived_blocker_stops_nothing(void **state)
 {
 	struct migration *g = *state;
@@ -277,6 +291,7 @@ int main(void)
 		TEST(a_step_whose_condition_does_not_hold_is_skipped),
 		TEST(a_step_that_no_probe_can_tell_is_done_by_having_run),
 		TEST(a_blocker_stops_the_machine_before_the_next_phase),
+		TEST(a_blocker_that_two_steps_find_is_told_once),
 		TEST(a_waived_blocker_stops_nothing),
 		TEST(a_source_cannot_tell_what_is_the_targets),
 		TEST(an_interrupt_lets_the_running_step_end),
