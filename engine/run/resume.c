@@ -125,7 +125,9 @@ static void forget_unfinished(struct run *r, struct mach *m)
 
 static int admit_go(struct run *r, struct mach *m, struct err *e)
 {
+	AUTO_FREE char *one = mem_printf("%s --machine %s", r->plan->typed, m->name);
 	const char *serves = meta_serves(r, m);
+	AUTO_FREE char *way = run_after_cutover(one, serves, false);
 
 	if (!strcmp(serves, "target"))
 		return leave_out(r, m, "it was cut over; the target serves");
@@ -133,9 +135,7 @@ static int admit_go(struct run *r, struct mach *m, struct err *e)
 		err_set(e, ERR_STEP, "cannot run '%s': its cutover was begun and %s "
 			"serves", m->name, strcmp(serves, "nobody") ? "who knows what" :
 			"nobody");
-		return err_hint(e, "drover cutover %s --machine %s goes on, drover rollback "
-				"%s --machine %s --to cutover goes back", r->plan->typed,
-				m->name, r->plan->typed, m->name);
+		return err_hint(e, "%s", way);
 	}
 	return admit_after(r, m, r->lo, phase_names[r->lo], e);
 }

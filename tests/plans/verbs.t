@@ -284,10 +284,10 @@ echo "ended with ${PIPESTATUS[0]}"
 --- stdout
 Next: drover rollback plan.yaml --machine one --to cutover, and the source
 drover: cannot run 'one': its cutover was begun and nobody serves
-  drover cutover plan.yaml --machine one goes on, drover rollback plan.yaml --machine one --to cutover goes back
+  drover cutover plan.yaml --machine one, or drover rollback plan.yaml --machine one --to cutover
 run: not done for every machine, see above
-Next: drover cutover plan.yaml --machine one goes on,
-      drover rollback plan.yaml --machine one --to cutover goes back
+Next: drover cutover plan.yaml --machine one, or
+      drover rollback plan.yaml --machine one --to cutover
 ended with 1
 
 === a list of backups fits on a terminal of 80 columns, a table for each place

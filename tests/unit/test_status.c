@@ -81,8 +81,10 @@ static void of_a_start_that_was_interrupted_the_way_back_is_named(void **state)
 	assert_string_equal(migration_meta(g, "serves"), "unknown");
 	status_ends(g, "Next: drover cutover @, or drover rollback @ --to cutover "
 		    "--discard-target-writes\n");
-	/* and that is what goes back */
 	g->f->on_call = NULL;
+	migration_ends(g, RUN_GO, ERR_STEP);	/* which says the same */
+	migration_has(g->err.hint, "--to cutover --discard-target-writes");
+	/* and that is what goes back */
 	g->phase = PHASE_CUTOVER;
 	g->discard = true;
 	migration_ends(g, RUN_ROLLBACK, 0);
