@@ -7,6 +7,7 @@
 #include "engine/cli/cli.h"
 #include "engine/cli/figures.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define SYNC "sync"		/* in the place of a step: the newest pass of `drover sync` */
@@ -199,17 +200,30 @@ static void tell_figures(struct cli *c, const struct row *r)
 		cli_say(c, 2, "%s: %s", r->name, text);
 }
 
-/* Its verb, and the way back where a cutover has begun. New. */
-static char *next_text(const struct row *r, const char *typed)
+static bool is_over(const struct row *r)
 {
-	bool over = !strcmp(r->next, "finalize") || !strcmp(r->next, "rollback");
-
-	if (over || (!strcmp(r->next, "cutover") && strcmp(r->serves, "source") != 0))
-		return run_after_cutover(typed, r->serves, over);
-	return mem_printf("drover %s %s", r->next, typed);
+	return !strcmp(r->next, "finalize") || !strcmp(r->next, "rollback");
 }
 
-/* Each verb once, and once for each that serves meanwhile; with one machine only, it is named. */
+/* A way back is named for those alone that it is for. */
+static bool has_way_back(const struct row *r)
+{
+	return is_over(r) || (!strcmp(r->next, "cutover") && strcmp(r->serves, "source") != 0);
+}
+
+/* Its verb, and the way back where a cutover has begun. `alone`: for this machine. */
+static void say_next(struct cli *c, const char *word, const struct row *r, bool alone)
+{
+	AUTO_FREE char *typed = mem_printf(alone && c->plan->machine_count > 1 ? "%s -m %s" : "%s",
+					   c->plan->typed, r->name);
+	AUTO_FREE char *text = has_way_back(r) ? run_after_cutover(typed, r->serves, is_over(r)) :
+		mem_printf("drover %s %s", r->next, typed);
+
+	cli_say(c, 6, "%s%s", word, text);
+}
+
+/* Each verb once, and once for each that serves meanwhile; with one machine only, it is named, and
+ * so is each that may go back while others do not. */
 static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 {
 	static const struct { const char *verb, *serves; } order[] = {
@@ -226,21 +240,20 @@ static void tell_next(struct cli *c, const struct row *v, uint32_t n)
 			word = "  or: ";
 		}
 	for (size_t k = 0; k < ARRAY_LEN(order); k++) {
-		AUTO_FREE char *typed = NULL, *text = NULL;
-		const struct row *first = NULL;
+		const struct row **hit = mem_alloc((n + 1) * sizeof(*hit));
 		uint32_t hits = 0;
+		bool each;
 
 		for (uint32_t i = 0; i < n; i++)
 			if (!v[i].typed && v[i].next && !strcmp(v[i].next, order[k].verb) &&
 			    (!order[k].serves || !strcmp(v[i].serves, order[k].serves)))
-				first = hits++ ? first : &v[i];
-		if (!hits)
-			continue;
-		typed = mem_printf(hits == 1 && n > 1 ? "%s -m %s" : "%s", c->plan->typed,
-				   first->name);
-		text = next_text(first, typed);
-		cli_say(c, 6, "%s%s", word, text);
-		word = "  or: ";
+				hit[hits++] = &v[i];
+		each = hits == 1 || (hits && hits < c->plan->machine_count && has_way_back(hit[0]));
+		for (uint32_t i = 0; i < (each ? hits : hits > 0); i++) {
+			say_next(c, word, hit[i], each);
+			word = "  or: ";
+		}
+		free(hit);
 	}
 	for (uint32_t i = 0; i < n; i++)
 		finalized = finalized && v[i].finalized;

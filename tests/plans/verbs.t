@@ -290,6 +290,32 @@ Next: drover cutover plan.yaml --machine one, or
       drover rollback plan.yaml --machine one --to cutover
 ended with 1
 
+=== the way back that status names is for those alone whose cutover was begun
+--- file plan.yaml
+plan: small
+hosts: { here: { local: true } }
+defaults: { target: { host: here, dir: "${plan_dir}/new" }, cutover: [ quiesce, "off" ] }
+machines:
+  one: { source: { host: here, images: ["${plan_dir}/one.raw"], power: { command: { off: [touch, "${plan_dir}/off1"], on: [rm, "${plan_dir}/off1"], status: [sh, "${plan_dir}/power", off1] } } } }
+  two: { source: { host: here, images: ["${plan_dir}/two.raw"], power: { command: { off: [touch, "${plan_dir}/off2"], on: [rm, "${plan_dir}/off2"], status: [sh, "${plan_dir}/power", off2] } } } }
+  six: { source: { host: here, images: ["${plan_dir}/six.raw"], power: { command: { off: [touch, "${plan_dir}/off6"], on: [rm, "${plan_dir}/off6"], status: [sh, "${plan_dir}/power", off6] } } } }
+--- file power
+test -e "${0%/*}/$1" && echo off || echo on
+--- sh
+truncate -s 1M one.raw two.raw six.raw
+for m in one two; do drover cutover plan.yaml -m $m -y >log || cat log; done
+drover status plan.yaml | sed '1,/six/d'
+drover status plan.yaml -m one | tail -n 1
+drover cutover plan.yaml -m six -y >log || cat log
+drover status plan.yaml | tail -n 1
+--- stdout
+
+Next: drover cutover plan.yaml -m six
+  or: drover rollback plan.yaml -m one --to cutover, and the source serves again
+  or: drover rollback plan.yaml -m two --to cutover, and the source serves again
+Next: drover rollback plan.yaml -m one --to cutover, and the source serves again
+Next: drover rollback plan.yaml --to cutover, and the source serves again
+
 === a list of backups fits on a terminal of 80 columns, a table for each place
 --- sh
 cat >plan.yaml <<END
