@@ -265,6 +265,20 @@ static void say_left(struct ctx *c, const struct layout *l)
 				"more", l->dir, json_string_value(disk));
 }
 
+/* The plan may have another place than the one where it was begun. */
+static void say_home(struct ctx *c, const struct layout *l)
+{
+	AUTO_FREE char *left = copy_home_left(c, l);
+	AUTO_ERR e = { 0 };
+
+	if (copy_home_check(c, l, &e) < 0)	/* no failure: rollback asks too */
+		ctx_finding(c, "blocker", "target.moved", e.hint, "%s", e.what);
+	if (left)
+		ctx_finding_now(c, "warning", "target.left", "put the plan back as it was to go on "
+				"with it, or to take it away: drover rollback PLAN --to convert",
+				"%s", left);
+}
+
 static int probe_target(struct ctx *c, enum probe_state *state)
 {
 	AUTO_JSON *stable = json_object(), *fact = json_object();
@@ -282,9 +296,7 @@ static int probe_target(struct ctx *c, enum probe_state *state)
 	if ((owner < 0 || owner == LAYOUT_OTHERS) &&
 	    !jbool(ctx_machine(c), "target.replace", false))
 		return ctx_fail_err(c, &e);
-	err_clear(&e);
-	if (copy_home_check(c, &l, &e) < 0)	/* no failure: rollback asks too */
-		ctx_finding(c, "blocker", "target.moved", e.hint, "%s", e.what);
+	say_home(c, &l);
 	if (owner == LAYOUT_OURS)
 		say_left(c, &l);
 	json_object_foreach((json_t *)disks, name, spec) {

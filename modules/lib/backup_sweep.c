@@ -112,15 +112,21 @@ static int remove_all(const json_t *gone, struct err *e)
 	return 0;
 }
 
+static bool is_not(const char *path)
+{
+	return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 int backup_sweep(const char *place, const json_t *gone, uint64_t *freed, struct err *e)
 {
 	AUTO_CHUNKS *store = NULL;
 	AUTO_FREE char *machines = mem_printf("%s/machines", place);
+	AUTO_FREE char *packs = mem_printf("%s/packs", place);
 	struct marking k = { .e = e };
 
 	*freed = 0;
-	if (access(place, F_OK) < 0 && errno == ENOENT)
-		return 0;	/* no backup was kept there yet */
+	if (is_not(packs) && is_not(machines))
+		return 0;	/* no backup is kept there */
 	k.store = store = chunkstore_open(place, CHUNKS_SWEEP, e);
 	if (!store || remove_all(gone, e) < 0 || backup_each(place, mark_backup, &k, e) < 0 ||
 	    chunkstore_sweep(store, freed, e) < 0)

@@ -178,10 +178,12 @@ json_t *copy_fact(const struct layout_disk *d, const struct copy_there *t);
 void copy_map_id(struct map_id *id, const json_t *machine, const json_t *run,
 		 const char *disk, uint64_t size, uint32_t chunk);
 
-/* Where the copy is begun, kept with the step before anything is made there, is where the plan has
- * it. -1 with e: it was begun elsewhere, and not taken away since; or it could not be kept. */
+/* Is the copy begun where the plan has it? keep: kept with the step before anything is made there.
+ * -1 with e: it was begun elsewhere on this host and not cleared since; or it could not be kept. */
 int copy_home_keep(struct ctx *c, const struct layout *l, struct err *e);
 int copy_home_check(struct ctx *c, const struct layout *l, struct err *e);
+/* Of one that was begun at a host of another name, and is not here: that it stays. Owned, or NULL. */
+char *copy_home_left(struct ctx *c, const struct layout *l);
 /* undo at the target: remove base and map, give back the directory. */
 int copy_remove(struct ctx *c);
 

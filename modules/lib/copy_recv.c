@@ -141,7 +141,8 @@ int copy_receive(struct ctx *c, const struct copy_how *h)
 	AUTO_ERR e = { 0 };
 	int rc;
 
-	if (layout_of(ctx_machine(c), &l, &e) < 0 || copy_home_keep(c, &l, &e) < 0 ||
+	if (layout_of(ctx_machine(c), &l, &e) < 0 ||
+	    (h->goes_on ? copy_home_check : copy_home_keep)(c, &l, &e) < 0 ||
 	    layout_claim(&l, ctx_machine(c), ctx_run(c), &e) < 0) {
 		stream_fail(&s, &e);
 		return ctx_fail_err(c, &e);

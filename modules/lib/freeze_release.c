@@ -123,7 +123,8 @@ int freeze_undo(struct ctx *c)
 	if (!name)
 		return 0;
 	if (text && !mounts) {
-		ctx_log(c, "the list of what was frozen is damaged: all that could be is thawed");
+		ctx_log(c, "the list of what was frozen is damaged: all that could be is thawed; "
+			"what cannot freeze, such as /boot/efi, may be read-only still");
 		mounts = mounts_now(ctx_fact(c, "machine"));
 	}
 	if (freeze_release(c, name, mounts) < 0)

@@ -99,6 +99,41 @@ rollback ended with 1
 new/one/root.base.raw
 new/two/root.base.raw
 
+=== a copy that was cleared by hand is begun anew elsewhere, and known there
+--- sh
+cat >plan.yaml <<END
+plan: small
+hosts: { here: { local: true }, also: { local: true } }
+machines:
+  one:
+    source: { host: here, images: { root: $PWD/one.raw } }
+    target: { host: here, dir: $PWD/new, format: raw }
+    convert: [ disks: {} ]
+END
+to() { sed -i "s#host: [a-z]*, dir: [^,]*#host: $1, dir: $PWD/$2#" plan.yaml; }
+yes | head -c 1M >one.raw
+drover run plan.yaml -y >log || cat log
+to here second
+drover run plan.yaml -y >log 2>&1 && cat log
+rm -r new
+drover run plan.yaml -y >log 2>&1 || cat log
+to here new
+COLUMNS=300 drover run plan.yaml -y 2>&1 | grep -o "target.moved.*" | sed "s#$PWD/##g"
+to also second		# the same machine by another name
+drover run plan.yaml -y >log 2>&1 || cat log
+to also third
+COLUMNS=300 drover run plan.yaml -y 2>&1 | grep -o "target.[lm].*" | sed "s#$PWD/##g"
+to also fourth
+COLUMNS=300 drover run plan.yaml -y 2>&1 | grep -o "target.[lm].*" | sed "s#$PWD/##g"
+find second third -name '*.raw'
+--- stdout
+target.moved: cannot go on with the copy: it was begun in 'here:second/one', the plan has 'here:new/one' now
+target.moved: cannot go on with the copy: it was begun in 'here:second/one', the plan has 'here:new/one' now
+target.left: the copy that was begun in 'here:second/one' stays there, the plan has 'also:third/one' now
+target.moved: cannot go on with the copy: it was begun in 'also:third/one', the plan has 'also:fourth/one' now
+target.moved: cannot go on with the copy: it was begun in 'also:third/one', the plan has 'also:fourth/one' now
+second/one/root.base.raw
+third/one/root.base.raw
 === a further pass that failed is in the status until one succeeds
 --- sh
 cat >plan.yaml <<END
