@@ -21,7 +21,7 @@
 
 #define TMPFS 0x01021994
 #define RAMFS 0x858458f6u
-#define RECORD_MAX 4096
+#define RECORD_MAX (32u << 10)
 #define LINEAGE_LEN 32
 #define GUARD 0			/* the byte that guards the record */
 #define FIRST 8			/* the byte of epoch 0 */

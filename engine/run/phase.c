@@ -189,21 +189,21 @@ static bool untouched(const struct run *r, const struct mach *m, int phase)
 
 /* What was asked since the phase began for the first time is no part of its beginning: a
  * rollback to there would not find it again. */
-static void forget_later(struct entering *en, struct rec *c)
+void phase_forget(struct run *r, struct mach *m, int phase, struct rec *c)
 {
-	const struct graph *g = en->r->graph;
+	const struct graph *g = r->graph;
 
-	for (uint32_t i = g->first[en->m->index]; i < g->first[en->m->index + 1]; i++) {
+	for (uint32_t i = g->first[m->index]; i < g->first[m->index + 1]; i++) {
 		AUTO_FREE char *key = step_key(g->nodes[i].step);
 
-		if ((int)g->nodes[i].step->phase < en->phase)
+		if ((int)g->nodes[i].step->phase < phase)
 			continue;
 		jadd(c->del, json_sprintf("steps/%s/result.json", key));
 		jadd(c->del, json_sprintf("evidence/%s/", key));
-		if ((int)g->nodes[i].step->phase > en->phase)
-			findings_forget(en->m, key);	/* its own are told anew */
+		if ((int)g->nodes[i].step->phase > phase)
+			findings_forget(m, key);	/* its own are told anew */
 	}
-	for (int ph = en->phase + 1; ph < PHASE_COUNT; ph++) {
+	for (int ph = phase + 1; ph < PHASE_COUNT; ph++) {
 		AUTO_FREE char *field = mem_printf("phases/%s", phase_names[ph]);
 
 		rec_meta(c, field, json_null());
@@ -229,7 +229,7 @@ static void all_asked(void *arg)
 	}
 	rec_init(&c, r, en->m);
 	if (en->anew)
-		forget_later(en, &c);
+		phase_forget(r, en->m, en->phase, &c);
 	for (uint32_t i = r->graph->first[en->m->index];
 	     i < r->graph->first[en->m->index + 1]; i++) {
 		const struct plan_step *s = r->graph->nodes[i].step;

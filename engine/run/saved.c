@@ -307,11 +307,13 @@ static bool ours(const struct run *r, const struct mach *m, const char *key)
 }
 
 /* Was it begun by this preview's run, and cut off amid it? The rest of it was said, too. */
-static bool cut_off(const struct run *r, const struct mach *m, uint32_t node, const char *key)
+static bool cut_off(const struct run *r, const struct mach *m, uint32_t node, const char *key,
+		    const json_t *result)
 {
 	const char *status = meta_status(r, m, node);
 
 	return ours(r, m, key) && meta_touched(r, m, node) &&
+	       !strcmp(jstr(result, "state", ""), "partial") &&
 	       (!strcmp(status, "intent") || !strcmp(status, "stopped"));
 }
 
@@ -321,7 +323,7 @@ int saved_holds(const struct run *r, const struct mach *m, uint32_t node,
 	AUTO_FREE char *key = step_key(r->graph->nodes[node].step);
 	AUTO_JSON *now = NULL;
 
-	if (!r->o->saved || cut_off(r, m, node, key))
+	if (!r->o->saved || cut_off(r, m, node, key, result))
 		return 0;
 	now = bound_step(result);
 	if (holds(r, m, key, now, e) == 0)

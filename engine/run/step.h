@@ -101,6 +101,8 @@ void phase_enter(struct run *r, struct mach *m, int phase,
 /* Has it begun? If a step did not answer then, or was in the way, and none did anything, it is as
  * if it had not. */
 bool phase_stands(const struct run *r, const struct mach *m, int phase);
+/* What was found as it began, and as later ones did, goes with this record. */
+void phase_forget(struct run *r, struct mach *m, int phase, struct rec *c);
 /* Is what is known of it that its host cannot be reached, or was lost again and again? */
 bool known_silent(const struct run *r, uint32_t node);
 /* The first such answer of a phase's last asking; NULL: all hosts answered. */

@@ -345,8 +345,10 @@ static void pass_begin(struct sync *s)
 	rec_init(&c, r, s->m);
 	note(s, &c, "intent", NULL);
 	/* what a refused cutover found is not what the next one begins with */
-	if (!phase_stands(r, s->m, PHASE_CUTOVER))
+	if (!phase_stands(r, s->m, PHASE_CUTOVER)) {
+		phase_forget(r, s->m, PHASE_CUTOVER, &c);
 		rec_meta(&c, "phases/cutover", json_null());
+	}
 	rec_send(&c, "intent", NULL, NULL, intent_durable, s);
 }
 

@@ -22,7 +22,7 @@ static int finish(struct migration *g)
 {
 	int status = migration_run(g, RUN_GO);
 
-	if (status != 0 && status != ERR_STOPPED)
+	if (status != 0 && status != ERR_STOPPED && !strcmp(migration_meta(g, "serves"), "source"))
 		return status;
 	return migration_run(g, RUN_CUTOVER);
 }
