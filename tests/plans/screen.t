@@ -1,3 +1,13 @@
+--- file two.yaml
+plan: small
+hosts: { here: { local: true } }
+defaults:
+  target: { host: here, dir: "${plan_dir}/new", format: raw }
+  convert: [ disks: {} ]
+machines:
+  one: { source: { host: here, images: { root: "${plan_dir}/one.raw" } } }
+  two: { source: { host: here, images: { root: "${plan_dir}/two.raw" } } }
+
 === a reader that leaves early ends a preview without a word
 --- file plan.yaml
 plan: small
@@ -43,16 +53,7 @@ Next: drover run plan.yaml
 
 === what a failed step says to type is what comes next, for that machine alone
 --- sh
-cat >plan.yaml <<END
-plan: small
-hosts: { here: { local: true } }
-defaults:
-  target: { host: here, dir: $PWD/new, format: raw }
-  convert: [ disks: {} ]
-machines:
-  one: { source: { host: here, images: { root: $PWD/one.raw } } }
-  two: { source: { host: here, images: { root: $PWD/two.raw } } }
-END
+cp two.yaml plan.yaml
 yes | head -c 1M | tee one.raw >two.raw
 drover run plan.yaml -y >log || cat log
 truncate -s 2M one.raw
@@ -69,25 +70,15 @@ Next: drover rollback plan.yaml --machine one --to convert, then drover run plan
 
 === a copy that was begun in another directory is not forgotten, and what to type is for its machine alone
 --- sh
-cat >plan.yaml <<END
-plan: small
-hosts: { here: { local: true } }
-defaults:
-  target: { host: here, dir: $PWD/new, format: raw }
-  convert: [ disks: {} ]
-machines:
-  one: { source: { host: here, images: { root: $PWD/one.raw } } }
-  two: { source: { host: here, images: { root: $PWD/two.raw } } }
-END
+cp two.yaml plan.yaml
 yes | head -c 1M | tee one.raw >two.raw
 drover run plan.yaml -y >log || cat log
-cp plan.yaml as-it-was.yaml
-sed -i "s#one.raw } }#&, target: { dir: $PWD/other }#" plan.yaml
+sed -i 's#one.raw" } }#&, target: { dir: "${plan_dir}/other" }#' plan.yaml
 COLUMNS=300 drover preview plan.yaml | grep -o 'target.moved.*\|type drover.*convert' | sed "s#$PWD/##g"
 COLUMNS=300 drover run plan.yaml 2>&1 | grep -o 'type drover.*convert'
 drover rollback plan.yaml --machine one -y >log 2>&1
 echo "rollback ended with $?"; find new other -name '*.raw' 2>/dev/null
-cp as-it-was.yaml plan.yaml
+cp two.yaml plan.yaml
 drover rollback plan.yaml -y >log 2>&1 || cat log
 find new other -name '*.raw' 2>/dev/null || true
 --- stdout
